@@ -1,0 +1,74 @@
+"""A bounded, content-addressed cache for cloud audio tracks.
+
+    from cachestore import Cache, Track
+
+Importing this face costs nothing: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cachestore.cache import Cache, Result
+    from cachestore.config import Config, load_config
+    from cachestore.entry import Entry
+    from cachestore.errors import CacheStoreError, TrackError
+    from cachestore.events import Event, Provenance, State, TrackEvent, WarningEvent
+    from cachestore.links import LinkMode
+    from cachestore.track import Origin, Track, parse_address
+    from cachestore.version import Version, VersionKind
+
+__all__ = [
+    "Cache",
+    "CacheStoreError",
+    "Config",
+    "Entry",
+    "Event",
+    "LinkMode",
+    "Origin",
+    "Provenance",
+    "Result",
+    "State",
+    "Track",
+    "TrackError",
+    "TrackEvent",
+    "Version",
+    "VersionKind",
+    "WarningEvent",
+    "load_config",
+    "parse_address",
+]
+
+_ROOMS = {
+    "Cache": "cache",
+    "Result": "cache",
+    "Config": "config",
+    "load_config": "config",
+    "Entry": "entry",
+    "CacheStoreError": "errors",
+    "TrackError": "errors",
+    "Event": "events",
+    "Provenance": "events",
+    "State": "events",
+    "TrackEvent": "events",
+    "WarningEvent": "events",
+    "LinkMode": "links",
+    "Origin": "track",
+    "Track": "track",
+    "parse_address": "track",
+    "Version": "version",
+    "VersionKind": "version",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'cachestore' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"cachestore.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,43 @@
+"""Entries: what the index says about the bytes of a version of a track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.track import escape_id
+
+if TYPE_CHECKING:
+    from cachestore.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The index row of a key: which bytes a version of a track has. Sizes in bytes, times in Unix seconds.
+
+    `digest` is ``xxh3-128:<32 hex>``; `ext` is the canonical extension without a dot; `validated_at` is when the
+    server last confirmed the version, `used_at` when an export last used it.
+    """
+
+    source: str
+    id: str
+    version: Version
+    digest: str
+    size: int
+    media_type: str
+    ext: str
+    label: str
+    stored_at: float
+    validated_at: float
+    used_at: float
+    pinned: bool = False
+
+    @property
+    def address(self) -> str:
+        """Return ``source:id``."""
+        return f"{self.source}:{escape_id(self.id)}"
+
+    @property
+    def key(self) -> str:
+        """Return ``source:id@<16 hex>``, which can be pasted back."""
+        return f"{self.address}@{self.version.hex}"

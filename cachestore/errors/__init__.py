@@ -1,0 +1,125 @@
+"""Every way this project can fail, as one tree.
+
+The facts of a failure are attributes; the sentence for a person is ``str(error)``: what happened, where, what was
+expected, what to do. ``exit_code`` is what the command line answers.
+
+    CacheStoreError                 1
+    ├── UsageError                  2   what was typed or configured is wrong
+    │   ├── ConfigError
+    │   ├── AddressError
+    │   ├── QuantityError
+    │   └── MixError
+    ├── PreconditionError           4   something outside must change first
+    │   ├── RootMissing
+    │   ├── RootUnusable
+    │   ├── RootTooNew
+    │   ├── NoSpace
+    │   ├── BoundUnreachable
+    │   └── DestinationError
+    ├── Busy                       75   try again
+    ├── IndexDamaged                1
+    ├── BlobDamaged                 1   a blob is gone or holds other bytes than its name says
+    ├── LinkError                   1
+    ├── DigestCollision             1
+    ├── NotInCache                  1   an address that names no entry
+    ├── NotInBundle                 1   a path that is no file of a registered bundle
+    ├── PluginBroken                1   an entry point that does not load
+    ├── FetchFailed           1/75/77   some tracks could not be fetched; 75 or 77 when that is so of each
+    ├── Cancelled         129/130/143
+    └── TrackError                  1   one track failed; the others go on
+        ├── Unauthorized           77
+        ├── NotFound                1
+        ├── BadStatus            1/75   retryable for 408, 425, 429 and 5xx
+        ├── Unreachable            75
+        ├── TlsError                1
+        ├── TimedOut               75
+        ├── Truncated              75
+        ├── NotAudio                1
+        ├── TooLarge                1
+        ├── BadResponse             1   an answer that breaks HTTP or what was asked for
+        ├── NotCached               1   --offline and nothing kept
+        ├── SourceError             1   a source plugin could not resolve the track
+        └── LocalFileError          1   a local track that is not there or cannot be read
+"""
+
+from __future__ import annotations
+
+from cachestore.errors.base import CacheStoreError
+from cachestore.errors.precondition import (
+    BoundUnreachable,
+    DestinationError,
+    NoSpace,
+    PreconditionError,
+    RootMissing,
+    RootTooNew,
+    RootUnusable,
+)
+from cachestore.errors.store import (
+    BlobDamaged,
+    Busy,
+    Cancelled,
+    DigestCollision,
+    IndexDamaged,
+    LinkError,
+    NotInBundle,
+    NotInCache,
+    PluginBroken,
+)
+from cachestore.errors.track import (
+    BadResponse,
+    BadStatus,
+    FetchFailed,
+    LocalFileError,
+    NotAudio,
+    NotCached,
+    NotFound,
+    SourceError,
+    TimedOut,
+    TlsError,
+    TooLarge,
+    TrackError,
+    Truncated,
+    Unauthorized,
+    Unreachable,
+)
+from cachestore.errors.usage import AddressError, ConfigError, MixError, QuantityError, UsageError
+
+__all__ = [
+    "AddressError",
+    "BadResponse",
+    "BadStatus",
+    "BlobDamaged",
+    "BoundUnreachable",
+    "Busy",
+    "CacheStoreError",
+    "Cancelled",
+    "ConfigError",
+    "DestinationError",
+    "DigestCollision",
+    "FetchFailed",
+    "IndexDamaged",
+    "LinkError",
+    "LocalFileError",
+    "MixError",
+    "NoSpace",
+    "NotAudio",
+    "NotCached",
+    "NotFound",
+    "NotInBundle",
+    "NotInCache",
+    "PluginBroken",
+    "PreconditionError",
+    "QuantityError",
+    "RootMissing",
+    "RootTooNew",
+    "RootUnusable",
+    "SourceError",
+    "TimedOut",
+    "TlsError",
+    "TooLarge",
+    "TrackError",
+    "Truncated",
+    "Unauthorized",
+    "Unreachable",
+    "UsageError",
+]

@@ -1,0 +1,91 @@
+"""Something outside this program must change first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.errors.base import CacheStoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class PreconditionError(CacheStoreError):
+    """Something outside this program must change before it can go on."""
+
+    exit_code = 4
+
+
+@dataclass(eq=False)
+class RootMissing(PreconditionError):
+    """There is no store at ROOT and the command does not create one."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        return f"no store at {self.root}; the first fetch or export creates it (or name another with --root)"
+
+
+@dataclass(eq=False)
+class RootUnusable(PreconditionError):
+    """ROOT cannot be trusted or written."""
+
+    root: Path
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"the store at {self.root} cannot be used: {self.problem}; {self.remedy}"
+
+
+@dataclass(eq=False)
+class RootTooNew(PreconditionError):
+    """ROOT was written by a newer format of this program."""
+
+    root: Path
+    folder: str
+
+    def __str__(self) -> str:
+        return (
+            f"the store at {self.root} has a newer format ({self.folder}) than this version reads; "
+            "upgrade cachestore or name another store with --root"
+        )
+
+
+@dataclass(eq=False)
+class NoSpace(PreconditionError):
+    """A disk or quota is full."""
+
+    path: Path
+    needed: int | None = None
+
+    def __str__(self) -> str:
+        needed = f", {self.needed} more bytes are needed" if self.needed is not None else ""
+        return f"the disk of {self.path} is full{needed}; free space there or run: cachestore prune"
+
+
+@dataclass(eq=False)
+class BoundUnreachable(PreconditionError):
+    """Pruning cannot reach a bound: what is left is pinned, leased, held or too young."""
+
+    bound: str
+    missing: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.bound} cannot be reached, {self.missing} bytes are still too many: the rest is pinned, in use or "
+            "younger than min_age; unpin tracks or raise the bound"
+        )
+
+
+@dataclass(eq=False)
+class DestinationError(PreconditionError):
+    """A bundle cannot be published at its destination."""
+
+    dest: Path
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.dest} {self.problem}; {self.remedy}"

@@ -1,0 +1,111 @@
+"""What goes wrong with the store, a blob, or a run as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.errors.base import CacheStoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(eq=False)
+class Busy(CacheStoreError):
+    """Another process holds what is needed; trying again later can succeed."""
+
+    exit_code = 75
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is busy with another command; try again in a moment"
+
+
+@dataclass(eq=False)
+class IndexDamaged(CacheStoreError):
+    """The index, or one row of it, cannot be trusted."""
+
+    where: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"the index is damaged at {self.where}: {self.problem}; run: cachestore repair"
+
+
+@dataclass(eq=False)
+class BlobDamaged(CacheStoreError):
+    """A blob is missing or its bytes are not those of its digest; `bundles` share the file."""
+
+    digest: str
+    label: str
+    bundles: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shared = f" (shared with {', '.join(self.bundles)})" if self.bundles else ""
+        problem = f"the cached file of {self.label} is missing or was changed{shared}"
+        return f"{problem}; it is downloaded again at the next fetch"
+
+
+@dataclass(eq=False)
+class LinkError(CacheStoreError):
+    """A file could not be given another name in the mode that was asked for."""
+
+    dest: Path
+    mode: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.dest} cannot be made as a {self.mode}: {self.reason}"
+
+
+@dataclass(eq=False)
+class DigestCollision(CacheStoreError):
+    """Two different bodies have one digest; nothing was stored."""
+
+    digest: str
+
+    def __str__(self) -> str:
+        return f"other bytes with the digest {self.digest} are already stored; this body was not stored"
+
+
+@dataclass(eq=False)
+class NotInCache(CacheStoreError):
+    """An address names no entry of the store."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.address} is not in the cache; cachestore ls shows what is"
+
+
+@dataclass(eq=False)
+class NotInBundle(CacheStoreError):
+    """A path names no file that a registered bundle has from the cache."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.path} is no file that an export took from this cache; expected a cloud track's file in a bundle"
+
+
+@dataclass(eq=False)
+class PluginBroken(CacheStoreError):
+    """An entry point of another package cannot be used; `target` is its ``module:attribute``."""
+
+    name: str
+    target: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the plugin {self.name} ({self.target}) does not load: {self.reason}; mend or uninstall its package"
+
+
+class Cancelled(CacheStoreError):
+    """The run was cancelled; nothing was published, finished downloads are kept."""
+
+    exit_code = 130
+
+    def __str__(self) -> str:
+        return "cancelled; nothing was published, finished downloads stay in the cache"

@@ -1,0 +1,135 @@
+"""One track failed; the others go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from cachestore.errors.base import CacheStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(eq=False)
+class TrackError(CacheStoreError):
+    """One track failed. `track` is its address, `label` its name for a person, `code` the documented event code."""
+
+    code: ClassVar[str] = "failed"
+    retryable = False
+
+    track: str
+    label: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.reason}" if self.label else f"{self.track}: {self.reason}"
+
+
+class Unauthorized(TrackError):
+    """The server refused the credentials (401, 403)."""
+
+    code = "unauthorized"
+    exit_code = 77
+
+
+class NotFound(TrackError):
+    """The server has no such track (404, 410)."""
+
+    code = "not_found"
+
+
+@dataclass(eq=False)
+class BadStatus(TrackError):
+    """The server answered with a status that is no success; `status` is the number."""
+
+    status: int = field(kw_only=True)
+    code = "bad_status"
+
+    def __post_init__(self) -> None:
+        self.retryable = self.status in {408, 425, 429} or self.status >= 500
+        self.exit_code = 75 if self.retryable else 1
+
+
+class Unreachable(TrackError):
+    """No connection: refused, reset, or the name does not resolve."""
+
+    code = "unreachable"
+    retryable = True
+    exit_code = 75
+
+
+class TlsError(TrackError):
+    """The server's certificate or TLS handshake was not accepted."""
+
+    code = "tls"
+
+
+class TimedOut(TrackError):
+    """The server did not connect or send in time."""
+
+    code = "timeout"
+    retryable = True
+    exit_code = 75
+
+
+class Truncated(TrackError):
+    """The body ended before the length that was promised."""
+
+    code = "truncated"
+    retryable = True
+    exit_code = 75
+
+
+class NotAudio(TrackError):
+    """The server answered with something that is not audio, such as a login page."""
+
+    code = "not_audio"
+
+
+class TooLarge(TrackError):
+    """The body is larger than `max_track_size`."""
+
+    code = "too_large"
+
+
+class BadResponse(TrackError):
+    """The answer breaks HTTP or does not fit what was asked for."""
+
+    code = "bad_response"
+
+
+class NotCached(TrackError):
+    """Offline, and no usable entry is kept."""
+
+    code = "not_cached"
+
+
+class SourceError(TrackError):
+    """A source could not turn the track into an origin."""
+
+    code = "source"
+
+
+class LocalFileError(TrackError):
+    """A local track is missing or cannot be read."""
+
+    code = "local_file"
+
+
+@dataclass(eq=False)
+class FetchFailed(CacheStoreError):
+    """Some tracks could not be fetched; `failures` are their errors, one a row, `rows` is how many were asked for."""
+
+    failures: Sequence[TrackError]
+    rows: int
+
+    def __post_init__(self) -> None:
+        codes = {failure.exit_code for failure in self.failures}
+        self.exit_code = codes.pop() if len(codes) == 1 else 1
+
+    def __str__(self) -> str:
+        if self.rows == 1:
+            return str(self.failures[0])
+        failed = f"{len(self.failures)} of {self.rows} tracks could not be fetched"
+        return f"{failed}, the others are in the cache; see above"

@@ -1,0 +1,60 @@
+"""What was typed or configured is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cachestore.errors.base import CacheStoreError
+
+
+class UsageError(CacheStoreError):
+    """What a person typed or configured cannot be used."""
+
+    exit_code = 2
+
+
+@dataclass(eq=False)
+class ConfigError(UsageError):
+    """A configuration file or value is wrong; `where` names the file and key."""
+
+    where: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}"
+
+
+@dataclass(eq=False)
+class AddressError(UsageError):
+    """A text is no address of a track."""
+
+    text: str
+    problem: str
+
+    def __str__(self) -> str:
+        expected = "expected source:id, source:id@version or an http(s) URL"
+        return f"{self.text!r} is no track address: {self.problem}; {expected}"
+
+
+@dataclass(eq=False)
+class QuantityError(UsageError):
+    """A text is no size or duration."""
+
+    text: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.text!r} does not parse: expected {self.expected}"
+
+
+@dataclass(eq=False)
+class MixError(UsageError):
+    """A mix cannot be read; `place` is where in it (line and column, or the track's number), or empty."""
+
+    file: str
+    place: str
+    problem: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}, {self.place}" if self.place else self.file
+        return f"{where}: {self.problem}"

@@ -1,0 +1,155 @@
+"""What is asked for: tracks, how they are written, and where their bytes are."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from xxhash import xxh3_64_hexdigest
+
+from cachestore.errors import AddressError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cachestore.version import Version
+
+RESERVED_SOURCES = frozenset({"url", "http", "https", "file", "cachestore"})
+_SOURCE_NAME = re.compile(r"[a-z0-9_-]+")
+# Query parameters that authorize a URL change while the track does not, and they are secrets. A name that could as well
+# identify the track (``key``, ``t``, ``p``) counts as a credential only in the company that makes it one: dropping it
+# wrongly would let two tracks meet, keeping it wrongly costs a download.
+_CREDENTIAL = re.compile(
+    r"x-(amz|goog|ms)-.*|(access_?)?token|auth(orization)?|sig(nature)?|api_?key|jwt|password|secret|hdne?[at]s?",
+    re.IGNORECASE,
+)
+_CREDENTIAL_IN_COMPANY = (
+    ({"expires", "signature"}, {"expires", "awsaccesskeyid", "googleaccessid", "policy", "key-pair-id"}),
+    ({"policy", "signature"}, {"policy", "key-pair-id"}),
+    ({"expires", "md5"}, {"expires", "md5"}),
+    ({"se", "sig"}, {"se", "sp", "sr", "sv", "st", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv"}),
+    ({"u", "t", "s", "c", "v"}, {"u", "t", "s"}),
+    ({"u", "p", "c", "v"}, {"u", "p"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One track of a cloud source.
+
+    `source` names a configured source or is ``url``; `id` is the service's id, or the identity of a URL. `version` pins
+    one state of the bytes: a validator verbatim or the 16 hex digits of a key. `url` is set for URL tracks that are to
+    be fetched; it may carry a signature and is never stored or shown.
+    """
+
+    source: str
+    id: str
+    version: str | None = None
+    title: str = ""
+    artist: str = ""
+    album: str = ""
+    url: str | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def address(self) -> str:
+        """Return ``source:id`` with ``%`` and ``@`` escaped, as it can be typed again."""
+        return f"{self.source}:{escape_id(self.id)}"
+
+    @property
+    def label(self) -> str:
+        """Return "Artist - Title", or as much of it as is known, else the address."""
+        return " - ".join(part for part in (self.artist, self.title) if part) or self.address
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a track's bytes are: a URL and headers, both secret, and the provider's word for the version, if any."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    version: Version | None = None
+
+
+def escape_id(text: str) -> str:
+    """Return an id as it stands in addresses and keys: ``%`` as ``%25`` and ``@`` as ``%40``."""
+    return text.replace("%", "%25").replace("@", "%40")
+
+
+def is_source_name(text: str) -> bool:
+    """Return whether `text` may name a configured source."""
+    return _SOURCE_NAME.fullmatch(text) is not None and text not in RESERVED_SOURCES
+
+
+def parse_address(text: str) -> Track:
+    """Return the track that a command-line address names.
+
+    ``source:id``, ``source:id@hex`` (one version) or a bare ``http(s)://`` URL. Raise AddressError.
+    """
+    if text.lower().startswith(("http://", "https://")):
+        return url_track(text)
+    source, colon, rest = text.partition(":")
+    if not colon or _SOURCE_NAME.fullmatch(source) is None or source in RESERVED_SOURCES - {"url"}:
+        raise AddressError(text, "it has no source name before a colon")
+    escaped, _, version = rest.partition("@")
+    track_id = _unescape_id(text, escaped)
+    if not track_id:
+        raise AddressError(text, "the id is empty")
+    if version and re.fullmatch(r"[0-9a-f]{16}", version) is None:
+        raise AddressError(text, "the version after @ is not 16 hex digits (an @ within an id is written %40)")
+    return Track(source, track_id, version or None, url=_refetchable_url(source, track_id))
+
+
+def url_track(url: str, track_id: str | None = None, *, title: str = "", artist: str = "", album: str = "") -> Track:
+    """Return the track of a bare URL.
+
+    Its id is `track_id` if given, else the URL without userinfo, fragment and query, followed by ``#`` and the xxh3-64
+    of its non-credential query parameters if there are any. Raise AddressError.
+    """
+    try:
+        identity = _url_identity(url)
+    except ValueError as error:
+        raise AddressError(redact_url(url), f"the URL does not parse ({error})") from None
+    return Track("url", track_id or identity, url=url, title=title, artist=artist, album=album)
+
+
+def redact_url(url: str) -> str:
+    """Return `url` without userinfo, query and fragment, fit to be shown."""
+    try:
+        parts = urlsplit(url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    except ValueError:
+        return "(an unreadable URL)"
+
+
+def _url_identity(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("expected http(s)://host/path")
+    _ = parts.port  # raises ValueError when it is no number
+    identity = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2].lower(), parts.path or "/", "", ""))
+    lasting = sorted(_lasting_parameters(parse_qsl(parts.query, keep_blank_values=True)))
+    return f"{identity}#{xxh3_64_hexdigest(repr(lasting).encode())}" if lasting else identity
+
+
+def _lasting_parameters(query: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the parameters that say which track it is, without those that say who asks."""
+    names = {name.lower() for name, _ in query}
+    credentials = {name for name in names if _CREDENTIAL.fullmatch(name)}
+    for company, dropped in _CREDENTIAL_IN_COMPANY:
+        if company <= names:
+            credentials |= dropped
+    return [(name, value) for name, value in query if name.lower() not in credentials]
+
+
+def _refetchable_url(source: str, track_id: str) -> str | None:
+    """Return the URL of a pasted ``url:`` address, unless its query was part of the identity and is lost."""
+    fetchable = source == "url" and track_id.startswith(("http://", "https://")) and "#" not in track_id
+    return track_id if fetchable else None
+
+
+def _unescape_id(text: str, escaped: str) -> str:
+    if re.search(r"%(?!25|40)", escaped):
+        raise AddressError(text, "a % in an id is written %25 and an @ is written %40")
+    return escaped.replace("%40", "@").replace("%25", "%")

@@ -1,0 +1,151 @@
+"""Addresses, and the identity of URLs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cachestore.errors import AddressError
+from cachestore.track import RESERVED_SOURCES, Track, is_source_name, parse_address, redact_url, url_track
+
+FORMS = "expected source:id, source:id@version or an http(s) URL"
+
+
+def test_an_address_is_split_at_the_first_colon() -> None:
+    assert parse_address("studio:a:b/c d") == Track("studio", "a:b/c d")
+
+
+def test_an_address_may_name_one_version() -> None:
+    assert parse_address("studio:t42@0123456789abcdef") == Track("studio", "t42", "0123456789abcdef")
+
+
+def test_percent_and_at_are_the_only_escapes() -> None:
+    assert parse_address("studio:50%25 %40home").id == "50% @home"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it has no source name before a colon"),
+        ("t42", "it has no source name before a colon"),
+        ("Studio:t42", "it has no source name before a colon"),
+        ("file:t42", "it has no source name before a colon"),
+        ("cachestore:t42", "it has no source name before a colon"),
+        ("studio:", "the id is empty"),
+        ("studio:@0123456789abcdef", "the id is empty"),
+        ("studio:dj@home", "the version after @ is not 16 hex digits (an @ within an id is written %40)"),
+        ("studio:50%", "a % in an id is written %25 and an @ is written %40"),
+        ("studio:a%20b", "a % in an id is written %25 and an @ is written %40"),
+    ],
+)
+def test_what_is_no_address_is_refused_in_one_sentence(text: str, problem: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        parse_address(text)
+    assert str(caught.value) == f"{text!r} is no track address: {problem}; {FORMS}"
+
+
+@pytest.mark.parametrize("url", ["http://", "https:///a.flac", "http://[::1/a", "http://host:port/a"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(AddressError, match="the URL does not parse"):
+        parse_address(url)
+
+
+def test_a_refused_url_is_shown_without_its_secrets() -> None:
+    with pytest.raises(AddressError) as caught:
+        parse_address("https://dj:hunter2@host:port/a?token=s3cret")
+    assert "hunter2" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+_sources = st.from_regex(r"[a-z0-9_-]+", fullmatch=True).filter(is_source_name)
+
+
+@given(_sources, _ids, st.none() | st.from_regex(r"[0-9a-f]{16}", fullmatch=True))
+def test_every_address_can_be_pasted_back(source: str, track_id: str, version: str | None) -> None:
+    track = Track(source, track_id, version)
+    pasted = f"{track.address}@{version}" if version else track.address
+    assert parse_address(pasted) == track
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
+    with suppress(AddressError):
+        parse_address(text)
+
+
+@pytest.mark.parametrize("name", ["", "Studio", "my studio", "a:b", "a/b", "ü", *RESERVED_SOURCES])
+def test_a_source_name_is_plain_and_not_reserved(name: str) -> None:
+    assert not is_source_name(name)
+
+
+def test_a_url_is_its_own_id() -> None:
+    track = parse_address("https://Example.org:8080/Music/a.flac")
+    assert (track.source, track.id) == ("url", "https://example.org:8080/Music/a.flac")
+    assert track.url == "https://Example.org:8080/Music/a.flac"
+
+
+def test_a_query_that_names_the_track_tells_tracks_apart() -> None:
+    first, second = (url_track(f"https://host/stream?id={n}").id for n in (1, 2))
+    assert first != second
+    assert first.startswith("https://host/stream#")
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        "token=abc",
+        "access_token=abc",
+        "X-Amz-Signature=abc&X-Amz-Expires=3600&X-Amz-Date=20260101",
+        "Expires=1&Signature=abc&Key-Pair-Id=K",
+        "Policy=p&Signature=abc&Key-Pair-Id=K",
+        "sv=2024&se=2026&sr=b&sp=r&sig=abc",
+        "expires=1&md5=abc",
+        "jwt=abc",
+    ],
+)
+def test_a_signature_does_not_change_the_track(credentials: str) -> None:
+    assert url_track(f"https://host/a?id=1&{credentials}").id == url_track("https://host/a?id=1").id
+
+
+def test_a_subsonic_query_is_the_track_without_who_asks() -> None:
+    asked = "https://host/rest/stream.view?id=7&u=dj&t={}&s={}&v=1.16.1&c=cachestore"
+    assert url_track(asked.format("aa", "11")).id == url_track(asked.format("bb", "22")).id
+
+
+@pytest.mark.parametrize("query", ["p=1", "t=1", "s=1", "key=1", "u=1", "expires=1", "policy=1", "v=1"])
+def test_a_name_that_is_a_credential_only_in_company_tells_tracks_apart(query: str) -> None:
+    assert url_track(f"https://host/a?{query}").id != url_track("https://host/a").id
+
+
+def test_the_order_of_a_query_says_nothing() -> None:
+    assert url_track("https://h/a?x=1&y=2").id == url_track("https://h/a?y=2&x=1").id
+
+
+def test_userinfo_and_fragment_are_no_part_of_a_url_track() -> None:
+    assert url_track("https://dj:pw@host/a#t=5").id == url_track("https://host/a").id == "https://host/a"
+
+
+def test_a_url_track_may_have_an_id_of_its_own() -> None:
+    assert url_track("https://host/a?sig=1", "song-1").address == "url:song-1"
+
+
+def test_a_pasted_url_address_can_be_fetched_unless_its_query_is_lost() -> None:
+    assert parse_address("url:https://host/a.flac").url == "https://host/a.flac"
+    assert parse_address(url_track("https://host/a?id=1").address).url is None
+
+
+def test_neither_a_track_nor_its_url_shows_a_secret() -> None:
+    track = parse_address("https://dj:hunter2@host/a?token=s3cret")
+    assert "hunter2" not in repr(track)
+    assert "s3cret" not in repr(track)
+    assert redact_url("https://dj:hunter2@host/a?token=s3cret#x") == "https://host/a"
+
+
+def test_a_label_says_as_much_as_is_known() -> None:
+    assert Track("s", "1", title="Opus", artist="E.P.").label == "E.P. - Opus"
+    assert Track("s", "1", title="Opus").label == "Opus"
+    assert Track("s", "1").label == "s:1"
