@@ -1,0 +1,115 @@
+"""The bytes: files named by their digest, written once, never modified."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from xxhash import xxh3_128
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALGORITHM = "xxh3-128"
+_DIGEST = re.compile(rf"{ALGORITHM}:[0-9a-f]{{32}}")
+_CHUNK = 256 * 1024
+
+
+class Witness(NamedTuple):
+    """What the filesystem says of a file whose bytes are known; any difference means that they must be hashed again."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def witness_of(info: os.stat_result) -> Witness:
+    """Return the witness in a stat result."""
+    return Witness(info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+class BlobDigest:
+    """A running digest of a body, fed while it is written."""
+
+    def __init__(self) -> None:
+        self._hash = xxh3_128()
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Add `data`."""
+        self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """Return the digest so far, as it names blobs: ``xxh3-128:<32 hex>``."""
+        return f"{ALGORITHM}:{self._hash.hexdigest()}"
+
+
+def hash_file(path: Path) -> str:
+    """Return the digest of the bytes of the file at `path`."""
+    digest = BlobDigest()
+    buffer = bytearray(_CHUNK)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(view[:count])
+    return digest.hexdigest()
+
+
+def equal_bytes(one: Path, other: Path) -> bool:
+    """Return whether two files hold the same bytes."""
+    with one.open("rb", buffering=0) as a, other.open("rb", buffering=0) as b:
+        while chunk := a.read(_CHUNK):
+            if chunk != b.read(len(chunk)):
+                return False
+        return not b.read(1)
+
+
+class Blobs:
+    """The folder of blobs: ``<algorithm>/ab/cd/<rest>``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
+        if _DIGEST.fullmatch(digest) is None:
+            raise ValueError(f"{digest!r} is no digest")
+        name = digest.partition(":")[2]
+        return self._folder / ALGORITHM / name[:2] / name[2:4] / name[4:]
+
+    def digest_of(self, path: Path) -> str | None:
+        """Return the digest that the place of `path` stands for, None when no blob can lie there."""
+        parts = path.relative_to(self._folder).parts
+        digest = f"{ALGORITHM}:{''.join(parts[1:])}"
+        is_place = _DIGEST.fullmatch(digest) is not None and self.path(digest) == path
+        return digest if is_place else None
+
+    def publish(self, finished: Path, digest: str) -> os.stat_result:
+        """Rename the finished file to the place of `digest`, read-only, and return its stat.
+
+        The caller holds the store's lock and has seen that no blob is there.
+        """
+        place = self.path(digest)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        finished.chmod(0o444)
+        finished.rename(place)
+        return place.stat()
+
+    def stat(self, digest: str) -> os.stat_result | None:
+        """Return the stat of the blob, None when it is missing."""
+        with suppress(FileNotFoundError):
+            return self.path(digest).lstat()
+        return None
+
+    def remove(self, digest: str) -> None:
+        """Unlink the blob; it may be gone already."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def iterate(self) -> Iterator[Path]:
+        """Yield every file below the folder, also those that are no blobs."""
+        for parent, _, names in os.walk(self._folder):
+            for name in names:
+                yield Path(parent, name)

@@ -1,0 +1,112 @@
+"""ROOT: its layout on disk, whether it can be trusted, and its format version."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+from cachestore.errors import RootMissing, RootTooNew, RootUnusable
+
+_FORMATS = {"index": 1, "blobs": 1, "partials": 1, "quarantine": 1, "runs": 1}
+_NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+_FORMAT_FOLDER = re.compile(r"(index|blobs|partials|quarantine|runs)-v(\d+)")
+_CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of downloaded audio, see https://bford.info/cachedir/\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The folders of one store. All lie on one filesystem, so links and renames between them are atomic."""
+
+    path: Path
+
+    @property
+    def index(self) -> Path:
+        """Return the folder that diskcache owns alone."""
+        return self._folder("index")
+
+    @property
+    def blobs(self) -> Path:
+        """Return the folder of blobs."""
+        return self._folder("blobs")
+
+    @property
+    def partials(self) -> Path:
+        """Return the folder of unfinished downloads."""
+        return self._folder("partials")
+
+    @property
+    def quarantine(self) -> Path:
+        """Return the folder of files that were found broken."""
+        return self._folder("quarantine")
+
+    @property
+    def runs(self) -> Path:
+        """Return the folder of the lock files of runs."""
+        return self._folder("runs")
+
+    def _folder(self, name: str) -> Path:
+        return self.path / f"{name}-v{_FORMATS[name]}"
+
+
+def create_root(path: Path) -> Root:
+    """Return the ROOT at `path`, made if it is not there. Raise RootUnusable or RootTooNew."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root = _trusted(path)
+        _refuse_foreign_content(path)
+        if not (tag := path / "CACHEDIR.TAG").exists():
+            tag.write_text(_CACHEDIR_TAG)
+        for folder in (root.blobs, root.partials, root.quarantine, root.runs, root.index):
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise RootUnusable(path, "it is a file", "name a folder with --root") from None
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        problem = f"it cannot be written ({os.strerror(error.errno)})"
+        raise RootUnusable(path, problem, "mend its permissions or name another with --root") from None
+    return root
+
+
+def existing_root(path: Path) -> Root:
+    """Return the ROOT at `path` and write nothing. Raise RootMissing, RootUnusable or RootTooNew."""
+    try:
+        root = _trusted(path)
+        if not root.index.is_dir():
+            raise RootMissing(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise RootMissing(path) from None
+    except PermissionError:
+        raise RootUnusable(path, "it cannot be read", "run as its owner or name another with --root") from None
+    return root
+
+
+def _trusted(path: Path) -> Root:
+    info = path.stat()
+    if not stat.S_ISDIR(info.st_mode):
+        raise RootUnusable(path, "it is a file", "name a folder with --root")
+    if hasattr(os, "geteuid") and info.st_uid != os.geteuid():
+        problem = f"it belongs to user {info.st_uid} and you are {os.geteuid()}"
+        raise RootUnusable(path, problem, "run as its owner or name another with --root")
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RootUnusable(path, "others may write into it", f"run: chmod 700 {path}")
+    for name in os.listdir(path):
+        match = _FORMAT_FOLDER.fullmatch(name)
+        if match and int(match[2]) > _FORMATS[match[1]]:
+            raise RootTooNew(path, name)
+    return Root(path)
+
+
+def _refuse_foreign_content(path: Path) -> None:
+    names = set(os.listdir(path))
+    if names and "CACHEDIR.TAG" not in names and not any(_FORMAT_FOLDER.fullmatch(name) for name in names):
+        raise RootUnusable(path, "it is a folder with other files", "name an empty or new folder with --root")

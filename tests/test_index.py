@@ -1,0 +1,183 @@
+"""The index: rows of JSON text, one lock among processes, no pickle ever."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import sqlite3
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachestore.errors import Busy, Cancelled, IndexDamaged
+from cachestore.index import writer
+from cachestore.index.reader import DATABASE, IndexReader
+from cachestore.index.writer import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.synchronize import Event
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def index(folder: Path) -> Iterator[Index]:
+    opened = Index(folder)
+    yield opened
+    opened.close()
+
+
+def test_what_was_written_is_read(index: Index) -> None:
+    with index.transaction() as rows:
+        rows.set("a:1", {"name": "ünï", "list": [1, None]})
+    assert index.get("a:1") == {"name": "ünï", "list": [1, None]}
+    assert index.get("a:2") is None
+
+
+def test_a_transaction_that_raises_leaves_nothing(index: Index) -> None:
+    with suppress(ZeroDivisionError), index.transaction() as rows:
+        rows.set("a:1", {})
+        raise ZeroDivisionError
+    assert index.get("a:1") is None
+
+
+def test_a_transaction_sees_its_own_writes_and_nobody_else_does(index: Index) -> None:
+    with index.transaction() as rows:
+        rows.set("a:1", {"x": 1})
+        assert rows.get("a:1") == {"x": 1}
+        assert index.get("a:1") is None
+        rows.delete("a:1")
+        assert rows.get("a:1") is None
+
+
+def test_a_scan_yields_one_prefix_in_order(index: Index) -> None:
+    with index.transaction() as rows:
+        for key in ("b:2", "a:1", "b:10", "c:1", "b:"):
+            rows.set(key, {})
+    assert [key for key, _ in index.scan("b:")] == ["b:", "b:10", "b:2"]
+
+
+def test_thousands_of_keys_are_read_at_once(index: Index) -> None:
+    with index.transaction() as rows:
+        for number in range(1500):
+            rows.set(f"a:{number}", {"n": number})
+    found = index.get_many(f"a:{number}" for number in range(0, 3000, 2))
+    assert len(found) == 750
+    assert found["a:1498"] == {"n": 1498}
+
+
+def test_keys_with_awkward_characters_are_kept_apart(index: Index) -> None:
+    keys = ["a:", "a:\x00", "a:ü", "a:%", "a:_", "a:'"]
+    with index.transaction() as rows:
+        for key in keys:
+            rows.set(key, {"key": key})
+    assert {key: row["key"] for key, row in index.scan("a:")} == dict(zip(keys, keys, strict=True))
+
+
+class Bomb:
+    """Says on unpickling that it was unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return os.putenv, ("CACHESTORE_TEST_EXPLODED", "1")
+
+
+PLANTED = [
+    pytest.param("raw, mode, value", (1, 4, pickle.dumps(Bomb())), id="a pickle as value"),
+    pytest.param("raw, mode, value", (1, 4, "{}"), id="a value that claims to be a pickle"),
+    pytest.param("raw, mode, value", (0, 1, "{}"), id="a key that claims to be a pickle"),
+    pytest.param("raw, mode, filename", (1, 2, "../../secret"), id="a value in a file"),
+    pytest.param("raw, mode, value", (1, 1, b"{}"), id="bytes"),
+    pytest.param("raw, mode, value", (1, 1, "{"), id="text that is no JSON"),
+    pytest.param("raw, mode, value", (1, 1, "[]"), id="JSON that is no object"),
+]
+
+
+@pytest.mark.parametrize(("columns", "values"), PLANTED)
+def test_a_planted_row_is_refused_unread_and_hides_only_itself(
+    folder: Path, columns: str, values: tuple[object, ...]
+) -> None:
+    index = Index(folder)
+    with index.transaction() as rows:
+        rows.set("a:1", {})
+    index.close()
+    with sqlite3.connect(folder / DATABASE) as connection:
+        marks = ",".join("?" * len(values))
+        connection.execute(f"INSERT INTO Cache (key, {columns}) VALUES ('a:bad', {marks})", values)
+    connection.close()
+    index = Index(folder)
+    try:
+        with pytest.raises(IndexDamaged, match="a:bad"):
+            index.get("a:bad")
+        assert [key for key, _ in index.scan("a:")] == ["a:1"]
+        assert list(index.damaged()) == ["a:bad"]
+        with index.transaction() as rows:
+            rows.delete("a:bad")
+    finally:
+        index.close()
+    assert "CACHESTORE_TEST_EXPLODED" not in os.environ
+
+
+def test_a_file_that_is_no_database_is_an_error_with_the_place(folder: Path) -> None:
+    folder.mkdir()
+    (folder / DATABASE).write_bytes(b"not a database" * 1000)
+    with pytest.raises(IndexDamaged, match=DATABASE):
+        Index(folder)
+    with pytest.raises(IndexDamaged, match=DATABASE):
+        IndexReader(folder)
+
+
+def _hold_lock(folder: Path, held: Event, release: Event) -> None:
+    index = Index(folder)
+    with index.transaction() as rows:
+        rows.set("a:theirs", {})
+        held.set()
+        release.wait(20)
+    index.close()
+
+
+@pytest.fixture
+def locked_elsewhere(folder: Path) -> Iterator[Event]:
+    """Another process that holds the lock until the event is set."""
+    Index(folder).close()
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    process = context.Process(target=_hold_lock, args=(folder, held, release), daemon=True)
+    process.start()
+    assert held.wait(20)
+    yield release
+    release.set()
+    process.join()
+
+
+def test_readers_do_not_wait_for_a_writer(folder: Path, locked_elsewhere: Event) -> None:
+    reader = IndexReader(folder)
+    assert reader.get("a:theirs") is None
+    reader.close()
+
+
+def test_a_writer_waits_until_the_other_is_done(folder: Path, index: Index, locked_elsewhere: Event) -> None:
+    threading.Timer(0.2, locked_elsewhere.set).start()
+    with index.transaction() as rows:
+        assert rows.get("a:theirs") == {}
+
+
+def test_a_writer_gives_up_after_its_patience(
+    index: Index, locked_elsewhere: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 0.0)
+    with pytest.raises(Busy), index.transaction():
+        pytest.fail("the lock is held elsewhere")
+
+
+def test_cancel_ends_the_wait_for_the_lock(index: Index, locked_elsewhere: Event) -> None:
+    index.cancelled = lambda: True
+    with pytest.raises(Cancelled), index.transaction():
+        pytest.fail("the lock is held elsewhere")

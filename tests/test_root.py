@@ -1,0 +1,85 @@
+"""ROOT: what is trusted, what is refused, and what it says then."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachestore.errors import RootMissing, RootTooNew, RootUnusable
+from cachestore.root import create_root, existing_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_new_root_is_private_and_says_to_backup_tools_what_it_is(tmp_path: Path) -> None:
+    root = create_root(tmp_path / "a" / "root")
+    assert stat.S_IMODE(root.path.stat().st_mode) == 0o700
+    assert (root.path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+    names = {"CACHEDIR.TAG", "blobs-v1", "index-v1", "partials-v1", "quarantine-v1", "runs-v1"}
+    assert set(os.listdir(root.path)) == names
+
+
+def test_creating_again_changes_nothing(tmp_path: Path) -> None:
+    assert create_root(tmp_path / "root") == create_root(tmp_path / "root") == existing_root(tmp_path / "root")
+
+
+def test_none_is_made_for_who_only_looks(tmp_path: Path) -> None:
+    with pytest.raises(RootMissing, match="no store at"):
+        existing_root(tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
+    create_root(tmp_path / "root")
+    (tmp_path / "root" / "blobs-v2").mkdir()
+    for use in (create_root, existing_root):
+        with pytest.raises(RootTooNew, match="blobs-v2"):
+            use(tmp_path / "root")
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_root_that_others_may_write_into_is_refused(tmp_path: Path, mode: int) -> None:
+    create_root(tmp_path / "root")
+    (tmp_path / "root").chmod(mode)
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match="chmod 700"):
+            use(tmp_path / "root")
+
+
+def test_a_root_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_root(tmp_path / "root")
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match="belongs to user"):
+            use(tmp_path / "root")
+
+
+def test_a_folder_with_other_files_is_not_made_a_root(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RootUnusable, match="other files"):
+        create_root(tmp_path)
+    assert os.listdir(tmp_path) == ["thesis.txt"]
+
+
+def test_a_file_is_no_root(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match="it is a file"):
+            use(tmp_path / "file")
+
+
+def test_a_place_below_a_file_is_no_root(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RootUnusable, match="Not a directory"):
+        create_root(tmp_path / "file" / "root")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_root_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(RootUnusable, match="Permission denied"):
+        create_root(tmp_path / "locked" / "root")
