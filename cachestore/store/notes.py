@@ -1,0 +1,108 @@
+"""What a run has noticed and not yet written: uses, validations, witnesses, counts.
+
+Writing them one by one would make every read a write; they are written together when the run flushes. Losing them to a
+crash costs a re-hash or a slightly wrong order of eviction, never a wrong byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from cachestore.rows import BLOB, ENTRY, META, TRACK, BlobRow, TrackRow, entry_from_row, entry_to_row, get_as
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from cachestore.blobs import Witness
+    from cachestore.entry import Entry
+    from cachestore.index.writer import Transaction
+
+# A use is written only when it is this much newer than the one known, in seconds: LRU needs no more.
+_COARSE = 3600.0
+_NOTES_PER_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was noticed of one entry: Unix seconds, 0 when it was not."""
+
+    used_at: float = 0.0
+    validated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Notes that are written in one transaction."""
+
+    seen: Mapping[str, _Seen]
+    witnesses: Mapping[str, Witness]
+    hits: int
+    misses: int
+
+    def write(self, rows: Transaction, boot: str) -> None:
+        """Write the notes of rows that still exist."""
+        for key, seen in self.seen.items():
+            _write_seen(rows, key, seen)
+        for digest, witness in self.witnesses.items():
+            if row := get_as(rows, BLOB + digest, BlobRow.from_row):
+                rows.set(BLOB + digest, replace(row, witness=witness, boot=boot).to_row())
+        if (self.hits or self.misses) and (meta := rows.get(META)):
+            counts = {"hits": meta["hits"] + self.hits, "misses": meta["misses"] + self.misses}
+            rows.set(META, meta | counts)
+
+
+class Notes:
+    """Collect what is to be written, then give it away in batches."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._witnesses: dict[str, Witness] = {}
+        self._hits = 0
+        self._misses = 0
+
+    def used(self, entry: Entry, now: float) -> None:
+        """Note a use, unless a recent one is known."""
+        if not entry.used_at <= now < entry.used_at + _COARSE:
+            self._seen[entry.key] = replace(self._seen.get(entry.key, _Seen()), used_at=now)
+
+    def validated(self, entry: Entry, now: float) -> None:
+        """Note that the server confirmed the entry as the current version of its track."""
+        self._seen[entry.key] = replace(self._seen.get(entry.key, _Seen()), validated_at=now)
+
+    def saw(self, digest: str, witness: Witness) -> None:
+        """Note the witness of a blob that is known to be whole."""
+        self._witnesses[digest] = witness
+
+    def has_seen(self, digest: str, witness: Witness) -> bool:
+        """Return whether this very witness was noted for the blob."""
+        return self._witnesses.get(digest) == witness
+
+    def count(self, hits: int, misses: int) -> None:
+        """Add to the counts."""
+        self._hits += hits
+        self._misses += misses
+
+    def take(self) -> Iterator[Batch]:
+        """Yield all notes in batches that are small work for the index, and forget them."""
+        seen, witnesses = iter(self._seen.items()), iter(self._witnesses.items())
+        hits, misses = self._hits, self._misses
+        self._seen, self._witnesses, self._hits, self._misses = {}, {}, 0, 0
+        while True:
+            batch = Batch(dict(islice(seen, _NOTES_PER_BATCH)), dict(islice(witnesses, _NOTES_PER_BATCH)), hits, misses)
+            if batch == Batch({}, {}, 0, 0):
+                return
+            yield batch
+            hits = misses = 0
+
+
+def _write_seen(rows: Transaction, key: str, seen: _Seen) -> None:
+    entry = get_as(rows, ENTRY + key, entry_from_row)
+    if entry is None:
+        return
+    used_at = max(entry.used_at, seen.used_at)
+    validated_at = max(entry.validated_at, seen.validated_at)
+    rows.set(ENTRY + key, entry_to_row(replace(entry, used_at=used_at, validated_at=validated_at)))
+    if seen.validated_at and (track := get_as(rows, TRACK + entry.address, TrackRow.from_row)):
+        rows.set(TRACK + entry.address, track.with_current(entry.version.hex).to_row())

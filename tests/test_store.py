@@ -1,0 +1,330 @@
+"""The store: rows and blobs that change together."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cachestore.blobs import BlobDigest, hash_file
+from cachestore.errors import BlobDamaged, DigestCollision, NotInCache, RootMissing
+from cachestore.links import LinkMode
+from cachestore.rows import Bundle, BundleFile
+from cachestore.store import publish as publishing
+from cachestore.store.reader import StoreReader
+from cachestore.store.writer import Store
+from cachestore.track import Track, parse_address
+from cachestore.version import Version, VersionKind
+from tests.stores import etag, incoming, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "root") as opened:
+        yield opened
+
+
+def test_a_body_that_was_put_is_found_with_its_bytes_under_its_digest_and_read_only(store: Store) -> None:
+    entry = put(store, "t1", b"one")
+    assert store.find(Track("s", "t1")) == entry
+    blob = store.blobs.path(entry.digest)
+    assert blob.read_bytes() == b"one"
+    assert hash_file(blob) == entry.digest
+    assert stat.S_IMODE(blob.stat().st_mode) == 0o444
+
+
+def test_the_finished_partial_becomes_the_blob_and_leaves_nothing_behind(store: Store) -> None:
+    put(store, "t1", b"one")
+    assert list(store.root.partials.iterdir()) == []
+
+
+def test_two_tracks_with_equal_bytes_share_one_blob(store: Store) -> None:
+    one, other = put(store, "t1", b"same"), put(store, "t2", b"same")
+    assert one.digest == other.digest
+    assert one.key != other.key
+    assert [row.keys for _, row in store.blob_rows()] == [(one.key, other.key)]
+
+
+def test_equal_ids_of_two_sources_never_meet(store: Store) -> None:
+    put(store, "t1", b"of s", source="s")
+    put(store, "t1", b"of r", source="r")
+    found = [store.find(Track(source, "t1")) for source in "sr"]
+    assert [store.blobs.path(entry.digest).read_bytes() for entry in found if entry] == [b"of s", b"of r"]
+
+
+def test_a_new_version_is_current_and_the_old_one_is_kept(store: Store) -> None:
+    old, new = put(store, "t1", b"old", version=etag("1")), put(store, "t1", b"new", version=etag("2"))
+    track = Track("s", "t1")
+    assert store.find(track) == new
+    assert store.kept([track]) == {"s:t1": [new, old]}
+    assert store.find(Track("s", "t1", version=old.version.hex)) == old
+    assert store.find(Track("s", "t1", version='"1"')) == old
+
+
+def test_a_validator_that_comes_back_with_other_bytes_gets_a_key_of_its_own(store: Store) -> None:
+    old, new = put(store, "t1", b"old", version=etag("1")), put(store, "t1", b"new", version=etag("1"))
+    assert old.key != new.key
+    assert new.version.digest == new.digest
+    assert store.blobs.path(old.digest).read_bytes() == b"old"
+    assert put(store, "t1", b"new", version=etag("1")).key == new.key
+
+
+def test_a_body_without_any_version_is_named_by_its_own_digest(store: Store) -> None:
+    entry = put(store, "t1", b"one", version=None)
+    assert entry.version == Version(VersionKind.DIGEST, entry.digest)
+
+
+def test_bytes_are_compared_when_the_digest_is_there_already(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = put(store, "t1", b"one")
+    forged = incoming(store, "t2", b"two", digest=kept.digest)
+    monkeypatch.setattr(publishing, "hash_file", lambda _: kept.digest)
+    with pytest.raises(DigestCollision):
+        store.put([forged])
+    assert store.find(Track("s", "t2")) is None
+    assert store.blobs.path(kept.digest).read_bytes() == b"one"
+
+
+def test_a_damaged_blob_does_not_stand_in_the_way_of_its_own_bytes(store: Store) -> None:
+    entry = put(store, "t1", b"one")
+    _overwrite(store.blobs.path(entry.digest), b"bad")
+    again = put(store, "t1", b"one")
+    assert store.find(Track("s", "t1")) == again
+    assert store.blobs.path(entry.digest).read_bytes() == b"one"
+    assert [path.read_bytes() for path in store.root.quarantine.iterdir()] == [b"bad"]
+
+
+@pytest.mark.parametrize("bytes_now", [b"0ne", b"on", b"one more"])
+def test_a_blob_that_was_edited_is_a_miss_even_when_its_mtime_was_restored(store: Store, bytes_now: bytes) -> None:
+    entry = put(store, "t1", b"one")
+    blob = store.blobs.path(entry.digest)
+    before = blob.stat()
+    _overwrite(blob, bytes_now)
+    os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.find(Track("s", "t1")) is None
+
+
+def test_a_blob_that_was_only_touched_is_hashed_once_and_then_trusted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(store, "t1", b"one")
+    os.utime(store.blobs.path(entry.digest))
+    hashed = _count_hashes(monkeypatch)
+    assert store.find(Track("s", "t1")) == entry
+    store.flush()
+    assert store.find(Track("s", "t1")) == entry
+    assert len(hashed) == 1
+
+
+def test_after_a_reboot_a_blob_is_hashed_once_and_then_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(tmp_path) as store:
+        put(store, "t1", b"one")
+    monkeypatch.setattr("cachestore.store.writer.boot_id", lambda: "another boot")
+    hashed = _count_hashes(monkeypatch)
+    for _ in range(2):
+        with Store.open(tmp_path) as store:
+            assert store.find(Track("s", "t1")) is not None
+    assert len(hashed) == 1
+
+
+def test_a_row_without_a_blob_is_a_miss(store: Store) -> None:
+    entry = put(store, "t1", b"one")
+    store.blobs.path(entry.digest).unlink()
+    assert store.find(Track("s", "t1")) is None
+
+
+def test_linking_gives_a_hard_link_and_does_not_cause_another_hash(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(store, "t1", b"one")
+    hashed = _count_hashes(monkeypatch)
+    for name in "abc":
+        assert store.link(entry, tmp_path / name, LinkMode.AUTO) is LinkMode.HARDLINK
+    store.flush()
+    assert store.find(Track("s", "t1")) == entry
+    assert hashed == []
+    assert (tmp_path / "a").stat().st_ino == store.blobs.path(entry.digest).stat().st_ino
+
+
+def test_linking_never_overwrites(store: Store, tmp_path: Path) -> None:
+    entry = put(store, "t1", b"one")
+    (tmp_path / "a").write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        store.link(entry, tmp_path / "a", LinkMode.AUTO)
+    assert (tmp_path / "a").read_bytes() == b"mine"
+
+
+def test_an_edit_through_a_bundle_is_noticed_the_bundle_keeps_the_work_and_is_named(
+    store: Store, tmp_path: Path
+) -> None:
+    entry = put(store, "t1", b"one")
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    store.link(entry, bundle / "01.wav", LinkMode.HARDLINK)
+    store.register(_bundle(bundle, entry.digest))
+    _overwrite(bundle / "01.wav", b"0ne")
+    with pytest.raises(BlobDamaged) as caught:
+        store.link(entry, tmp_path / "other", LinkMode.AUTO)
+    assert caught.value.bundles == (str(bundle),)
+    assert str(bundle) in str(caught.value)
+    assert (bundle / "01.wav").read_bytes() == b"0ne"
+    assert not store.blobs.path(entry.digest).exists()
+    assert list(store.root.quarantine.iterdir()) == []
+
+
+def test_evicting_the_last_entry_of_a_blob_removes_it_and_evicting_another_does_not(store: Store) -> None:
+    one, other = put(store, "t1", b"same" * 5000), put(store, "t2", b"same" * 5000)
+    [first] = store.evict([one.key])
+    assert first.freed == 0
+    assert store.find(Track("s", "t2")) == other
+    [second] = store.evict([other.key])
+    assert second.freed >= 20000
+    assert not store.blobs.path(one.digest).exists()
+    assert list(store.entries()) == []
+    assert list(store.blob_rows()) == []
+
+
+def test_what_must_stay_stays_and_says_why(store: Store) -> None:
+    entry = put(store, "t1", b"one")
+    [eviction] = store.evict([entry.key], lambda _: "pinned")
+    assert eviction.kept_because == "pinned"
+    assert store.find(Track("s", "t1")) == entry
+
+
+def test_what_a_living_run_leases_stays(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as mine, Store.open(tmp_path) as theirs:
+        entry = put(mine, "t1", b"one")
+        with mine.run("export") as run:
+            mine.lease(run, [entry.digest])
+            assert theirs.evict([entry.key])[0].kept_because == "in use by a running export"
+        assert theirs.evict([entry.key])[0].kept_because == ""
+
+
+def test_a_pin_of_a_track_follows_its_newest_version(store: Store) -> None:
+    put(store, "t1", b"old", version=etag("1"))
+    track = Track("s", "t1")
+    store.pin(track, pinned=True)
+    put(store, "t1", b"new", version=etag("2"))
+    assert [(entry.version.value, entry.pinned) for entry in store.kept([track])["s:t1"]] == [
+        ('"2"', True),
+        ('"1"', False),
+    ]
+    assert [entry.pinned for entry in store.entries()].count(True) == 1
+
+
+def test_a_pin_of_a_version_stays_with_it(store: Store) -> None:
+    old = put(store, "t1", b"old", version=etag("1"))
+    store.pin(parse_address(old.key), pinned=True)
+    put(store, "t1", b"new", version=etag("2"))
+    assert [entry.version.value for entry in store.entries() if entry.pinned] == ['"1"']
+    store.pin(Track("s", "t1"), pinned=False)
+    assert not any(entry.pinned for entry in store.entries())
+
+
+def test_pinning_what_is_not_there_names_it(store: Store) -> None:
+    with pytest.raises(NotInCache, match="s:none is not in the cache"):
+        store.pin(Track("s", "none"), pinned=True)
+
+
+def test_ids_with_awkward_characters_come_back_as_they_went(store: Store) -> None:
+    for awkward in ("a@b", "100%", "a:b", "ünïcode ♫", "../../etc/passwd", "x\ny"):
+        entry = put(store, awkward, awkward.encode())
+        assert store.find(Track("s", awkward)) == entry
+        assert store.find(parse_address(entry.key)) == entry
+
+
+def test_looking_writes_nothing_and_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RootMissing):
+        StoreReader.open_readonly(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+    with Store.open(tmp_path / "root") as store:
+        entry = put(store, "t1", b"one")
+    before = _snapshot(tmp_path)
+    with StoreReader.open_readonly(tmp_path / "root") as reader:
+        assert list(reader.entries()) == [entry]
+        assert reader.kept([Track("s", "t1")]) == {"s:t1": [entry]}
+        assert reader.holders() == {}
+    assert _snapshot(tmp_path) == before
+
+
+def test_processes_that_publish_at_once_lose_nothing(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_publish_many, args=(tmp_path, number)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    with Store.open(tmp_path) as store:
+        assert len(list(store.entries())) == 3 * 20
+        assert len(list(store.blob_rows())) == 20
+        assert all(store.is_whole(entry) for entry in store.entries())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["put", "evict"]), st.integers(0, 3), st.integers(0, 2)), max_size=25))
+def test_any_sequence_of_puts_and_evictions_agrees_with_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]]
+) -> None:
+    model: dict[str, bytes] = {}
+    with Store.open(tmp_path_factory.mktemp("store")) as store:
+        for verb, track, content in steps:
+            data = bytes([content]) * 10
+            if verb == "put":
+                model[put(store, str(track), data, version=etag(str(content))).key] = data
+            else:
+                key = f"s:{track}@{etag(str(content)).hex}"
+                store.evict([key])
+                model.pop(key, None)
+        stored = {entry.key: store.blobs.path(entry.digest).read_bytes() for entry in store.entries()}
+        assert stored == model
+        assert {digest for digest, _ in store.blob_rows()} == {_digest(data) for data in model.values()}
+        assert len(list(store.blobs.iterate())) == len(set(model.values()))
+
+
+def _digest(data: bytes) -> str:
+    running = BlobDigest()
+    running.update(data)
+    return running.hexdigest()
+
+
+def _publish_many(root: Path, number: int) -> None:
+    with Store.open(root) as store:
+        for content in range(20):
+            put(store, f"{number}-{content}", f"content {content}".encode())
+
+
+def _bundle(dest: Path, digest: str) -> Bundle:
+    return Bundle(dest, "b", 0.0, (BundleFile("01.wav", digest, LinkMode.HARDLINK),))
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    """Write into the same inode, as an editor with its own ideas would."""
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def _count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    hashed: list[Path] = []
+
+    def counting(path: Path) -> str:
+        hashed.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr("cachestore.store.writer.hash_file", counting)
+    return hashed
+
+
+def _snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return every file but the two by which SQLite's readers and writers keep out of each other's way."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
