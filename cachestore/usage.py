@@ -1,0 +1,79 @@
+"""What the store costs: the figures of `info`, and those that the bound is measured by."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from cachestore.store.reader import StoreReader
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counts, and bytes: `logical` as files are long, the others in disk blocks.
+
+    `exclusive` are blobs that only the cache has, `held` those that a bundle has too.
+    """
+
+    entries: int
+    blobs: int
+    pinned: int
+    logical_bytes: int
+    exclusive_bytes: int
+    held_bytes: int
+    partial_bytes: int
+    quarantine_bytes: int
+    hits: int
+    misses: int
+    oldest_used_at: float | None
+
+    @property
+    def bounded_bytes(self) -> int:
+        """Return the bytes that `max_size` bounds: what the cache alone costs this disk."""
+        return self.exclusive_bytes + self.partial_bytes + self.quarantine_bytes
+
+
+def usage(store: StoreReader, held: Collection[str] | None = None) -> Usage:
+    """Return the figures of `store`; `held` are the digests that living bundles hold, looked up when not given."""
+    held = store.holders() if held is None else held
+    entries = pinned = blobs = logical = exclusive = held_bytes = 0
+    oldest = None
+    for entry in store.entries():
+        entries += 1
+        pinned += entry.pinned
+        oldest = entry.used_at if oldest is None else min(oldest, entry.used_at)
+    for digest, row in store.blob_rows():
+        blobs += 1
+        logical += row.size
+        if digest in held:
+            held_bytes += row.cost
+        else:
+            exclusive += row.cost
+    meta = store.meta()
+    return Usage(
+        entries=entries,
+        blobs=blobs,
+        pinned=pinned,
+        logical_bytes=logical,
+        exclusive_bytes=exclusive,
+        held_bytes=held_bytes,
+        partial_bytes=_cost_of_files(store.root.partials),
+        quarantine_bytes=_cost_of_files(store.root.quarantine),
+        hits=meta["hits"],
+        misses=meta["misses"],
+        oldest_used_at=oldest,
+    )
+
+
+def _cost_of_files(folder: Path) -> int:
+    """Return the bytes of disk that the files directly in `folder` cost, 0 when there is no such folder."""
+    try:
+        with os.scandir(folder) as files:
+            return sum(file.stat(follow_symlinks=False).st_blocks * 512 for file in files)
+    except FileNotFoundError:
+        return 0
