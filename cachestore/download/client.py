@@ -1,0 +1,40 @@
+"""The HTTP client that all downloads of a run share."""
+
+from __future__ import annotations
+
+import logging
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import version
+
+import httpx
+
+from cachestore.errors import ConfigError
+
+
+def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> httpx.Client:
+    """Return a client for `jobs` downloads at once, with the proxies and CA bundles of the environment.
+
+    Timeouts are in seconds. Raise ConfigError when the environment names a proxy or CA bundle that cannot be used.
+    """
+    _keep_urls_out_of_logs()
+    try:
+        return httpx.Client(
+            follow_redirects=False,
+            # nginx weakens ETags and drops lengths for gzip, and a compressed body hides its own truncation.
+            headers={"Accept-Encoding": "identity", "User-Agent": f"cachestore/{version('cachestore')}"},
+            # A cookie would go to every port of a host, and to redirects that may not have it.
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            timeout=httpx.Timeout(stall_timeout, connect=connect_timeout, pool=None),
+            # The callers bound the connections in use; a limit would make them wait for requests that were given up.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=jobs, keepalive_expiry=30),
+        )
+    except (OSError, ValueError, ImportError, httpx.InvalidURL):
+        problem = "a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) or CA bundle (SSL_CERT_FILE, SSL_CERT_DIR) is unusable"
+        raise ConfigError("the environment", f"{problem}; correct or unset it") from None
+
+
+def _keep_urls_out_of_logs() -> None:
+    """Silence what httpx and httpcore log below warnings: whole URLs at INFO, whole requests at DEBUG."""
+    for name in ("httpx", "httpcore"):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, logging.WARNING))

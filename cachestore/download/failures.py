@@ -1,0 +1,114 @@
+"""What a failure of the network or an answer is called, in words for a person and without a secret."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import httpx
+
+from cachestore.errors import (
+    BadResponse,
+    BadStatus,
+    NotFound,
+    SourceError,
+    TimedOut,
+    TlsError,
+    TrackError,
+    Truncated,
+    Unauthorized,
+    Unreachable,
+)
+from cachestore.quantities import format_age
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cachestore.track import Track
+
+
+class RefusedAnswer(Exception):
+    """An answer that no retry would make acceptable; `reason` is the end of a sentence."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def status_failure(track: Track, status: int, retry_after: float) -> TrackError:
+    """Return the failure of a status that brings no body; `retry_after` in seconds, 0 if not said."""
+    known = {int(member): f"{member.value} {member.phrase}" for member in HTTPStatus}.get(status, str(status))
+    if status in {401, 403}:
+        return Unauthorized(track.address, track.label, f"the server refused the credentials ({known})")
+    if status in {404, 410}:
+        return NotFound(track.address, track.label, f"the server has no such track ({known})")
+    later = f" and wants to be asked again in {format_age(retry_after)}" if retry_after else ""
+    return BadStatus(track.address, track.label, f"the server answered {known}{later}", status=status)
+
+
+def network_failure(track: Track, error: httpx.HTTPError) -> TrackError:
+    """Return the failure of a request that got no answer."""
+    kind, reason = _diagnosis(error, _place(error))
+    return kind(track.address, track.label, reason)
+
+
+def body_failure(track: Track, error: httpx.HTTPError, received: int, total: int | None) -> TrackError:
+    """Return the failure of a body that did not arrive whole."""
+    progress = f"after {received} of {total} bytes" if total is not None else f"after {received} bytes"
+    if isinstance(error, httpx.TimeoutException):
+        return TimedOut(track.address, track.label, f"{_place(error)} stopped sending {progress}")
+    return Truncated(track.address, track.label, f"the connection to {_place(error)} ended {progress}")
+
+
+def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], str]:
+    match error:
+        case httpx.ConnectError():
+            return _connect_diagnosis(error, place)
+        case httpx.TimeoutException():
+            return TimedOut, f"{place} did not answer in time"
+        case httpx.ProxyError():
+            return Unreachable, f"the proxy did not connect to {place}"
+        case httpx.RemoteProtocolError() if "disconnected" not in str(error):
+            return BadResponse, f"the answer of {place} is no HTTP"
+        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
+            return SourceError, f"no request to {place} can be made of its URL and headers; check the source"
+    return Unreachable, f"{place} closed the connection without an answer"
+
+
+def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[TrackError], str]:
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return TlsError, f"the certificate of {place} was not accepted: {cause.verify_message}"
+            case ssl.SSLError():
+                return (
+                    TlsError,
+                    f"no TLS connection to {place}: {(cause.reason or 'it failed').lower().replace('_', ' ')}",
+                )
+            case socket.gaierror():
+                return Unreachable, f"the name {place} does not resolve"
+            case OSError(strerror=str(strerror)):
+                return Unreachable, f"no connection to {place}: {strerror.lower()}"
+    return Unreachable, f"no connection to {place}"
+
+
+def _words(reason: str | None) -> str:
+    """Return OpenSSL's name for a reason, such as WRONG_VERSION_NUMBER, as words."""
+    return (reason or "the handshake failed").lower().replace("_", " ")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what led to `error`; httpcore raises some of its errors "from None", which leaves the context only."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _place(error: httpx.HTTPError) -> str:
+    """Return ``host`` or ``host:port``: of a URL nothing more is fit to be shown."""
+    url = error.request.url
+    host = url.raw_host.decode("ascii")
+    return host if url.port is None else f"{host}:{url.port}"

@@ -1,0 +1,131 @@
+"""Requests under way, and how another thread ends them all at once.
+
+A worker may block in three places, and each has its own way out:
+
+- Before the headers: in the resolver, connect, the TLS handshake, a proxy, or a server that says nothing. None of them
+  can be interrupted (the resolver not even by closing something), and httpx shows no socket before there is a
+  response. So the request runs on a daemon thread and the worker waits for its `Future`, which `abort` cancels; the
+  thread ends by its timeouts and closes what it gets, and never keeps the process alive.
+- In the body: `abort` shuts the socket down, which ends a blocked read; closing it would not.
+- Waiting for a retry: on the caller's own cancel event.
+"""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+import httpx
+
+from cachestore.download.fields import content_length
+from cachestore.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SMALL = 64 * 1024
+
+
+class Flights:
+    """All requests of a run, from any thread. Once `aborted`, for good."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.aborted = False
+        self._client = client
+        timeout = client.timeout
+        # Connect and TLS handshake have the connect timeout each; the resolver and headers that drip have none.
+        self._patience = 2 * (timeout.connect or 0) + (timeout.read or 0) or None
+        self._lock = Lock()
+        self._waiting: set[Future[httpx.Response]] = set()
+        self._open: set[httpx.Response] = set()
+
+    @contextmanager
+    def get(self, url: httpx.URL, headers: httpx.Headers) -> Iterator[httpx.Response]:
+        """Give the response to a GET, its body unread, and close it in the end. Raise Cancelled or httpx.HTTPError."""
+        response = self._answer(self._client.build_request("GET", url, headers=headers))
+        try:
+            yield response
+        finally:
+            _drain(response)
+            response.close()
+            with self._lock:
+                self._open.discard(response)
+
+    def abort(self) -> None:
+        """End every request, now and later."""
+        with self._lock:
+            self.aborted = True
+            for future in self._waiting:
+                future.cancel()
+            for response in self._open:
+                _shut_down(response)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        future: Future[httpx.Response] = Future()
+        with self._lock:
+            if self.aborted:
+                raise Cancelled
+            self._waiting.add(future)
+        Thread(target=self._deliver, args=(request, future), name="request", daemon=True).start()
+        try:
+            return _result(future, request, self._patience)
+        except CancelledError:
+            raise Cancelled from None
+        finally:
+            with self._lock:
+                self._waiting.discard(future)
+
+    def _deliver(self, request: httpx.Request, future: Future[httpx.Response]) -> None:
+        """Send the request and hand over what comes; close it when nobody waits any more."""
+        try:
+            response = self._client.send(request, stream=True)
+        except Exception as error:  # noqa: BLE001 - raised again where the future is waited for
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_known(error, request))
+            return
+        with self._lock:
+            wanted = future.set_running_or_notify_cancel()
+            if wanted:
+                self._open.add(response)
+        if wanted:
+            future.set_result(response)
+        else:
+            response.close()
+
+
+def _known(error: Exception, request: httpx.Request) -> Exception:
+    """Return an error of httpx: the resolver raises bare UnicodeErrors for host names that cannot be."""
+    if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
+        return error
+    return httpx.UnsupportedProtocol("no request can be made of this URL", request=request)
+
+
+def _result(future: Future[httpx.Response], request: httpx.Request, patience: float | None) -> httpx.Response:
+    try:
+        return future.result(patience)
+    except TimeoutError:
+        if future.cancel():
+            raise httpx.ReadTimeout("no headers in time", request=request) from None
+        return future.result()
+
+
+def _drain(response: httpx.Response) -> None:
+    """Read a body that nobody wanted if it came together with its headers, so that its connection can be used again."""
+    length = 0 if response.status_code == httpx.codes.NOT_MODIFIED else content_length(response.headers)
+    if length is not None and length <= _SMALL and not response.is_stream_consumed:
+        with suppress(httpx.HTTPError):
+            for chunk in response.iter_raw():
+                if len(chunk) < length:
+                    return
+
+
+def _shut_down(response: httpx.Response) -> None:
+    stream = response.extensions.get("network_stream")
+    connection = stream.get_extra_info("socket") if stream is not None else None
+    if isinstance(connection, socket.socket):
+        with suppress(OSError):
+            # Not `connection.shutdown`: on a TLS socket it lets a read that goes on return bytes undecrypted.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)

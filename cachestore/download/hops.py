@@ -1,0 +1,67 @@
+"""A GET with its redirects, followed by hand: httpx would hand a service's own key headers to any other origin."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+
+from cachestore.download.failures import RefusedAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cachestore.download.flights import Flights
+
+_MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_FOR_ANYONE = frozenset(
+    {b"accept", b"accept-encoding", b"if-modified-since", b"if-none-match", b"if-range", b"range", b"user-agent"}
+)
+
+
+@contextmanager
+def follow(flights: Flights, url: httpx.URL, headers: httpx.Headers) -> Iterator[httpx.Response]:
+    """Give the response that is no redirect.
+
+    Userinfo of the URL becomes Basic authorization. Another origin (scheme, host or port; RFC 6454) gets only the
+    headers that are for anyone, and what was taken away does not come back. Raise RefusedAnswer, Cancelled,
+    httpx.HTTPError or, for a target that is no URL, httpx.InvalidURL.
+    """
+    url, headers = _without_userinfo(url, headers)
+    for _ in range(_MOST_REDIRECTS + 1):
+        with flights.get(url, headers) as response:
+            target = _target(response)
+            if target is None:
+                yield response
+                return
+        if _origin(target) != _origin(url):
+            headers = httpx.Headers([row for row in headers.raw if row[0].lower() in _FOR_ANYONE])
+        url = target
+    raise RefusedAnswer(f"the server redirects more than {_MOST_REDIRECTS} times")
+
+
+def _target(response: httpx.Response) -> httpx.URL | None:
+    """Return where a redirect leads, None when the response is none."""
+    if response.status_code not in _REDIRECTS or "location" not in response.headers:
+        return None
+    target = response.request.url.join(response.headers["location"]).copy_with(userinfo=b"")
+    if target.scheme not in {"http", "https"} or not target.raw_host:
+        raise RefusedAnswer("the server redirects to something that is no http(s) URL")
+    if (response.request.url.scheme, target.scheme) == ("https", "http"):
+        raise RefusedAnswer("the server redirects from https to http")
+    return target
+
+
+def _without_userinfo(url: httpx.URL, headers: httpx.Headers) -> tuple[httpx.URL, httpx.Headers]:
+    if not url.userinfo:
+        return url, headers
+    basic = b64encode(f"{url.username}:{url.password}".encode()).decode()
+    headers.setdefault("Authorization", f"Basic {basic}")
+    return url.copy_with(userinfo=b""), headers
+
+
+def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port

@@ -1,0 +1,119 @@
+"""Fixtures that every test may take; tests/servers.py says how the servers are used."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.library import Sample, make_library
+from tests.servers import Nginx, RawServer, Stall, program
+from tests.stranger import Stranger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.stranger import Row
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the person's own store, configuration and proxies out of every test."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("XDG_")]:
+            patch.delenv(name)
+        for name in ("CACHESTORE_ROOT", "CACHESTORE_CONFIG"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        yield
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sample]:
+    """Real audio files by extension."""
+    return make_library(tmp_path_factory.mktemp("library"))
+
+
+class StartNginx(Protocol):
+    """The type of the `nginx` fixture."""
+
+    def __call__(self, folder: Path, *, body: str | None = None, tls: bool = False) -> Nginx: ...
+
+
+@pytest.fixture
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartNginx]:
+    """Start real nginx servers."""
+    program("nginx")
+    with ExitStack() as running:
+
+        def start(folder: Path, *, body: str | None = None, tls: bool = False) -> Nginx:
+            server = Nginx(folder, tmp_path_factory.mktemp("nginx"), body, tls=tls)
+            running.callback(server.stop)
+            return server
+
+        yield start
+
+
+class StartRawServer(Protocol):
+    """The type of the `raw_server` fixture."""
+
+    def __call__(self, *answers: bytes | Stall) -> RawServer: ...
+
+
+@pytest.fixture
+def raw_server() -> Iterator[StartRawServer]:
+    """Start servers that answer with given bytes."""
+    with ExitStack() as running:
+
+        def start(*answers: bytes | Stall) -> RawServer:
+            server = RawServer(*answers)
+            running.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Reserve a loopback port where every connection is refused."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Stranger:
+    """Return somebody with an empty home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Stranger(home)
+
+
+@pytest.fixture
+def music(tmp_path: Path, library: Mapping[str, Sample]) -> Path:
+    """The folder that is served: each sample as ``t-<ext>``, names without an extension."""
+    for ext, sample in library.items():
+        sample.copy_to(tmp_path / "music", f"t-{ext}")
+    return tmp_path / "music"
+
+
+@pytest.fixture
+def cloud(nginx: StartNginx, music: Path, stranger: Stranger) -> Nginx:
+    """A music cloud that the stranger has configured."""
+    server = nginx(music)
+    stranger.configure(server.url)
+    return server
+
+
+@pytest.fixture
+def cloud_rows(library: Mapping[str, Sample]) -> list[Row]:
+    """A row for each sample in the cloud."""
+    return [
+        {"source": "studio", "id": f"t-{ext}", "artist": sample.artist, "title": sample.title}
+        for ext, sample in library.items()
+    ]

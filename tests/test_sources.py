@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cachestore.config import Config, SourceConfig
+from cachestore.errors import ConfigError, NotFound, SourceError
+from cachestore.sources import registry
+from cachestore.sources.registry import Sources
+from cachestore.sources.template import Template
+from cachestore.track import Origin, Track, url_track
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STREAM = "https://music.example/api/tracks/{id}/stream"
+BEARER = {"Authorization": "Bearer ${STUDIO_TOKEN}"}
+ENVIRON = {"STUDIO_TOKEN": "tok-7c1d"}
+
+
+def sources(environ: Mapping[str, str] = ENVIRON, **tables: Mapping[str, object]) -> Sources:
+    made = {
+        name: SourceConfig(name, str(table.get("kind", "http")), {k: v for k, v in table.items() if k != "kind"})
+        for name, table in tables.items()
+    }
+    return Sources(Config(root=Path("/nowhere"), sources=made), environ)
+
+
+def resolve(made: Sources, track: Track) -> Origin:
+    return made.source_of(track).resolve(track)
+
+
+def mistake(made: Sources, track: Track) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(made, track)
+    return str(caught.value)
+
+
+def test_an_http_source_puts_the_id_into_its_template_and_sends_its_headers() -> None:
+    origin = resolve(sources(studio={"url": STREAM, "headers": BEARER}), Track("studio", "t42"))
+    assert origin == Origin("https://music.example/api/tracks/t42/stream", {"Authorization": "Bearer tok-7c1d"})
+
+
+def test_an_id_is_encoded_to_the_last_slash_so_that_it_cannot_leave_its_place() -> None:
+    origin = resolve(sources(studio={"url": STREAM}), Track("studio", "a/b ?c#d%2F@é{id}"))
+    assert origin.url == "https://music.example/api/tracks/a%2Fb%20%3Fc%23d%252F%40%C3%A9%7Bid%7D/stream"
+
+
+@pytest.mark.parametrize("track_id", ["..", ".", "../../admin", "x/../../admin", "..\\admin", "..;/admin"])
+def test_an_id_that_steps_back_is_refused(track_id: str) -> None:
+    with pytest.raises(SourceError, match="step of a path"):
+        resolve(sources(studio={"url": STREAM}), Track("studio", track_id))
+
+
+def test_an_id_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(SourceError, match="no valid Unicode"):
+        resolve(sources(studio={"url": STREAM}), Track("studio", "\ud800"))
+
+
+def test_variables_are_expanded_in_the_url_too() -> None:
+    made = sources({"HOST": "music.example"}, studio={"url": "https://${HOST}/{id}"})
+    assert resolve(made, Track("studio", "t1")).url == "https://music.example/t1"
+
+
+def test_variables_are_expanded_only_when_the_source_is_used() -> None:
+    made = sources({}, studio={"url": STREAM, "headers": BEARER}, open={"url": STREAM})
+    assert resolve(made, Track("open", "t1")).headers == {}
+    said = mistake(made, Track("studio", "t1"))
+    assert said.startswith("sources.studio.headers.Authorization: ")
+    assert "STUDIO_TOKEN" in said
+
+
+@pytest.mark.parametrize("token", ["", "tok\nX-Evil: 1", "tok\r", "tok\0", "tok\u20ac", "tok "])
+def test_a_header_that_http_cannot_carry_is_refused_without_showing_it(token: str) -> None:
+    made = sources({"STUDIO_TOKEN": token}, studio={"url": STREAM, "headers": BEARER})
+    assert mistake(made, Track("studio", "t1")).startswith("sources.studio.headers.Authorization: the value is empty")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            {"url": STREAM, "haeders": {}},
+            "sources.studio.haeders: there is no such option (known: url, headers); did you mean headers?",
+        ),
+        ({}, "sources.studio.url: the option is missing"),
+        ({"url": 7}, "sources.studio.url: expected a text"),
+        ({"url": "ftp://music.example/{id}"}, "sources.studio.url: expected an http(s) URL"),
+        ({"url": "music.example/{id}"}, "sources.studio.url: expected an http(s) URL"),
+        ({"url": "https:///{id}"}, "sources.studio.url: expected an http(s) URL"),
+        ({"url": "https://music.example:port/{id}"}, "sources.studio.url: expected an http(s) URL"),
+        ({"url": "https://music.example/tracks"}, "sources.studio.url: expected {id}"),
+        ({"url": "https://{id}.music.example/"}, "sources.studio.url: expected {id}"),
+        ({"url": "https://music.example/{id}/{format}"}, "sources.studio.url: expected {id}"),
+        ({"url": STREAM, "headers": "Bearer x"}, "sources.studio.headers: expected a table"),
+        ({"url": STREAM, "headers": {"X-Level": 3}}, "sources.studio.headers.X-Level: expected a text"),
+        ({"url": STREAM, "headers": {"X Y": "z"}}, "sources.studio.headers.X Y: this cannot be the name of a header"),
+        (
+            {"kind": "htpp", "url": STREAM},
+            "sources.studio.kind: there is no kind htpp (known: http); did you mean http?",
+        ),
+    ],
+)
+def test_a_mistake_in_a_source_names_its_place_and_what_was_expected(table: dict[str, object], said: str) -> None:
+    assert mistake(sources(studio=table), Track("studio", "t1")).startswith(said)
+
+
+def test_a_mistake_in_one_source_stops_no_other() -> None:
+    made = sources(broken={"kind": "htpp"}, studio={"url": STREAM})
+    assert resolve(made, Track("studio", "t1")).url.startswith("https://music.example/")
+    assert resolve(made, url_track("https://other.example/a.mp3")).headers == {}
+
+
+def test_an_unknown_source_is_named_with_the_known_ones_and_the_nearest() -> None:
+    said = mistake(sources(studio={"url": STREAM}, home={"url": STREAM}), Track("studoi", "t1"))
+    assert said == "the configuration: there is no table [sources.studoi] (known: studio, home); did you mean studio?"
+    assert "(known: none)" in mistake(sources(), Track("studio", "t1"))
+
+
+def test_a_bare_url_is_its_own_origin() -> None:
+    url = "https://cdn.example/a.flac?X-Amz-Signature=s3cret"
+    assert resolve(sources(), url_track(url)) == Origin(url)
+
+
+def test_a_url_track_whose_url_was_not_kept_asks_for_the_whole_url() -> None:
+    with pytest.raises(SourceError, match="give the URL itself again"):
+        resolve(sources(), Track("url", "https://cdn.example/a.flac#89abcdef01234567"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://music.example/api/tracks/t42/stream",
+        "https://music.example:443/api/tracks/t42/stream?quality=raw",
+        "HTTPS://MUSIC.example/api/%74racks/t42",
+        "https://music.example/api/tracks/",
+    ],
+)
+def test_a_url_below_a_source_gets_the_headers_of_that_source(url: str) -> None:
+    made = sources(studio={"url": STREAM, "headers": BEARER})
+    assert resolve(made, url_track(url)) == Origin(url, {"Authorization": "Bearer tok-7c1d"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://music.example/api/tracks/t42",
+        "https://music.example:8443/api/tracks/t42",
+        "https://music.example.evil.example/api/tracks/t42",
+        "https://music.example@evil.example/api/tracks/t42",
+        "https://evil.example/api/tracks/t42?https://music.example/api/tracks/",
+        "https://music.example/api/other",
+        "https://music.example/api/tracks",
+        "https://music.example/api/tracks/../../admin",
+        "https://music.example/api/tracks/%2e%2e/%2E%2e/admin",
+        "https://music.example/api/tracks/%252e%252e/admin",
+        "https://music.example/api/tracks/..%2f..%2fadmin",
+        "https://music.example/api/tracks/..;/admin",
+        "https://music.example/api/tracks/..%5cadmin",
+    ],
+)
+def test_credentials_never_go_to_another_origin_or_path(url: str) -> None:
+    made = sources(studio={"url": STREAM, "headers": BEARER})
+    assert resolve(made, url_track(url)).headers == {}
+
+
+def test_where_the_id_stands_in_the_query_the_path_must_be_the_same() -> None:
+    made = sources(studio={"url": "https://music.example/stream?id={id}", "headers": BEARER})
+    assert resolve(made, url_track("https://music.example/stream?id=t1")).headers
+    assert not resolve(made, url_track("https://music.example/stream2?id=t1")).headers
+
+
+def test_of_two_sources_above_a_url_the_deeper_one_counts() -> None:
+    made = sources(
+        outer={"url": "https://music.example/{id}", "headers": {"X-From": "outer"}},
+        inner={"url": STREAM, "headers": {"X-From": "inner"}},
+    )
+    assert resolve(made, url_track("https://music.example/api/tracks/t1")).headers == {"X-From": "inner"}
+    assert resolve(made, url_track("https://music.example/other")).headers == {"X-From": "outer"}
+
+
+def test_a_url_below_a_source_with_a_mistake_tells_the_mistake() -> None:
+    made = sources({}, studio={"url": STREAM, "headers": BEARER})
+    assert "STUDIO_TOKEN" in mistake(made, url_track("https://music.example/api/tracks/t1"))
+
+
+@settings(deadline=None)
+@given(path=st.text(alphabet="a./%25eEfFc\\;tracks", max_size=30))
+def test_no_spelling_of_a_path_leads_out_of_the_template(path: str) -> None:
+    template = Template.parse("", "https://music.example/tracks/{id}", {})
+    if template.covers(f"https://music.example/tracks/{path}"):
+        assert ".." not in path.replace("%2e", ".").replace("%2E", ".").split("/")
+
+
+class Shelf:
+    """A third party's source."""
+
+    def __init__(self, config: SourceConfig, environ: Mapping[str, str]) -> None:
+        self.base = config.options["base"]
+
+    def resolve(self, track: Track) -> Origin:
+        if track.id == "gone":
+            raise NotFound(track.address, track.label, "not on the shelf")
+        if track.id == "crash":
+            raise RuntimeError("token=s3cret")
+        return Origin(f"{self.base}/{track.id}")
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Sources:
+    points = EntryPoints([EntryPoint("shelf", f"{__name__}:Shelf", "cachestore.sources")])
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    return sources(
+        books={"kind": "shelf", "base": "https://shelf.example"}, empty={"kind": "shelf"}, other={"kind": "shelves"}
+    )
+
+
+def test_a_kind_of_a_third_party_is_found_by_its_entry_point(shelf: Sources) -> None:
+    assert resolve(shelf, Track("books", "t1")) == Origin("https://shelf.example/t1")
+    assert shelf.source_of(Track("books", "t1")) is shelf.source_of(Track("books", "t2"))
+
+
+def test_a_third_party_fails_its_track_only_and_its_words_are_not_shown(shelf: Sources) -> None:
+    with pytest.raises(NotFound):
+        resolve(shelf, Track("books", "gone"))
+    with pytest.raises(SourceError) as caught:
+        resolve(shelf, Track("books", "crash"))
+    assert str(caught.value) == "books:crash: the source books failed (RuntimeError)"
+
+
+def test_a_third_party_that_cannot_start_is_a_mistake_of_the_configuration(shelf: Sources) -> None:
+    said = mistake(shelf, Track("empty", "t1"))
+    assert said == "sources.empty: the plugin of kind shelf failed (KeyError); update or remove it"
+
+
+def test_the_kinds_of_third_parties_are_named_among_the_known(shelf: Sources) -> None:
+    assert "(known: http, shelf); did you mean shelf?" in mistake(shelf, Track("other", "t1"))
