@@ -1,0 +1,112 @@
+"""The read-through cache: the one room where network and disk meet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from cachestore.config import load_config
+from cachestore.fetching.decide import Policy
+from cachestore.fetching.run import FetchRun
+from cachestore.fetching.telling import Teller
+from cachestore.fetching.wanted import Result
+from cachestore.links import LinkMode
+from cachestore.prune import Limits, apply, plan_for
+from cachestore.store.writer import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cachestore.config import Config
+    from cachestore.entry import Entry
+    from cachestore.events import OnEvent
+    from cachestore.fetching.workers import Workers
+    from cachestore.track import Track
+
+__all__ = ["Cache", "Result"]
+
+
+class Cache:
+    """Tracks that are downloaded once and linked as often as wanted; to be used from one thread."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config = config
+        self.store = store
+
+    @classmethod
+    def open(cls, config: Config | None = None, *, root: Path | str | None = None) -> Cache:
+        """Open the cache with `config`, else as the command line finds it; `root` goes before both.
+
+        Raise ConfigError, RootUnusable, RootTooNew, Busy or IndexDamaged.
+        """
+        if config is None:
+            config = load_config(root=Path(root) if root is not None else None)
+        return cls(config, Store.open(Path(root) if root is not None else config.root))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is still to be written and close the store."""
+        self.store.close()
+
+    def fetch(
+        self,
+        tracks: Sequence[Track],
+        *,
+        jobs: int | None = None,
+        refresh: bool = False,
+        offline: bool = False,
+        on_event: OnEvent | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Result]:
+        """Yield one Result a track, in input order, each once its bytes are in the store or it failed.
+
+        Equal tracks are asked for once; up to `jobs` downloads run at a time. `refresh` downloads whatever is kept,
+        `offline` makes no request. Events come in the caller's thread. When `cancel` is set, Cancelled is raised
+        within three seconds; what was finished stays in the store. Raise ConfigError, NoSpace, Busy or Cancelled.
+        """
+        cancel = cancel or threading.Event()
+        policy = Policy(offline, refresh, self.config.fresh_for, self.config.stale_if_error)
+        run = FetchRun(
+            self.store,
+            tracks,
+            policy,
+            hire=lambda: self._hire(jobs or self.config.jobs),
+            teller=Teller(on_event or (lambda _: None)),
+            cancel=cancel,
+        )
+        with self.store.cancelled_by(cancel):
+            yield from run.results()
+
+    def _hire(self, jobs: int) -> Workers:
+        from cachestore.fetching.workers import Workers
+
+        return Workers(self.config, self.store.root.partials, jobs)
+
+    def enforce_bound(self) -> None:
+        """Evict what the bounds demand: what an export calls when it is done.
+
+        `min_age` keeps cron from taking what was just downloaded; here it yields, or the bound would not hold.
+        """
+        limits = Limits(self.config.max_size, self.config.min_free, self.config.max_age)
+        apply(self.store, plan_for(self.store, limits, time.time()))
+
+    def find(self, track: Track) -> Entry | None:
+        """Return the entry of `track` if its bytes are in the store and whole, without a request."""
+        return self.store.find(track)
+
+    def link(self, entry: Entry, dest: Path | str, mode: LinkMode | str | None = None) -> LinkMode:
+        """Give the file of `entry` the name `dest`, made with its folder, and return the mode used.
+
+        Never overwrites: FileExistsError. `mode` defaults to `link_mode` of the configuration. Raise BlobDamaged,
+        LinkError or NoSpace.
+        """
+        path = Path(dest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return self.store.link(entry, path, LinkMode(mode or self.config.link_mode))

@@ -1,0 +1,97 @@
+"""What a track needs: nothing, a question to the server, or an error. Pure: time is an argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.errors import BadStatus, NotCached, NotFound, TimedOut, TrackError, Unreachable
+from cachestore.version import VersionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cachestore.entry import Entry
+    from cachestore.track import Track
+    from cachestore.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How eagerly servers are asked; durations in seconds."""
+
+    offline: bool
+    refresh: bool
+    fresh_for: float
+    stale_if_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The entry is used as it is; `stale` when no server confirmed it recently."""
+
+    entry: Entry
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The server is asked, on condition that it has none of the `known` versions."""
+
+    known: tuple[Version, ...]
+
+
+def candidates(track: Track, kept: Sequence[Entry]) -> list[Entry]:
+    """Return the kept entries that may serve `track`: those of the version it pins, else all, the current one first."""
+    return [entry for entry in kept if track.version is None or entry.version.matches(track.version)]
+
+
+def decide(track: Track, whole: Sequence[Entry], policy: Policy, now: float) -> Hit | Ask | TrackError:
+    """Return what `track` needs, given its candidates whose blobs are whole, the current one first."""
+    current = whole[0] if whole else None
+    if current is not None and not policy.refresh:
+        if track.version is not None or _is_within(policy.fresh_for, current, now):
+            return Hit(current)
+        if policy.offline:
+            return Hit(current, stale=True)
+    if policy.offline:
+        return NotCached(track.address, track.label, "it is not in the cache, and --offline makes no request")
+    return Ask(() if policy.refresh or track.version is not None else tuple(entry.version for entry in whole))
+
+
+def confirmed(whole: Sequence[Entry], etag: str | None) -> Entry:
+    """Return the entry that a 304 confirms: its ETag selects among those asked about (RFC 9110 §15.4.5)."""
+    for entry in whole:
+        if etag is not None and _opaque(entry.version.value) == _opaque(etag) and _is_etag(entry.version):
+            return entry
+    return whole[0]
+
+
+def fallback(whole: Sequence[Entry], error: TrackError, policy: Policy, now: float) -> Hit | None:
+    """Return the stale entry that stands in when the server cannot be reached or is broken, None if none may."""
+    is_servers_fault = isinstance(error, Unreachable | TimedOut) or (
+        isinstance(error, BadStatus) and error.status >= 500
+    )
+    if whole and is_servers_fault and _is_within(policy.stale_if_error, whole[0], now):
+        return Hit(whole[0], stale=True)
+    return None
+
+
+def check_pin(track: Track, version: Version | None) -> None:
+    """Raise NotFound when the server's current version is not the one that the track pins."""
+    if track.version is not None and (version is None or not version.matches(track.version)):
+        reason = f"the pinned version {track.version} is neither in the cache nor on the server any more"
+        raise NotFound(track.address, track.label, reason)
+
+
+def _is_within(seconds: float, entry: Entry, now: float) -> bool:
+    """Return whether the entry was confirmed in the last `seconds`; a clock that was set back confirms nothing."""
+    return 0 <= now - entry.validated_at < seconds
+
+
+def _is_etag(version: Version) -> bool:
+    return version.kind in {VersionKind.STRONG, VersionKind.WEAK}
+
+
+def _opaque(etag: str) -> str:
+    return etag.removeprefix("W/")

@@ -1,0 +1,64 @@
+"""What the asking thread and the workers say to each other; `number` is the asker's name for a track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cachestore.store.publish import Incoming
+    from cachestore.track import Track
+    from cachestore.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Ask for a track, on condition that the server has none of the `known` versions."""
+
+    number: int
+    track: Track
+    known: tuple[Version, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """So many bytes have arrived; `total` is None when the server did not say."""
+
+    number: int
+    received: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """The body is here, all `size` bytes of it, and is being examined."""
+
+    number: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The body is good and may enter the store."""
+
+    number: int
+    incoming: Incoming
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The server confirms a known version, by its ETag if it sent one."""
+
+    number: int
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing came of the question."""
+
+    number: int
+    error: BaseException
+
+
+Report = Progress | Verifying | Arrived | Unchanged | Failed

@@ -1,0 +1,190 @@
+"""One fetch from start to end, in the caller's thread: decide, ask, publish, and give results in input order."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, TrackError
+from cachestore.events import State
+from cachestore.fetching.decide import Ask, Hit, candidates, confirmed, decide, fallback
+from cachestore.fetching.reports import Arrived, Failed, Progress, Question, Unchanged, Verifying
+from cachestore.fetching.wanted import Result, Wanted, distinct, result_of
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Sequence
+
+    from cachestore.entry import Entry
+    from cachestore.fetching.decide import Policy
+    from cachestore.fetching.reports import Report
+    from cachestore.fetching.telling import Teller
+    from cachestore.fetching.workers import Workers
+    from cachestore.store.writer import Store
+    from cachestore.track import Track
+
+_TICK = 0.1
+_PATIENCE = 1.5
+
+
+class FetchRun:
+    """The state of one fetch. `hire` gives the workers when the first question comes up: offline there are none."""
+
+    def __init__(
+        self,
+        store: Store,
+        tracks: Sequence[Track],
+        policy: Policy,
+        *,
+        hire: Callable[[], Workers],
+        teller: Teller,
+        cancel: threading.Event,
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._hire = hire
+        self._workers: Workers | None = None
+        self._tell = teller
+        self._cancel = cancel
+        self._wanted = distinct(tracks)
+        self._by_row = {row: wanted for wanted in self._wanted for row in wanted.rows}
+
+    def results(self) -> Iterator[Result]:
+        """Yield one result a row, in input order. Raise Cancelled, or whatever ends the run as a whole."""
+        try:
+            with self._store.run("fetch") as run_id:
+                self._begin(run_id)
+                for row in sorted(self._by_row):
+                    wanted = self._by_row[row]
+                    while wanted.outcome is None:
+                        self._pump()
+                    yield result_of(wanted, row)
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            self._end()
+
+    def _begin(self, run_id: str) -> None:
+        for wanted in self._wanted:
+            self._tell.state(wanted, State.QUEUED)
+        self._look_up()
+        self._store.lease(run_id, [entry.digest for wanted in self._wanted for entry in wanted.whole])
+        now = time.time()
+        for wanted in self._wanted:
+            self._raise_if_cancelled()
+            decision = decide(wanted.track, wanted.whole, self._policy, now)
+            if isinstance(decision, Ask):
+                self._ask(wanted, decision)
+            else:
+                self._settle(wanted, decision)
+
+    def _look_up(self) -> None:
+        """Find what is kept of every track and is whole; what is damaged is put away."""
+        kept = self._store.kept(wanted.track for wanted in self._wanted)
+        for wanted in self._wanted:
+            self._raise_if_cancelled()
+            entries = candidates(wanted.track, kept.get(wanted.track.address, []))
+            wanted.whole = [entry for entry in entries if self._is_usable(entry)]
+
+    def _is_usable(self, entry: Entry) -> bool:
+        if self._store.is_whole(entry):
+            return True
+        bundles = self._store.put_away(entry.digest)
+        self._tell.damaged(entry, bundles)
+        return False
+
+    def _ask(self, wanted: Wanted, ask: Ask) -> None:
+        if self._workers is None:
+            self._workers = self._hire()
+        self._workers.ask(Question(wanted.number, wanted.track, ask.known))
+        self._tell.state(wanted, State.CHECKING)
+
+    def _pump(self) -> None:
+        """Take in what the workers report, and publish all bodies that are there in one transaction."""
+        self._raise_if_cancelled()
+        arrived = [report for report in self._reports(_TICK) if not self._took(report)]
+        self._publish([report for report in arrived if isinstance(report, Arrived)])
+
+    def _reports(self, timeout: float) -> Iterator[Report]:
+        return self._workers.reports(timeout) if self._workers is not None else iter(())
+
+    def _took(self, report: Report) -> bool:
+        """Return whether the report needed no publishing and is dealt with."""
+        wanted = self._wanted[report.number]
+        match report:
+            case Progress():
+                self._tell.progress(wanted, State.DOWNLOADING, report.received, report.total)
+            case Verifying():
+                self._tell.progress(wanted, State.VERIFYING, report.size, report.size)
+            case Unchanged():
+                entry = confirmed(wanted.whole, report.etag)
+                self._store.validated(entry)
+                self._settle(wanted, Hit(entry))
+            case Failed():
+                self._fail(wanted, report.error)
+            case Arrived():
+                return False
+        return True
+
+    def _fail(self, wanted: Wanted, error: BaseException) -> None:
+        """Settle for a stale entry or the track's error; any other error ends the run."""
+        if not isinstance(error, TrackError):
+            raise error
+        hit = fallback(wanted.whole, error, self._policy, time.time())
+        if hit is not None:
+            self._tell.stale(wanted, error)
+        self._settle(wanted, hit or error)
+
+    def _publish(self, arrived: Sequence[Arrived]) -> None:
+        """Publish together; when one body collides with another's digest, each for itself, so that only it fails."""
+        if not arrived:
+            return
+        try:
+            entries = self._store.put([report.incoming for report in arrived])
+        except DigestCollision as error:
+            if len(arrived) == 1:
+                self._refuse(arrived[0], error)
+            else:
+                for report in arrived:
+                    self._publish([report])
+        else:
+            for report, entry in zip(arrived, entries, strict=True):
+                self._accept(self._wanted[report.number], entry)
+
+    def _refuse(self, report: Arrived, error: DigestCollision) -> None:
+        report.incoming.path.unlink(missing_ok=True)
+        track = report.incoming.track
+        self._settle(self._wanted[report.number], TrackError(track.address, track.label, str(error)))
+
+    def _accept(self, wanted: Wanted, entry: Entry) -> None:
+        wanted.downloaded = True
+        if entry.version.digest:
+            self._tell.version_reused(entry)
+        self._settle(wanted, Hit(entry))
+
+    def _settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
+        wanted.outcome = outcome
+        self._tell.outcome(wanted, outcome)
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancel.is_set():
+            raise Cancelled
+
+    def _abandon(self) -> None:
+        """End early: stop the workers, keep what they had finished, and tell every open row that it is cancelled."""
+        if self._workers is not None:
+            self._workers.stop(patience=_PATIENCE)
+        with suppress(CacheStoreError):
+            self._publish([report for report in self._reports(0.0) if isinstance(report, Arrived)])
+        self._tell.cancelled(self._wanted)
+
+    def _end(self) -> None:
+        if self._workers is not None:
+            self._workers.stop(patience=_PATIENCE)
+        hits = [wanted for wanted in self._wanted if isinstance(wanted.outcome, Hit) and not wanted.downloaded]
+        self._store.used(wanted.outcome.entry for wanted in hits if isinstance(wanted.outcome, Hit))
+        misses = sum(wanted.outcome is not None for wanted in self._wanted) - len(hits)
+        self._store.count(hits=len(hits), misses=misses)
+        self._store.flush()

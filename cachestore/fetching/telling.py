@@ -1,0 +1,69 @@
+"""The events of a fetch: every row of a track hears the same, and exactly one terminal state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cachestore.errors import TrackError
+from cachestore.events import Provenance, State, TrackEvent, WarningEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cachestore.entry import Entry
+    from cachestore.events import Event
+    from cachestore.fetching.decide import Hit
+    from cachestore.fetching.wanted import Wanted
+
+
+class Teller:
+    """Turn what happens to a track into events of its rows."""
+
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        self._on_event = on_event
+
+    def state(self, wanted: Wanted, state: State) -> None:
+        """Tell that a track has reached a state that has no more to it."""
+        for row in wanted.rows:
+            self._on_event(TrackEvent(row, wanted.track.address, wanted.track.label, state))
+
+    def progress(self, wanted: Wanted, state: State, received: int, total: int | None) -> None:
+        """Tell how many bytes of a track have arrived."""
+        for row in wanted.rows:
+            track = wanted.track
+            event = TrackEvent(row, track.address, track.label, state, Provenance.NETWORK, received, total)
+            self._on_event(event)
+
+    def outcome(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
+        """Tell how a track ended."""
+        for row in wanted.rows:
+            track = wanted.track
+            if isinstance(outcome, TrackError):
+                event = TrackEvent(row, track.address, track.label, State.FAILED, error=outcome)
+            else:
+                size = outcome.entry.size
+                event = TrackEvent(row, track.address, track.label, State.DONE, wanted.origin(row), size, size)
+            self._on_event(event)
+
+    def cancelled(self, all_wanted: Iterable[Wanted]) -> None:
+        """Tell that every track without an outcome was cancelled."""
+        for wanted in all_wanted:
+            if wanted.outcome is None:
+                self.state(wanted, State.CANCELLED)
+
+    def damaged(self, entry: Entry, bundles: Iterable[str]) -> None:
+        """Warn that a cached file is gone or was changed, and name the bundles that share it."""
+        shared = ", ".join(bundles)
+        through = f"; it may have been changed through a bundle that shares the file: {shared}" if shared else ""
+        message = f"the cached file of {entry.label} is missing or was changed and is not used{through}"
+        self._on_event(WarningEvent("damaged", message))
+
+    def stale(self, wanted: Wanted, error: TrackError) -> None:
+        """Warn that a kept version is used though no server confirmed it."""
+        message = f"{wanted.track.label}: the cached version is used, it could not be confirmed: {error.reason}"
+        self._on_event(WarningEvent("stale", message))
+
+    def version_reused(self, entry: Entry) -> None:
+        """Warn that a server sent other bytes under a version that it had used before."""
+        message = f"{entry.label}: the server changed the bytes without changing their version {entry.version.value}"
+        self._on_event(WarningEvent("version_reused", message))

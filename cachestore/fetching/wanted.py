@@ -1,0 +1,74 @@
+"""What a fetch was asked for, and what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cachestore.errors import TrackError
+from cachestore.events import Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cachestore.entry import Entry
+    from cachestore.fetching.decide import Hit
+    from cachestore.track import Track
+
+
+@dataclass(slots=True)
+class Wanted:
+    """One distinct track, the rows that ask for it, the whole blobs kept of it, and the outcome once there is one."""
+
+    number: int
+    track: Track
+    rows: list[int]
+    whole: list[Entry] = field(default_factory=list)
+    outcome: Hit | TrackError | None = None
+    downloaded: bool = False
+
+    def origin(self, row: int) -> Provenance:
+        """Return where the bytes of a row came from: a download counts for the first row that asked for it."""
+        return Provenance.NETWORK if self.downloaded and row == self.rows[0] else Provenance.CACHE
+
+
+def distinct(tracks: Sequence[Track]) -> list[Wanted]:
+    """Return every track once, in the order in which they are first asked for."""
+    wanted: dict[tuple[str, str, str | None], Wanted] = {}
+    for row, track in enumerate(tracks):
+        identity = (track.source, track.id, track.version)
+        wanted.setdefault(identity, Wanted(len(wanted), track, [])).rows.append(row)
+    return list(wanted.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one row: `index` is its place in the input.
+
+    `origin` says whether the bytes came from the cache or the network, `stale` that no server confirmed the entry,
+    `error` why there is none.
+    """
+
+    index: int
+    track: Track
+    origin: Provenance | None = None
+    stale: bool = False
+    error: TrackError | None = None
+    found: Entry | None = field(default=None, repr=False)
+
+    @property
+    def entry(self) -> Entry:
+        """Return the entry, or raise the error of this track."""
+        if self.found is None:
+            raise self.error or LookupError(self.track.address)
+        return self.found
+
+
+def result_of(wanted: Wanted, row: int) -> Result:
+    """Return the result of one row of a track that has its outcome."""
+    if isinstance(wanted.outcome, TrackError):
+        return Result(row, wanted.track, error=wanted.outcome)
+    if wanted.outcome is None:
+        raise LookupError(wanted.track.address)
+    hit = wanted.outcome
+    return Result(row, wanted.track, wanted.origin(row), hit.stale, found=hit.entry)
