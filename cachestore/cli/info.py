@@ -1,0 +1,69 @@
+"""``cachestore info``: how full the cache is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cachestore.cli.context import Settings, json_option, pass_settings
+from cachestore.cli.helptext import NO_STORE, epilog
+from cachestore.cli.output import ago, print_facts, print_json, rfc3339
+from cachestore.quantities import format_size
+
+if TYPE_CHECKING:
+    from cachestore.config import Config
+    from cachestore.usage import Usage
+
+
+@click.command(epilog=epilog(["cachestore info", "cachestore info --json"], NO_STORE))
+@json_option
+@pass_settings
+def info(settings: Settings, *, as_json: bool) -> None:
+    """Show how full the cache is, and how often it had what was asked for."""
+    from cachestore.usage import usage
+
+    with settings.reader() as store:
+        used = usage(store)
+    config = settings.config()
+    if as_json:
+        print_json(_facts(config, used))
+    else:
+        _print_person(config, used)
+
+
+def _facts(config: Config, used: Usage) -> dict[str, object]:
+    return {
+        "root": str(config.root),
+        "max_size": config.max_size,
+        "min_free": config.min_free,
+        "entries": used.entries,
+        "blobs": used.blobs,
+        "logical_bytes": used.logical_bytes,
+        "exclusive_bytes": used.exclusive_bytes,
+        "held_bytes": used.held_bytes,
+        "partial_bytes": used.partial_bytes,
+        "quarantine_bytes": used.quarantine_bytes,
+        "pinned": used.pinned,
+        "hits": used.hits,
+        "misses": used.misses,
+        "oldest_used_at": rfc3339(used.oldest_used_at),
+    }
+
+
+def _print_person(config: Config, used: Usage) -> None:
+    share = f" ({100 * used.bounded_bytes / config.max_size:.0f} %)" if config.max_size else ""
+    print_facts(
+        [
+            ("root", str(config.root)),
+            ("bound", f"{format_size(used.bounded_bytes)} of {format_size(config.max_size)}{share}"),
+            ("tracks", f"{used.entries} in {used.blobs} files, {format_size(used.logical_bytes)}"),
+            ("cache only", format_size(used.exclusive_bytes)),
+            ("held", f"{format_size(used.held_bytes)}, which bundles have too, so it does not count"),
+            ("partial", format_size(used.partial_bytes)),
+            ("quarantine", format_size(used.quarantine_bytes)),
+            ("pinned", str(used.pinned)),
+            ("hits", f"{used.hits}, and {used.misses} misses"),
+            ("oldest use", ago(used.oldest_used_at) if used.oldest_used_at is not None else "none"),
+        ]
+    )

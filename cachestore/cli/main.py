@@ -1,0 +1,60 @@
+"""The ``cachestore`` command: it finds a subcommand, runs it and turns every failure into a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from cachestore.cli.commands import CommandGroup
+from cachestore.cli.context import Settings, global_options
+from cachestore.cli.failures import report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+cli = click.version_option(package_name="cachestore", prog_name="cachestore", message="%(prog)s %(version)s")(
+    CommandGroup(
+        "cachestore",
+        help="Keep the audio of cloud tracks in a bounded store and hand it to DAWs as bundles.",
+        params=list(global_options()),
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line on `argv` (default: that of the process) and return the exit code; raise nothing."""
+    try:
+        code = _invoke(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except SystemExit as leaving:  # how click ends a completion and a closed pipe
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
+        return report(error)
+    return code
+
+
+def _invoke(argv: Sequence[str] | None) -> int:
+    """Return what the command returned, or what it handed to ``ctx.exit``; None is 0."""
+    args = None if argv is None else list(argv)
+    code = cli.main(args=args, prog_name="cachestore", standalone_mode=False, obj=Settings())
+    return code if isinstance(code, int) else 0
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere, since the reader of our output has left."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,74 @@
+"""What people and programs read: tables, JSON, times."""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from cachestore.quantities import format_age
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def print_json(value: object) -> None:
+    """Print `value` as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
+    """Print aligned columns under `header`; the columns with the indexes in `right` are aligned to the right."""
+    lines = [[plain(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (_pad(cell, widths[n], right=n in right) for n, cell in enumerate(line))
+        click.echo("  ".join(cells).rstrip())
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print one "name  value" a line, the values aligned."""
+    width = max(_width(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{_pad(name, width, right=False)}  {plain(value)}".rstrip())
+
+
+def plain(text: str) -> str:
+    """Return `text` without control characters: a title must not steer the terminal or break a line."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _STEERING else c for c in text)
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """Return a Unix time as ``2026-01-31T12:00:00Z`` (RFC 3339, UTC), None for None."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ago(seconds: float, now: float | None = None) -> str:
+    """Return how long before `now` a Unix time was, for a person: ``3 h ago``."""
+    elapsed = (time.time() if now is None else now) - seconds
+    return "just now" if elapsed < 60 else f"{format_age(elapsed)} ago"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 track``, ``2 tracks``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+# Control characters, line and paragraph separators.
+_STEERING = frozenset({"Cc", "Zl", "Zp"})
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _pad(text: str, width: int, *, right: bool) -> str:
+    padding = " " * (width - _width(text))
+    return padding + text if right else text + padding

@@ -1,0 +1,37 @@
+"""``cachestore rm``: out, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cachestore.cli.context import Settings, pass_settings
+from cachestore.cli.helptext import CHANGING, epilog
+from cachestore.cli.output import plain
+from cachestore.quantities import format_size
+from cachestore.track import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cachestore.track import Track
+
+_EXITS = {1: "a track is not in the cache (nothing was removed), or is in use", **CHANGING}
+
+
+@click.command(epilog=epilog(["cachestore rm studio:t42", "cachestore rm studio:t42@0f3c2a9be1d45870"], _EXITS))
+@click.argument("tracks", metavar="ADDRESS...", nargs=-1, required=True, type=parse_address)
+@pass_settings
+def rm(settings: Settings, tracks: Sequence[Track]) -> int:
+    """Remove tracks with all their versions, or one version, pinned or not; bundles keep their files."""
+    with settings.store() as store, store.run("rm"):
+        entries = {entry.key: entry for track in tracks for entry in store.named(track)}
+        evictions = store.evict(list(entries))
+    for eviction in evictions:
+        name = f"{entries[eviction.key].label}  {eviction.key}"
+        if eviction.kept_because:
+            click.echo(plain(f"kept     {name}: {eviction.kept_because}"), err=True)
+        elif not settings.quiet:
+            click.echo(plain(f"removed  {name}  {format_size(eviction.freed)} freed"))
+    return 1 if any(eviction.kept_because for eviction in evictions) else 0

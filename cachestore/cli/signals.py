@@ -1,0 +1,88 @@
+"""Signals become a cancel that every thread can wait for."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from cachestore.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Cancel(threading.Event):
+    """Set when the run is to stop; `signum` is the signal that asked for it."""
+
+    signum: int = signal.SIGINT
+
+    @property
+    def exit_code(self) -> int:
+        """Return 128 plus the number of the signal."""
+        return 128 + self.signum
+
+
+@contextmanager
+def cancel_on_signals() -> Iterator[Cancel]:
+    """Give a Cancel that SIGINT, SIGTERM and SIGHUP set; a second SIGINT ends the process at once.
+
+    A Cancelled that leaves the block gets the exit code of the signal. Outside the main thread no signal is caught.
+    """
+    cancel = Cancel()
+    try:
+        if threading.current_thread() is threading.main_thread():
+            with _caught(cancel):
+                yield cancel
+        else:
+            yield cancel
+    except Cancelled as cancelled:
+        cancelled.exit_code = cancel.exit_code
+        raise
+
+
+@contextmanager
+def _caught(cancel: Cancel) -> Iterator[None]:
+    # A handler runs between any two instructions of the main thread, also while that holds the Event's own lock, and
+    # would wait for itself in set(). SimpleQueue.put is reentrant, so another thread does the setting.
+    arrived: SimpleQueue[int] = SimpleQueue()
+    setter = threading.Thread(target=_set_when_asked, args=(cancel, arrived), name="cancel", daemon=True)
+    setter.start()
+    previous = {number: signal.signal(number, _handler(arrived)) for number in _SIGNALS if not _ignored(number)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        arrived.put(0)
+        setter.join()
+
+
+def _ignored(number: int) -> bool:
+    """Return whether `number` is to stay ignored: nohup asks for that."""
+    return number != signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN
+
+
+def _handler(arrived: SimpleQueue[int]) -> signal._HANDLER:
+    seen: set[int] = set()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and number in seen:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        seen.add(number)
+        arrived.put(number)
+
+    return handle
+
+
+def _set_when_asked(cancel: Cancel, arrived: SimpleQueue[int]) -> None:
+    while number := arrived.get():
+        if not cancel.is_set():
+            cancel.signum = number
+            cancel.set()

@@ -1,0 +1,170 @@
+"""``pin unpin rm prune``: what stays and what goes."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cachestore.cli.main import run
+from cachestore.store.writer import Store
+from cachestore.track import Track
+from tests.stores import etag, put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Run = Callable[..., str]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Give a store with s:1 and two versions of s:2, and a bound that needs none of them removed."""
+    root = tmp_path / "store"
+    with Store.open(root) as store:
+        put(store, "1", b"a" * 5000)
+        put(store, "2", b"b" * 5000)
+        put(store, "2", b"c" * 5000, version=etag("2"))
+    (tmp_path / "config.toml").write_text(f'root = "{root}"\nmin_age = 0\nmin_free = 0\n')
+    return root
+
+
+@pytest.fixture
+def answer(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command on the store and return its stdout."""
+    assert root.is_dir()
+
+    def ask(*args: str, code: int = 0) -> str:
+        assert run(["--config", str(tmp_path / "config.toml"), *args]) == code
+        return capsys.readouterr().out
+
+    return ask
+
+
+def listed(answer: Run) -> dict[str, bool]:
+    """Return whether each entry is pinned, by key."""
+    return {entry["key"]: entry["pinned"] for entry in json.loads(answer("ls", "--json"))}
+
+
+def pruned(answer: Run, *args: str, code: int = 0) -> dict[str, Any]:
+    report = json.loads(answer("prune", "--json", *args, code=code))
+    assert isinstance(report, dict)
+    return report
+
+
+def test_a_pin_follows_the_newest_version(answer: Run, root: Path) -> None:
+    assert answer("pin", "s:2") == "pinned  Artist - Title 2  s:2\n"
+    with Store.open(root) as store:
+        newest = put(store, "2", b"d", version=etag("3"))
+    assert [key for key, pinned in listed(answer).items() if pinned] == [newest.key]
+    assert answer("unpin", "s:2") == "unpinned  Artist - Title 2  s:2\n"
+    assert not any(listed(answer).values())
+
+
+def test_a_pin_of_a_version_stays_with_it(answer: Run, root: Path) -> None:
+    with Store.open(root) as store:
+        old = store.kept([Track("s", "2")])["s:2"][1]
+    assert answer("pin", old.key) == f"pinned  Artist - Title 2  {old.key}\n"
+    assert [key for key, pinned in listed(answer).items() if pinned] == [old.key]
+
+
+@pytest.mark.parametrize("command", ["pin", "rm"])
+def test_one_wrong_address_changes_nothing(answer: Run, command: str) -> None:
+    before = listed(answer)
+    answer(command, "s:1", "s:9", code=1)
+    assert listed(answer) == before
+
+
+def test_rm_removes_all_versions_of_a_track(answer: Run) -> None:
+    lines = answer("rm", "s:2").splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("removed  Artist - Title 2  s:2@") and line.endswith("8.2 kB freed") for line in lines)
+    assert [key.partition("@")[0] for key in listed(answer)] == ["s:1"]
+
+
+def test_rm_removes_one_version_and_says_nothing_when_quiet(answer: Run, root: Path) -> None:
+    with Store.open(root) as store:
+        current, old = store.kept([Track("s", "2")])["s:2"]
+    assert answer("-q", "rm", old.key) == ""
+    assert current.key in listed(answer)
+    assert old.key not in listed(answer)
+
+
+def test_rm_leaves_what_a_running_export_needs(answer: Run, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(root) as store, store.run("export") as run_id:
+        store.lease(run_id, [store.kept([Track("s", "1")])["s:1"][0].digest])
+        assert run(["--root", str(root), "rm", "s:1"]) == 1
+    assert capsys.readouterr().err.startswith("kept     Artist - Title 1  s:1@")
+    assert len(listed(answer)) == 3
+
+
+def test_prune_within_the_bounds_does_nothing(answer: Run) -> None:
+    assert answer("prune") == "removed 0 tracks, 0 B; then 24.6 kB of 20.0 GB used, 0 B held\n"
+
+
+def test_prune_removes_the_least_recently_used_down_to_the_bound(answer: Run) -> None:
+    report = pruned(answer, "--max-size", "20 kB")
+    [victim] = report.pop("evicted")
+    assert victim["key"].startswith("s:1@")
+    assert victim["digest"].startswith("xxh3-128:")
+    assert (victim["label"], victim["size"], victim["freed"], victim["reason"]) == (
+        "Artist - Title 1",
+        5000,
+        8192,
+        "max_size",
+    )
+    assert report == {
+        "skipped": [],
+        "freed_bytes": 8192,
+        "held_bytes": 0,
+        "exclusive_bytes": 16384,
+        "max_size": 20000,
+        "dry_run": False,
+    }
+    assert len(listed(answer)) == 2
+
+
+def test_a_dry_run_says_the_same_and_removes_nothing(answer: Run) -> None:
+    foreseen = pruned(answer, "--max-size", "10 kB", "--dry-run")
+    assert len(listed(answer)) == 3
+    done = pruned(answer, "--max-size", "10 kB")
+    assert (foreseen.pop("dry_run"), done.pop("dry_run")) == (True, False)
+    assert foreseen == done
+
+
+def test_prune_tells_a_person_what_went_and_why(answer: Run) -> None:
+    lines = answer("prune", "--max-size", "20 kB").splitlines()
+    assert lines[0].split() == ["TRACK", "ADDRESS", "FREED", "LAST", "USE", "WHY"]
+    assert lines[1].startswith("Artist - Title 1  s:1@")
+    assert lines[1].endswith("8.2 kB  just now  max_size")
+    assert lines[2] == "removed 1 track, 8.2 kB; then 16.4 kB of 20.0 kB used, 0 B held"
+    assert (
+        answer("prune", "--dry-run", "--max-size", "10 kB").splitlines()[-1].startswith("would remove 1 track, 8.2 kB")
+    )
+
+
+def test_prune_by_age_removes_what_was_not_used(answer: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pruned(answer, "--max-age", "1 h")["evicted"] == []
+    later = time.time() + 7200
+    monkeypatch.setattr("cachestore.cli.prune.time.time", lambda: later)
+    assert {victim["reason"] for victim in pruned(answer, "--max-age", "1 h")["evicted"]} == {"max_age"}
+    assert listed(answer) == {}
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_bound_that_cannot_be_reached_is_exit_4(
+    answer: Run, root: Path, capsys: pytest.CaptureFixture[str], dry: list[str]
+) -> None:
+    answer("pin", "s:1")
+    assert run(["--root", str(root), "prune", "-q", "--max-size", "0", "--min-free", "0", *dry]) == 4
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("cachestore: max_size cannot be reached, ")
+
+
+def test_a_disk_that_others_filled_is_exit_4(answer: Run) -> None:
+    report = pruned(answer, "--min-free", "1000000 TB", code=4)
+    assert {victim["reason"] for victim in report["evicted"]} == {"min_free"}
