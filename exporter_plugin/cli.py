@@ -1,0 +1,155 @@
+"""``cachestore export``: a mix becomes a bundle."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from cachestore.cli.context import Settings, json_option, pass_settings
+from cachestore.cli.helptext import epilog
+from cachestore.cli.output import count, plain, print_json
+from cachestore.cli.progress import reporter
+from cachestore.cli.signals import cancel_on_signals
+from cachestore.quantities import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cachestore.cli.progress import Reporter
+    from cachestore.errors import TrackError
+    from exporter_plugin.export import ExportFailed, Report
+
+_EXAMPLES = ["cachestore export friday.json ~/Music/Friday", "cachestore export - Friday < friday.m3u8"]
+_EXITS = {
+    1: "tracks failed, and nothing was published",
+    3: "published with holes (--on-error skip)",
+    4: "DEST is not ours, the store cannot be used, or a disk is full",
+    75: "busy, or every failure is temporary: try again",
+    77: "every failure is an authorization",
+}
+
+_JSON_COUNTS = ("total", "downloaded", "cached", "local", "failed", "stale", "bytes", "linked", "copied")
+
+
+@click.command(epilog=epilog(_EXAMPLES, _EXITS))
+@click.argument("mix", type=click.Path(readable=False, allow_dash=True))
+@click.argument("dest", type=click.Path(readable=False))
+@click.option("--name", metavar="N", help="The name of the bundle; default: that of the mix.")
+@click.option(
+    "--link-mode",
+    type=click.Choice(["auto", "hardlink", "reflink", "copy"]),
+    help="How cloud tracks get into the bundle; auto is a hard link, else a copy. Default: `link_mode`.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    help="When a track fails: publish nothing, or the others. Default: `on_error`.",
+)
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="How many downloads at once; default: `jobs`.")
+@click.option("--offline", is_flag=True, help="Make no request: cached or failed.")
+@click.option("--refresh", is_flag=True, help="Download again, whatever the server says has not changed.")
+@click.option("--events", type=click.Choice(["ndjson"]), help="Write events on stdout, one JSON object a line.")
+@json_option
+@pass_settings
+def export(
+    settings: Settings,
+    /,
+    *,
+    mix: str,
+    dest: str,
+    events: str | None,
+    as_json: bool,
+    **how: Any,  # noqa: ANN401 - the options that are arguments of export_mix, by the same names
+) -> int:
+    """Export MIX as a bundle at DEST: a folder with the audio of all tracks, a playlist and bundle.json.
+
+    MIX is a file in JSON, M3U or M3U8, or - for standard input. DEST is a new or empty folder, or a bundle of ours,
+    which is brought up to date.
+    """
+    if how["offline"] and how["refresh"]:
+        raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")
+    if events and as_json:
+        raise click.UsageError("--events and --json both need stdout; choose one")
+    from exporter_plugin.export import ExportFailed
+
+    try:
+        with reporter(settings, events=events) as tell:
+            report = _export(settings, tell, mix, dest, how)
+    except ExportFailed as failed:
+        _print_failed(failed, _command(settings, click.get_current_context()))
+        return failed.exit_code
+    if as_json:
+        print_json(_facts(report))
+    elif not events and not settings.quiet:
+        _print_summary(report)
+    if report.errors:
+        click.echo(f"cachestore: published without {count(report.failed, 'track')}", err=True)
+        _print_errors(report.errors)
+    return report.exit_code
+
+
+def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[str, Any]) -> Report:
+    """Export with `how`, the arguments of export_mix that have the names of the options."""
+    from cachestore.cache import Cache
+    from exporter_plugin.export import export_mix
+    from exporter_plugin.mix import read_mix
+
+    # Before signals become a cancel: a wait for standard input could not be cancelled.
+    wanted = read_mix(mix)
+    tell.start(len(wanted.rows))
+    with cancel_on_signals() as cancel, Cache.open(settings.config()) as cache:
+        return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+
+
+def _facts(report: Report) -> dict[str, object]:
+    errors = [
+        {"track": error.track, "label": error.label, "code": error.code, "retryable": error.retryable}
+        | {"message": error.reason}
+        for error in report.errors
+    ]
+    facts = {name: getattr(report, name) for name in _JSON_COUNTS}
+    told = {"result": report.result, "exit_code": report.exit_code, "dest": str(report.dest), "name": report.name}
+    return told | facts | {"errors": errors}
+
+
+def _print_summary(report: Report) -> None:
+    """Print what was done: ``12 tracks: 9 downloaded, 2 from cache, 1 local; 11 hard links, 1 copy; 45.3 MB``."""
+    origins = {"downloaded": report.downloaded, "from cache": report.cached, "local": report.local}
+    rows = [f"{number} {word}" for word, number in (origins | {"failed": report.failed}).items() if number]
+    files = [count(report.linked, "hard link")] if report.linked else []
+    files += [f"{report.copied} {'copy' if report.copied == 1 else 'copies'}"] if report.copied else []
+    parts = [", ".join(rows), ", ".join(files), format_size(report.bytes)]
+    click.echo(f"{count(report.total, 'track')}: {'; '.join(parts)}")
+    click.echo(plain(str(report.dest)))
+    if report.linked:
+        click.echo("read-only links; for programs that write tags use --link-mode copy")
+
+
+def _print_failed(failed: ExportFailed, command: str) -> None:
+    click.echo(f"cachestore: nothing was published, {len(failed.errors)} of {failed.total} tracks failed", err=True)
+    _print_errors(failed.errors)
+    cached = f"{failed.cached} of {count(failed.total, 'track')} {'is' if failed.cached == 1 else 'are'} cached"
+    click.echo(f"{cached}; run again: {command}", err=True)
+
+
+def _print_errors(errors: Sequence[TrackError]) -> None:
+    for error in errors:
+        click.echo(plain(f"  {error}"), err=True)
+
+
+def _command(settings: Settings, context: click.Context) -> str:
+    """Return the command line that was given, as it can be pasted."""
+    words = ["cachestore"]
+    for option, path in (("--root", settings.root), ("--config", settings.config_file)):
+        words += [option, str(path)] if path else []
+    words.append("export")
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and isinstance(parameter, click.Option) and value is not None:
+            words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(value)]
+    paths = [context.params["mix"], context.params["dest"]]
+    return plain(shlex.join([*words, *(["--"] if any(path.startswith("-") for path in paths) else []), *paths]))

@@ -1,0 +1,62 @@
+"""The text of a mix, and what all readers do with it in the same way."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cachestore.errors import AddressError, MixError
+from cachestore.track import url_track
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cachestore.track import Track
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A mix as text. `file` names it in errors, local paths are relative to `folder`, `name` is what to call it."""
+
+    file: str
+    text: str
+    folder: Path
+    name: str
+
+    def error(self, place: str, problem: str) -> MixError:
+        """Return the error of this document."""
+        return MixError(self.file, place, problem)
+
+    def url_track(self, place: str, url: str, track_id: str | None = None) -> Track:
+        """Return the track of a URL that was found at `place`. Raise MixError, which shows no query."""
+        try:
+            return url_track(url, track_id)
+        except AddressError as error:
+            problem = f'"url" {error.text!r} is wrong: {error.problem}; expected http(s)://host/path'
+            raise self.error(place, problem) from None
+
+    def local_path(self, spellings: Iterable[str]) -> Path:
+        """Return the first of `spellings` that exists in `folder`, composed or decomposed, else the first.
+
+        macOS hands out decomposed names (NFD), and playlists move between machines.
+        """
+        candidates = [self.folder / spelling for spelling in spellings]
+        for candidate in candidates:
+            for form in (str(candidate), *(unicodedata.normalize(form, str(candidate)) for form in ("NFC", "NFD"))):
+                if os.path.lexists(form):
+                    return Path(form)
+        return candidates[0]
+
+
+def shown(text: str) -> str:
+    """Return a title as it can be shown: on one line, without control characters and halves of surrogate pairs."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "".join(c for c in " ".join(whole.split()) if unicodedata.category(c) != "Cc")
+
+
+def is_steady(text: str) -> bool:
+    """Return whether `text` can be part of an id, a path or a URL: Unicode without control characters."""
+    return not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)

@@ -1,0 +1,145 @@
+"""Our own mix format, JSON (DESIGN §6). Unknown fields are ignored, null is a field that is not there."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cachestore.track import RESERVED_SOURCES, Track, is_source_name
+from exporter_plugin.readers.document import is_steady, shown
+from exporter_plugin.row import Mix, Row
+
+if TYPE_CHECKING:
+    from cachestore.errors import MixError
+    from exporter_plugin.readers.document import Document
+
+_KINDS = "one of source and id, url, path"
+
+
+def read(document: Document) -> Mix:
+    """Return the mix of a JSON document. Raise MixError with the line and column, or the number of the track."""
+    top = _Fields(document, "", _top(document))
+    tracks = top.fields.get("tracks")
+    if not isinstance(tracks, list):
+        found = f"is {_kind(tracks)}" if "tracks" in top.fields else "is missing"
+        raise document.error("", f'"tracks" {found}; expected a list of tracks')
+    if not tracks:
+        raise document.error("", '"tracks" is empty; expected at least one track')
+    rows = tuple(_row(document, f"track {number}", track) for number, track in enumerate(tracks, 1))
+    return Mix(top.shown("name") or document.name, rows, document.folder)
+
+
+def _top(document: Document) -> dict[str, Any]:
+    try:
+        top = json.loads(document.text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise document.error(place, f"this is no JSON ({error.msg}); expected a mix in JSON or a playlist") from None
+    except RecursionError:
+        raise document.error("", "its lists are nested too deeply; expected a mix") from None
+    except ValueError:  # an integer of thousands of digits
+        raise document.error("", "a number in it is too long; expected a mix") from None
+    if not isinstance(top, dict):
+        raise document.error("", f'the top level is {_kind(top)}; expected an object with "tracks"')
+    return top
+
+
+def _row(document: Document, place: str, value: object) -> Row:
+    if not isinstance(value, dict):
+        raise document.error(place, f"it is {_kind(value)}; expected an object with {_KINDS}")
+    fields = _Fields(document, place, value)
+    told = Row(
+        title=fields.shown("title"),
+        artist=fields.shown("artist"),
+        album=fields.shown("album"),
+        key=fields.shown("key") or None,
+        start=fields.number("start"),
+        duration=fields.number("duration"),
+        offset=fields.number("offset"),
+        fade_in=fields.number("fade_in"),
+        fade_out=fields.number("fade_out"),
+        bpm=fields.number("bpm"),
+    )
+    typed, track = fields.exact("path"), _track(fields)
+    if typed is not None and track is None:
+        return replace(told, typed=typed, path=document.local_path([typed]))
+    if typed is None and track is not None:
+        return told.of_track(track)
+    found = "both a path and a cloud track" if track else "neither source and id nor url nor path"
+    raise fields.error(f"it has {found}; expected {_KINDS}")
+
+
+def _track(fields: _Fields) -> Track | None:
+    """Return the cloud track of a row, None if it names none."""
+    source, url = fields.exact("source"), fields.exact("url")
+    track_id, version = fields.exact("id"), fields.exact("version")
+    if source is not None and url is not None:
+        raise fields.error(f"it has both source and url; expected {_KINDS}")
+    if url is not None:
+        return replace(fields.document.url_track(fields.place, url, track_id), version=version)
+    if source is None:
+        return None
+    if not is_source_name(source):
+        why = "is reserved" if source in RESERVED_SOURCES else "is no name of a source"
+        raise fields.error(f'"source" {source!r} {why}; expected the name of a configured source ([a-z0-9_-]+)')
+    if track_id is None:
+        raise fields.error('it has a source without an id; expected "id" with the service\'s id of the track')
+    return Track(source, track_id, version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """The fields of one JSON object, checked as they are asked for. Each raises MixError."""
+
+    document: Document
+    place: str
+    fields: dict[str, Any]
+
+    def error(self, problem: str) -> MixError:
+        """Return the error of this object."""
+        return self.document.error(self.place, problem)
+
+    def exact(self, name: str) -> str | None:
+        """Return text that is used as it stands, None if it is not there."""
+        text = self._text(name)
+        if text is not None and (not text or not is_steady(text)):
+            found = "holds control or broken characters" if text else "is empty"
+            raise self.error(f'"{name}" {found}; expected text')
+        return text
+
+    def shown(self, name: str) -> str:
+        """Return text for people, empty if it is not there."""
+        return shown(self._text(name) or "")
+
+    def number(self, name: str) -> float | None:
+        """Return a finite number from 0, None if it is not there."""
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(f'"{name}" is {_kind(value)}; expected a number')
+        number = _float(value)
+        if not math.isfinite(number) or number < 0:
+            raise self.error(f'"{name}" is {number:g}; expected a finite number that is not negative')
+        return number
+
+    def _text(self, name: str) -> str | None:
+        value = self.fields.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self.error(f'"{name}" is {_kind(value)}; expected text')
+        return value
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _kind(value: object) -> str:
+    """Return what `value` is in the words of JSON."""
+    words = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return words.get(type(value), "null")

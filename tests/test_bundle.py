@@ -1,0 +1,389 @@
+"""What is at DEST decides what may be published there; a bundle appears whole, and nobody's work is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachestore.errors import DestinationError, NoSpace
+from cachestore.links import LinkMode
+from exporter_plugin import bundle, staging
+from exporter_plugin.bundle import Destination, inspect, publish, staged, staging_path
+from exporter_plugin.formats import BundleView
+from exporter_plugin.manifest import Manifest, OwnedFile, read_manifest, write_manifest
+from exporter_plugin.row import Row
+from exporter_plugin.staging import Staging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cachestore.events import Event
+
+ROOT = "root"
+
+
+RUN = "0" * 32
+
+
+class House:
+    """A folder with a store and a bundle in it, exported to again and again without any cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dest = folder / "out" / "Friday"
+        self.root = folder / ROOT
+        self.root.mkdir()
+        self.told: list[Event] = []
+
+    def inspect(self) -> Destination:
+        return inspect(self.dest, self.root, "Friday")
+
+    def export(
+        self, *tracks: str, mode: LinkMode = LinkMode.AUTO, version: str = "1", name: str = "Friday"
+    ) -> Manifest:
+        """Publish `tracks` ("A", "B") whose bytes are their name and `version`."""
+        destination = self.inspect()
+        folder = staging_path(destination, RUN)
+        with staged(folder):
+            manifest = self.stage(folder, destination, tracks, mode, version, name)
+            publish(folder, destination, manifest, self.told.append)
+        assert not folder.exists()
+        return manifest
+
+    def stage(
+        self, folder: Path, destination: Destination, tracks: tuple[str, ...], mode: LinkMode, version: str, name: str
+    ) -> Manifest:
+        rows = [Row(path=self.root, typed=track, title=track) for track in tracks]
+        filling = Staging(folder, destination, rows, self.told.append)
+        for row in rows:
+            data = f"{row.title}{version}"
+            filling.place(row.identity, "wav", data, mode, writer(data))
+        playlists = filling.write_playlists(BundleView(name, ()))
+        return Manifest(name, 1.0, (*filling.placed.values(), *playlists), ({"index": 0},))
+
+    def files(self) -> dict[str, str]:
+        return {
+            str(path.relative_to(self.dest)): path.read_text()
+            for path in self.dest.rglob("*")
+            if path.is_file() and path.suffix == ".wav"
+        }
+
+    def inodes(self) -> dict[str, int]:
+        return {str(path.relative_to(self.dest)): path.stat().st_ino for path in self.dest.rglob("*") if path.is_file()}
+
+
+def writer(data: str) -> Callable[[Path], LinkMode]:
+    def write(path: Path) -> LinkMode:
+        path.write_text(data)
+        return LinkMode.COPY
+
+    return write
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def edit(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+# New bundles
+
+
+def test_a_new_bundle_appears_with_its_parents(house: House) -> None:
+    manifest = house.export("A", "B")
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
+    assert read_manifest(house.dest / "bundle.json") == manifest
+    assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.m3u8", "bundle.json", "media"]
+    assert [path.name for path in house.dest.parent.iterdir()] == ["Friday"]
+
+
+def test_an_empty_folder_is_new(house: House) -> None:
+    house.dest.mkdir(parents=True)
+    house.export("A")
+    assert house.files() == {"media/01 - A.wav": "A1"}
+
+
+def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
+    folder = staging_path(house.inspect(), RUN)
+    with pytest.raises(FileNotFoundError), staged(folder):
+        (folder / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())
+    assert list(house.dest.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", [(), ("A",)])
+def test_where_no_rename_leads_into_the_destination_it_is_staged_inside(
+    house: House, monkeypatch: pytest.MonkeyPatch, before: tuple[str, ...]
+) -> None:
+    house.dest.mkdir(parents=True)
+    monkeypatch.setattr(bundle, "_can_move", lambda *_: False)  # what a mount point answers
+    if before:
+        house.export(*before)
+    assert staging_path(house.inspect(), RUN).parent == house.dest
+    house.export("A", "B")
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
+    assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.m3u8", "bundle.json", "media"]
+
+
+def test_the_staging_folder_of_a_killed_export_is_not_in_the_way(house: House) -> None:
+    (house.dest / ".Friday.cachestore-0123abcd" / "media").mkdir(parents=True)
+    house.export("A")
+    assert house.files() == {"media/01 - A.wav": "A1"}
+
+
+def test_a_long_name_leaves_room_for_the_staging_folder(house: House) -> None:
+    house.dest = house.dest.with_name("ü" * 127)
+    house.export("A")
+    assert house.files() == {"media/01 - A.wav": "A1"}
+
+
+# Destinations that are refused
+
+
+def test_a_foreign_folder_is_refused_with_a_suggestion(house: House) -> None:
+    house.dest.mkdir(parents=True)
+    (house.dest / "thesis.txt").touch()
+    with pytest.raises(
+        DestinationError, match=r"no bundle of ours; name a new or an empty folder, such as .*/Friday/Friday"
+    ):
+        house.inspect()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"bundle": "1"}', '{"bundle": true}', "[" * 100_000])
+def test_a_bundle_json_of_somebody_else_makes_no_bundle_of_ours(house: House, text: str) -> None:
+    house.dest.mkdir(parents=True)
+    (house.dest / "bundle.json").write_text(text)
+    with pytest.raises(DestinationError, match="no bundle of ours"):
+        house.inspect()
+
+
+def test_a_bundle_of_a_newer_version_or_a_damaged_one_is_refused(house: House) -> None:
+    house.dest.mkdir(parents=True)
+    (house.dest / "bundle.json").write_text('{"bundle": 2}')
+    with pytest.raises(DestinationError, match="newer version"):
+        house.inspect()
+    (house.dest / "bundle.json").write_text('{"bundle": 1, "files": 7}')
+    with pytest.raises(DestinationError, match="damaged"):
+        house.inspect()
+
+
+@pytest.mark.parametrize(
+    "file", ["../x", "/etc/passwd", "media/../../x", "media/sub/x", "..", "media/..", "bundle.json", ""]
+)
+def test_a_planted_bundle_json_cannot_name_files_elsewhere(house: House, file: str) -> None:
+    house.export("A")
+    planted = Manifest("Friday", 1.0, (OwnedFile(file, 0, 0),), ())
+    write_manifest(house.dest / "bundle.json", planted)
+    with pytest.raises(DestinationError, match="damaged"):
+        house.inspect()
+
+
+def test_a_file_is_no_destination(house: House) -> None:
+    house.dest.parent.mkdir()
+    house.dest.touch()
+    with pytest.raises(DestinationError, match="is a file"):
+        house.inspect()
+    house.dest = house.dest / "below"
+    with pytest.raises(DestinationError):
+        staging_path(house.inspect(), RUN)
+
+
+def test_neither_store_nor_bundle_may_be_in_the_other(house: House, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(house.root)
+    for dest in (house.root, house.root / "out", tmp_path / "alias" / "out"):
+        with pytest.raises(DestinationError, match="is inside the store"):
+            inspect(dest, house.root, "Friday")
+    with pytest.raises(DestinationError, match="has the store"):
+        inspect(tmp_path, house.root, "Friday")
+
+
+def test_a_full_disk_and_a_refused_write_are_told_apart(house: House) -> None:
+    with pytest.raises(NoSpace), bundle.writing(house.dest):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(DestinationError, match="Read-only file system"), bundle.writing(house.dest):
+        raise OSError(30, "Read-only file system")
+
+
+# Re-exports
+
+
+def test_an_unchanged_export_writes_nothing(house: House) -> None:
+    house.export("A", "B")
+    before = house.inodes()
+    house.export("A", "B")
+    assert house.inodes() == before
+    assert house.told == []
+
+
+def test_a_changed_track_is_replaced_under_its_name_and_the_others_stay(house: House) -> None:
+    house.export("A", "B")
+    before = house.inodes()
+    (house.dest / "media/02 - B.wav").unlink()
+    house.export("A", "B")
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
+    assert house.inodes()["media/01 - A.wav"] == before["media/01 - A.wav"]
+    house.export("A", "B", version="22")
+    assert house.files() == {"media/01 - A.wav": "A22", "media/02 - B.wav": "B22"}
+    assert house.told == []
+
+
+def test_published_names_stay_when_the_order_changes(house: House) -> None:
+    house.export("A", "B")
+    house.export("C", "B", "A")
+    assert set(house.files()) == {"media/01 - A.wav", "media/02 - B.wav", "media/01 - C.wav"}
+
+
+def test_what_is_no_longer_wanted_goes_and_sidecars_stay(house: House) -> None:
+    house.export("A", "B")
+    (house.dest / "media/02 - B.wav.asd").touch()
+    (house.dest / "notes.txt").touch()
+    house.export("A", name="Saturday")
+    left = sorted(str(path.relative_to(house.dest)) for path in house.dest.rglob("*") if path.is_file())
+    assert left == ["Saturday.m3u8", "bundle.json", "media/01 - A.wav", "media/02 - B.wav.asd", "notes.txt"]
+    assert house.told == []
+
+
+def test_an_edited_file_is_kept_and_told_whether_it_is_wanted_or_not(house: House) -> None:
+    house.export("A", "B")
+    edit(house.dest / "media/01 - A.wav", "my work")
+    edit(house.dest / "media/02 - B.wav", "my work")
+    house.export("A", version="2")
+    assert house.files() == {"media/01 - A.wav": "my work", "media/02 - B.wav": "my work"}
+    assert [str(event) for event in house.told if "was changed since" in str(event)] == [str(e) for e in house.told]
+    assert len(house.told) == 2
+    house.told.clear()
+    house.export("A", version="3")
+    assert house.files()["media/01 - A.wav"] == "my work"
+    assert len(house.told) == 1
+
+
+def test_an_edited_or_foreign_playlist_is_kept(house: House) -> None:
+    house.export("A")
+    edit(house.dest / "Friday.m3u8", "mine")
+    edit(house.dest / "Saturday.m3u8", "mine too")
+    house.export("A")
+    house.export("A", name="Saturday")
+    assert (house.dest / "Friday.m3u8").read_text() == "mine"
+    assert (house.dest / "Saturday.m3u8").read_text() == "mine too"
+
+
+def test_a_foreign_file_among_the_media_is_not_overwritten(house: House) -> None:
+    house.export("A")
+    edit(house.dest / "media/02 - B.wav", "mine")
+    house.export("A", "B")
+    names = set(house.files())
+    assert house.files()["media/02 - B.wav"] == "mine"
+    assert len(names) == 3
+    assert any(name.startswith("media/02 - B [") for name in names)
+
+
+def test_a_file_that_appears_during_the_export_is_not_overwritten(house: House) -> None:
+    house.export("A")
+    destination = house.inspect()
+    folder = staging_path(destination, RUN)
+    with staged(folder):
+        manifest = house.stage(folder, destination, ("A", "B"), LinkMode.AUTO, "1", "Friday")
+        edit(house.dest / "media/02 - B.wav", "mine")
+        with pytest.raises(DestinationError, match="appeared during the export"):
+            publish(folder, destination, manifest, house.told.append)
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "mine"}
+
+
+def test_a_strict_link_mode_renews_what_was_linked_otherwise(house: House) -> None:
+    house.export("A")
+    before = house.inodes()
+    house.export("A", mode=LinkMode.COPY)
+    assert house.inodes() == before
+    house.export("A", mode=LinkMode.HARDLINK)
+    assert house.inodes()["media/01 - A.wav"] != before["media/01 - A.wav"]
+
+
+def test_no_symbolic_link_is_followed_out_of_the_bundle(house: House, tmp_path: Path) -> None:
+    house.export("A", "B")
+    outside = tmp_path / "outside.wav"
+    (house.dest / "media/02 - B.wav").rename(outside)
+    (house.dest / "media/02 - B.wav").symlink_to(outside)
+    house.export("A")
+    assert outside.read_text() == "B1"
+    (house.dest / "media").rename(tmp_path / "elsewhere")
+    (house.dest / "media").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DestinationError, match="symbolic link"):
+        house.inspect()
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_re_export_killed_anywhere_says_so_and_the_next_one_mends_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    house.export("A", "B")
+    kill_at(monkeypatch, step)
+    with pytest.raises(KeyboardInterrupt):
+        house.export("A", "C", version="2")
+    monkeypatch.undo()
+    found = read_manifest(house.dest / "bundle.json")
+    assert found is not None
+    assert not found.finished or all((house.dest / own.file).exists() for own in found.files)
+    house.export("A", "C", version="2")
+    assert house.files() == {"media/01 - A.wav": "A2", "media/02 - C.wav": "C2"}
+    assert house.told == []
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Die before the rename or removal number `step` within DEST."""
+    left = iter(range(step))
+
+    def dying(original: Callable[..., object]) -> Callable[..., object]:
+        def act(*args: object, **kwargs: object) -> object:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return original(*args, **kwargs)
+
+        return act
+
+    monkeypatch.setattr(Path, "replace", dying(Path.replace))
+    monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
+
+
+# Formats
+
+
+class Point:
+    """An entry point of a format."""
+
+    name = "other"
+
+    def __init__(self, write: Callable[[BundleView, Path], None]) -> None:
+        self._write = write
+
+    def load(self) -> Callable[[BundleView, Path], None]:
+        return self._write
+
+
+def test_another_format_adds_its_file_and_one_that_fails_costs_a_warning(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def good(view: BundleView, folder: Path) -> None:
+        (folder / f"{view.name}.good").write_text("good")
+
+    def bad(_: BundleView, folder: Path) -> None:
+        (folder / "half.bad").write_text("half")
+        raise ZeroDivisionError("no rows")
+
+    monkeypatch.setattr(staging, "other_formats", lambda: iter([Point(good), Point(bad)]))
+    manifest = house.export("A")
+    assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.good", "Friday.m3u8", "bundle.json", "media"]
+    assert "Friday.good" in {own.file for own in manifest.files}
+    assert [getattr(event, "message", "") for event in house.told] == [
+        "the bundle has no other file (ZeroDivisionError: no rows)"
+    ]
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
+    owned = OwnedFile("media/Ünï.wav", 3, 2**62, "s:1@x", "xxh3-128:00", LinkMode.HARDLINK)
+    manifest = Manifest("Ünï", 1_700_000_000.0, (owned, replace(owned, file="x.m3u8")), ({"index": 0},), finished=False)
+    write_manifest(tmp_path / "bundle.json", manifest)
+    assert read_manifest(tmp_path / "bundle.json") == manifest

@@ -1,0 +1,535 @@
+"""The main job: a mix with cloud and local tracks becomes a bundle, through a real cache and a real server."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shlex
+import stat
+import threading
+import wave
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cachestore.cache import Cache
+from cachestore.cli.main import cli
+from cachestore.config import Config, SourceConfig
+from cachestore.errors import BlobDamaged, Cancelled, DestinationError, LinkError, NoSpace
+from cachestore.events import Provenance, State, TrackEvent, WarningEvent
+from cachestore.links import LinkMode
+from exporter_plugin import gather
+from exporter_plugin.export import ExportFailed, Report, export_mix
+from exporter_plugin.row import Mix, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from cachestore.entry import Entry
+    from cachestore.events import Event
+
+
+def sound(seed: str) -> bytes:
+    """Return a short WAV whose samples depend on `seed`."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(seed.encode().ljust(64, b"~") * 64)
+    return out.getvalue()
+
+
+class Music(ThreadingHTTPServer):
+    """A music cloud: bytes by id with ETags, statuses for ids that fail, and what was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.tracks = {f"t{n}": sound(f"t{n}") for n in range(1, 5)}
+        self.statuses: dict[str, int] = {}
+        self.asked: list[tuple[str, int]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/{{id}}"
+
+    def downloads(self) -> int:
+        return sum(status == 200 for _, status in self.asked)
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Music
+
+    def do_GET(self) -> None:
+        track = self.path.partition("?")[0].strip("/")
+        body = self.server.tracks.get(track, b"")
+        etag = f'"{hash(body):x}"'
+        status = self.server.statuses.get(track, 200 if body else 404)
+        if status == 200 and self.headers.get("If-None-Match") == etag:
+            status = 304
+        self.server.asked.append((track, status))
+        self.send_response(status)
+        self.send_header("ETag", etag)
+        self.send_header("Content-Length", str(len(body) if status == 200 else 0))
+        self.end_headers()
+        if status == 200:
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@contextmanager
+def running(server: Music) -> Iterator[Music]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def music() -> Iterator[Music]:
+    with running(Music()) as server:
+        yield server
+
+
+class House:
+    """A store with one source, a mix of two cloud tracks and one local, and what was told."""
+
+    def __init__(self, folder: Path, music: Music) -> None:
+        self.folder = folder
+        self.dest = folder / "out" / "Friday"
+        self.mix = folder / "friday.json"
+        self.local = folder / "Local" / "Intro.wave"
+        self.local.parent.mkdir()
+        self.local.write_bytes(sound("local"))
+        self.config = Config(
+            root=folder / "root",
+            min_free=0,
+            retries=0,
+            sources={"studio": SourceConfig("studio", "http", {"url": music.url})},
+        )
+        self.told: list[Event] = []
+        self.write("t1", "t2")
+
+    def write(self, *ids: str, **fields: object) -> None:
+        cloud = [{"source": "studio", "id": track, "title": f"Title {track}", "artist": "E.P."} for track in ids]
+        rows = [*cloud, {"path": "Local/Intro.wave", "title": "Intro", **fields}]
+        self.mix.write_text(json.dumps({"name": "Friday Warm-up", "tracks": rows}))
+
+    def export(self, dest: Path | None = None, **options: Any) -> Report:  # noqa: ANN401 - the arguments of export_mix
+        self.told.clear()
+        with Cache.open(self.config) as cache:
+            return export_mix(self.mix, dest or self.dest, cache=cache, on_event=self.told.append, **options)
+
+    def manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads((self.dest / "bundle.json").read_text())
+        return manifest
+
+    def media(self, dest: Path | None = None) -> list[str]:
+        return sorted(path.name for path in ((dest or self.dest) / "media").iterdir())
+
+    def states(self, index: int) -> list[State]:
+        told = [event for event in self.told if isinstance(event, TrackEvent) and event.index == index]
+        return list(dict.fromkeys(event.state for event in told))
+
+    def warnings(self) -> list[str]:
+        return [event.code for event in self.told if isinstance(event, WarningEvent)]
+
+    def assert_nothing_left(self) -> None:
+        assert not self.dest.exists()
+        assert not self.dest.parent.exists() or list(self.dest.parent.iterdir()) == []
+
+
+@pytest.fixture
+def house(tmp_path: Path, music: Music) -> House:
+    return House(tmp_path, music)
+
+
+# A whole bundle
+
+
+def test_a_mix_becomes_a_bundle_of_read_only_links_and_private_copies(house: House) -> None:
+    report = house.export()
+    assert house.media() == ["01 - E.P. - Title t1.wav", "02 - E.P. - Title t2.wav", "03 - Intro.wav"]
+    assert (report.downloaded, report.cached, report.local, report.linked, report.copied) == (2, 0, 1, 2, 1)
+    assert (report.total, report.failed, report.result, report.exit_code) == (3, 0, "ok", 0)
+    assert report.bytes == 3 * len(sound("t1"))
+    linked, private = (house.dest / "media" / house.media()[n] for n in (0, 2))
+    assert linked.stat().st_nlink == 2
+    assert stat.S_IMODE(linked.stat().st_mode) == 0o444
+    assert private.stat().st_nlink == 1
+    assert stat.S_IMODE(private.stat().st_mode) & 0o600 == 0o600
+    assert private.stat().st_ino != house.local.stat().st_ino
+
+
+def test_the_bundle_says_what_it_holds_and_is_registered(house: House) -> None:
+    house.export()
+    manifest = house.manifest()
+    row = manifest["tracks"][0]
+    assert (manifest["bundle"], manifest["name"], manifest["finished"]) == (1, "Friday Warm-up", True)
+    assert (row["track"], row["status"], row["file"]) == ("studio:t1", "done", "media/01 - E.P. - Title t1.wav")
+    assert (row["link_mode"], row["freshness"], row["error"], row["size"]) == (
+        "hardlink",
+        "fresh",
+        None,
+        len(sound("t1")),
+    )
+    assert row["key"].startswith("studio:t1@")
+    assert row["digest"].startswith("xxh3-128:")
+    local = manifest["tracks"][2]
+    assert (local["track"], local["key"], local["file"]) == ("Local/Intro.wave", None, "media/03 - Intro.wav")
+    with Cache.open(house.config) as cache:
+        [bundle] = cache.store.bundles()
+        assert (bundle.dest, bundle.name, len(bundle.files)) == (house.dest, "Friday Warm-up", 2)
+        assert set(cache.store.holders()) == {file.digest for file in bundle.files}
+
+
+def test_no_url_of_an_origin_gets_into_a_bundle(house: House, music: Music) -> None:
+    url = music.url.replace("{id}", "t1?token=s3cret").replace("http://", "http://me:s3cret@")
+    house.mix.write_text(json.dumps({"tracks": [{"url": url, "title": "A"}]}))
+    house.export()
+    assert all(b"s3cret" not in path.read_bytes() for path in house.dest.rglob("*") if path.is_file())
+
+
+def test_every_row_goes_its_way_to_one_terminal_state(house: House) -> None:
+    house.export()
+    assert house.states(0)[0] is State.QUEUED
+    assert house.states(0)[-2:] == [State.LINKING, State.DONE]
+    assert house.states(2) == [State.QUEUED, State.LINKING, State.DONE]
+    assert_one_terminal_state_each(house.told, rows=3)
+
+
+def assert_one_terminal_state_each(told: list[Event], rows: int) -> None:
+    ends = [event.index for event in told if isinstance(event, TrackEvent) and event.state.terminal]
+    assert sorted(ends) == list(range(rows))
+
+
+def test_the_same_track_twice_is_one_file_and_two_lines(house: House, music: Music) -> None:
+    house.write("t1", "t1")
+    report = house.export()
+    assert house.media() == ["01 - E.P. - Title t1.wav", "03 - Intro.wav"]
+    assert (house.dest / "Friday Warm-up.m3u8").read_text().count("media/01 - E.P. - Title t1.wav") == 2
+    assert (report.downloaded, report.cached, report.linked, music.downloads()) == (1, 1, 1, 1)
+    assert_one_terminal_state_each(house.told, rows=3)
+
+
+def test_a_second_bundle_downloads_nothing_and_shares_the_files(house: House, music: Music, tmp_path: Path) -> None:
+    house.export()
+    report = house.export(tmp_path / "again")
+    assert (report.downloaded, report.cached, music.downloads()) == (0, 2, 2)
+    assert (tmp_path / "again/media" / house.media()[0]).stat().st_ino == (
+        house.dest / "media" / house.media()[0]
+    ).stat().st_ino
+
+
+def test_offline_makes_no_request(house: House, music: Music) -> None:
+    house.export()
+    music.asked.clear()
+    report = house.export(offline=True)
+    assert (music.asked, report.cached) == ([], 2)
+
+
+# Re-exports
+
+
+def test_an_unchanged_re_export_keeps_every_file(house: House) -> None:
+    house.export()
+    before = {path: path.stat().st_ino for path in house.dest.rglob("*")}
+    report = house.export()
+    assert {path: path.stat().st_ino for path in house.dest.rglob("*")} == before
+    assert (report.linked, report.copied) == (2, 1)
+
+
+def test_what_changed_on_the_server_or_in_the_local_file_is_renewed_under_its_name(house: House, music: Music) -> None:
+    house.export()
+    names, before = house.media(), (house.dest / "media" / house.media()[1]).stat().st_ino
+    music.tracks["t1"] = sound("new bytes")
+    house.local.write_bytes(sound("new local") + b"\0")
+    house.export()
+    assert house.media() == names
+    assert (house.dest / "media" / names[0]).read_bytes() == sound("new bytes")
+    assert (house.dest / "media" / names[1]).stat().st_ino == before
+    assert (house.dest / "media" / names[2]).read_bytes() == sound("new local") + b"\0"
+
+
+def test_a_file_edited_through_its_link_is_kept_and_the_cache_is_mended(
+    house: House, music: Music, tmp_path: Path
+) -> None:
+    house.export()
+    edited = house.dest / "media" / house.media()[0]
+    edited.chmod(0o644)
+    edited.write_bytes(b"my tags" + sound("t1"))
+    house.export()
+    assert edited.read_bytes() == b"my tags" + sound("t1")
+    assert "edited_file_kept" in house.warnings()
+    assert music.downloads() == 3
+    house.export(tmp_path / "other")
+    assert (tmp_path / "other/media" / edited.name).read_bytes() == sound("t1")
+
+
+def test_a_track_that_fails_now_keeps_the_file_it_had(house: House, music: Music) -> None:
+    house.export()
+    names = house.media()
+    music.statuses["t1"] = 404
+    assert house.export(on_error="skip").exit_code == 3
+    assert house.media() == names
+    assert house.manifest()["tracks"][0]["file"] is None
+    del music.statuses["t1"]
+    assert house.export().exit_code == 0
+    assert house.media() == names
+
+
+# Failures
+
+
+def test_one_failure_publishes_nothing_and_every_failure_is_named(house: House, music: Music) -> None:
+    music.statuses["t2"] = 404
+    house.local.unlink()
+    with pytest.raises(ExportFailed) as caught:
+        house.export()
+    assert [error.code for error in caught.value.errors] == ["not_found", "local_file"]
+    assert (caught.value.cached, caught.value.total, caught.value.exit_code) == (1, 3, 1)
+    house.assert_nothing_left()
+    assert [house.states(n)[-1] for n in range(3)] == [State.DONE, State.FAILED, State.FAILED]
+    assert_one_terminal_state_each(house.told, rows=3)
+
+
+def test_skip_publishes_with_a_visible_hole(house: House, music: Music) -> None:
+    music.statuses["t1"] = 404
+    report = house.export(on_error="skip")
+    assert (report.failed, report.result, report.exit_code) == (1, "partial", 3)
+    assert house.states(0)[-1] is State.SKIPPED
+    assert "# MISSING: E.P. - Title t1 (" in (house.dest / "Friday Warm-up.m3u8").read_text()
+    hole = house.manifest()["tracks"][0]
+    assert (hole["status"], hole["file"], hole["error"]["code"]) == ("skipped", None, "not_found")
+
+
+def test_skip_with_nothing_usable_publishes_nothing(house: House, music: Music) -> None:
+    music.statuses |= {"t1": 404, "t2": 404}
+    house.local.unlink()
+    with pytest.raises(ExportFailed):
+        house.export(on_error="skip")
+    house.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "exit_code"), [((503, 503), 75), ((401, 403), 77), ((503, 401), 1), ((404, 404), 1)]
+)
+def test_the_exit_code_says_what_all_failures_have_in_common(
+    house: House, music: Music, statuses: tuple[int, int], exit_code: int
+) -> None:
+    music.statuses = dict(zip(("t1", "t2"), statuses, strict=True))
+    with pytest.raises(ExportFailed) as caught:
+        house.export()
+    assert caught.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "text", "fifo"])
+def test_a_local_path_that_is_no_audio_file_is_one_sentence(house: House, what: str) -> None:
+    house.local.unlink()
+    if what == "folder":
+        house.local.mkdir()
+    elif what == "text":
+        house.local.write_text("<html>")
+    elif what == "fifo":
+        os.mkfifo(house.local)
+    with pytest.raises(ExportFailed) as caught:
+        house.export()
+    sentence = "there is no file" if what == "missing" else "is not an audio file"
+    assert sentence in str(caught.value)
+    assert "Local/Intro.wave (relative to the mix)" in str(caught.value)
+
+
+def test_a_blob_that_is_damaged_when_it_is_linked_is_fetched_once_more(
+    house: House, monkeypatch: pytest.MonkeyPatch, music: Music
+) -> None:
+    link, broken = Cache.link, iter([True])
+
+    def damaged_once(self: Cache, entry: Entry, dest: Path, mode: LinkMode) -> LinkMode:
+        if next(broken, False):
+            raise BlobDamaged(entry.digest, entry.label)
+        return link(self, entry, dest, mode)
+
+    monkeypatch.setattr(Cache, "link", damaged_once)
+    house.export()
+    assert len(house.media()) == 3
+    assert music.downloads() == 3
+    assert_one_terminal_state_each(house.told, rows=3)
+
+
+def test_what_ends_the_export_as_a_whole_leaves_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> LinkMode:
+        raise NoSpace(house.dest)
+
+    monkeypatch.setattr(gather, "copy_private", full)
+    with pytest.raises(NoSpace):
+        house.export()
+    house.assert_nothing_left()
+    assert house.states(2)[-1] is State.CANCELLED
+
+
+def test_a_full_disk_while_publishing_leaves_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("exporter_plugin.bundle.write_manifest", full)
+    with pytest.raises(NoSpace):
+        house.export()
+    house.assert_nothing_left()
+
+
+def test_a_cancel_publishes_nothing_and_closes_every_row(house: House, music: Music) -> None:
+    cancel = threading.Event()
+
+    def stop_at_first_done(event: Event) -> None:
+        house.told.append(event)
+        if isinstance(event, TrackEvent) and event.state is State.DONE:
+            cancel.set()
+
+    with Cache.open(house.config) as cache, pytest.raises(Cancelled):
+        export_mix(house.mix, house.dest, cache=cache, on_event=stop_at_first_done, cancel=cancel)
+    house.assert_nothing_left()
+    assert_one_terminal_state_each(house.told, rows=3)
+    assert house.states(2)[-1] is State.CANCELLED
+    with Cache.open(house.config) as cache:
+        assert next(iter(cache.store.entries())).label
+
+
+# Link modes
+
+
+def test_auto_copies_where_links_are_impossible_and_says_so_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", no_links)
+    report = house.export()
+    assert (report.linked, report.copied) == (0, 3)
+    [warning] = [event for event in house.told if isinstance(event, WarningEvent)]
+    assert warning.code == "link_fallback_copy"
+    assert "2 files were copied" in warning.message
+    house.export()
+    assert house.warnings() == []
+    with pytest.raises(LinkError):
+        house.export(link_mode="hardlink")
+    assert len(house.media()) == 3
+
+
+def test_copies_are_private_to_the_user(house: House) -> None:
+    report = house.export(link_mode=LinkMode.COPY)
+    assert (report.linked, report.copied) == (0, 3)
+    files = [(house.dest / "media" / name).stat() for name in house.media()]
+    assert all(file.st_nlink == 1 and file.st_mode & stat.S_IWUSR for file in files)
+
+
+def test_the_name_is_asked_for_or_that_of_the_mix_or_of_the_folder(house: House, music: Music) -> None:
+    assert house.export(name="Asked").name == "Asked"
+    assert house.export().name == "Friday Warm-up"
+    nameless = Mix("", (Row(path=house.local, title="Intro"),), house.folder)
+    with Cache.open(house.config) as cache:
+        assert export_mix(nameless, house.folder / "Sunday", cache=cache).name == "Sunday"
+
+
+def test_the_bound_is_enforced_when_the_bundle_is_published(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(Cache, "enforce_bound", lambda _: seen.append((house.dest / "bundle.json").exists()))
+    house.export()
+    assert seen == [True]
+
+
+# The command line
+
+
+def invoke(house: House, music: Music, *args: str, stdin: str | None = None) -> Result:
+    config = house.folder / "config.toml"
+    config.write_text(
+        f'root = "{house.folder / "root"}"\nmin_free = "0"\nretries = 0\n'
+        f'[sources.studio]\nkind = "http"\nurl = "{music.url}"\n'
+    )
+    return CliRunner().invoke(cli, ["--config", str(config), "export", *args], input=stdin, standalone_mode=False)
+
+
+def test_a_person_is_told_what_was_done(house: House, music: Music) -> None:
+    done = invoke(house, music, str(house.mix), str(house.dest))
+    assert (done.exception, done.return_value) == (None, 0)
+    size = f"{3 * len(sound('t1')) / 1000:.1f} kB"
+    assert done.stdout.splitlines() == [
+        f"3 tracks: 2 downloaded, 1 local; 2 hard links, 1 copy; {size}",
+        str(house.dest),
+        "read-only links; for programs that write tags use --link-mode copy",
+    ]
+
+
+def test_json_has_the_documented_keys(house: House, music: Music) -> None:
+    music.statuses["t1"] = 404
+    done = invoke(house, music, str(house.mix), str(house.dest), "--json", "--on-error", "skip")
+    facts = json.loads(done.stdout)
+    assert done.return_value == facts["exit_code"] == 3
+    assert list(facts) == [
+        *("result", "exit_code", "dest", "name", "total", "downloaded", "cached", "local", "failed", "stale"),
+        *("bytes", "linked", "copied", "errors"),
+    ]
+    assert (facts["errors"][0]["track"], facts["errors"][0]["code"]) == ("studio:t1", "not_found")
+
+
+def test_a_failed_export_ends_with_the_command_to_run_again(house: House, music: Music) -> None:
+    music.statuses["t1"] = 503
+    dest = house.folder / "out" / "it's Friday"
+    done = invoke(house, music, str(house.mix), str(dest), "--on-error", "fail", "--jobs", "2")
+    assert done.return_value == 75
+    last = done.stderr.splitlines()[-1]
+    said, _, command = last.partition("; run again: ")
+    assert said == "2 of 3 tracks are cached"
+    config = str(house.folder / "config.toml")
+    options = ["--on-error", "fail", "--jobs", "2"]
+    assert shlex.split(command) == ["cachestore", "--config", config, "export", *options, str(house.mix), str(dest)]
+    music.statuses.clear()
+    assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
+
+
+def test_events_are_all_that_stdout_has_and_end_comes_last(house: House, music: Music) -> None:
+    done = invoke(house, music, str(house.mix), str(house.dest), "--events", "ndjson")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0]["type"] == "start"
+    assert (events[-1]["type"], events[-1]["result"], events[-1]["exit_code"]) == ("end", "ok", 0)
+    assert {event["origin"] for event in events if event.get("state") == "done"} == {
+        Provenance.NETWORK,
+        Provenance.LOCAL,
+    }
+
+
+def test_a_mix_comes_from_standard_input(house: House, music: Music) -> None:
+    mix = '{"tracks": [{"source": "studio", "id": "t1"}]}'
+    assert invoke(house, music, "-", str(house.dest), stdin=mix).return_value == 0
+    assert house.media() == ["01 - t1.wav"]
+    assert (house.dest / "Friday.m3u8").exists()
+
+
+@pytest.mark.parametrize("options", [("--offline", "--refresh"), ("--json", "--events", "ndjson")])
+def test_options_that_contradict_each_other_are_refused(house: House, music: Music, options: tuple[str, ...]) -> None:
+    done = invoke(house, music, str(house.mix), str(house.dest), *options)
+    assert isinstance(done.exception, click.UsageError)
+    house.assert_nothing_left()
+
+
+def test_an_export_that_cannot_start_asks_no_server(house: House, music: Music) -> None:
+    house.dest.mkdir(parents=True)
+    (house.dest / "thesis.txt").touch()
+    with pytest.raises(DestinationError) as caught:
+        house.export()
+    assert caught.value.exit_code == 4
+    assert music.asked == []

@@ -1,0 +1,53 @@
+"""The playlist of a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cachestore.track import Track
+from exporter_plugin.formats import BundleRow, BundleView
+from exporter_plugin.formats.m3u8 import write
+from exporter_plugin.mix import read_mix
+from exporter_plugin.row import Row
+
+
+def written(folder: Path, *rows: BundleRow, name: str = "Friday") -> str:
+    write(BundleView(name, rows), folder)
+    [playlist] = folder.iterdir()
+    return playlist.read_bytes().decode()
+
+
+def test_a_playlist_has_relative_paths_durations_and_visible_holes(tmp_path: Path) -> None:
+    rows = [
+        BundleRow(Row(Track("s", "1"), title="Opus", artist="E.P.", duration=312.4), "media/01 - E.P. - Opus.flac"),
+        BundleRow(Row(path=Path("x.wav"), typed="x.wav"), "media/02 - x.wav"),
+        BundleRow(Row(Track("s", "3"), title="Gone"), None, "the server has no such track"),
+    ]
+    assert written(tmp_path, *rows) == (
+        "#EXTM3U\n"
+        "#PLAYLIST:Friday\n"
+        "#EXTINF:312,E.P. - Opus\n"
+        "media/01 - E.P. - Opus.flac\n"
+        "#EXTINF:-1,x\n"
+        "media/02 - x.wav\n"
+        "# MISSING: Gone (the server has no such track)\n"
+    )
+
+
+def test_no_text_of_a_mix_can_add_a_line(tmp_path: Path) -> None:
+    evil = "A\nhttp://evil.example/\r\n\x85\u2028#EXTINF:1,B"
+    rows = [BundleRow(Row(Track("s", "1"), title=evil), "media/1.wav"), BundleRow(Row(Track("s", "2")), None, evil)]
+    assert len(written(tmp_path, *rows, name=evil).splitlines()) == 5
+
+
+def test_the_file_has_a_safe_form_of_the_name(tmp_path: Path) -> None:
+    written(tmp_path, name="../Fri:day")
+    assert [path.name for path in tmp_path.iterdir()] == ["_Fri_day.m3u8"]
+
+
+def test_what_is_written_can_be_read_as_a_mix(tmp_path: Path) -> None:
+    row = Row(Track("s", "1"), title="Ünï", artist="A", duration=3.0)
+    written(tmp_path, BundleRow(row, "media/01 - A - Ünï 100%25.wav"))
+    [read] = read_mix(tmp_path / "Friday.m3u8").rows
+    assert (read.title, read.artist, read.duration) == ("Ünï", "A", 3.0)
+    assert read.path == tmp_path / "media/01 - A - Ünï 100%25.wav"

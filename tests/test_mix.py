@@ -1,0 +1,276 @@
+"""A mix is read whole, or one sentence says what is wrong where."""
+
+from __future__ import annotations
+
+import io
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cachestore.errors import MixError
+from cachestore.track import Track
+from exporter_plugin.mix import Mix, Row, read_mix
+
+
+def mix_of(folder: Path, *tracks: object, **fields: object) -> Mix:
+    file = folder / "friday.json"
+    file.write_text(json.dumps({"tracks": tracks, **fields}))
+    return read_mix(file)
+
+
+def row_of(folder: Path, **track: object) -> Row:
+    [row] = mix_of(folder, track).rows
+    return row
+
+
+def playlist_of(folder: Path, *lines: str, name: str = "friday.m3u8") -> Mix:
+    file = folder / name
+    file.write_bytes("\r\n".join(lines).encode())
+    return read_mix(file)
+
+
+def from_stdin(content: str | bytes) -> Mix:
+    return read_mix("-", stdin=io.BytesIO(content.encode() if isinstance(content, str) else content))
+
+
+# JSON
+
+
+def test_a_cloud_track_is_read_with_all_that_is_said_of_it(tmp_path: Path) -> None:
+    cloud = {"source": "studio", "id": "t42", "version": '"v1"', "title": "Opus", "artist": "E.P.", "album": "A"}
+    place = {"start": 0.0, "duration": 312.4, "offset": 1, "fade_in": 0, "fade_out": 8, "bpm": 124, "key": "8A"}
+    row = row_of(tmp_path, **cloud, **place, mood="ignored")
+    assert row.track == Track("studio", "t42", '"v1"', "Opus", "E.P.", "A")
+    assert (row.start, row.duration, row.offset, row.fade_in, row.fade_out, row.bpm) == (
+        0.0,
+        312.4,
+        1.0,
+        0.0,
+        8.0,
+        124.0,
+    )
+    assert (row.key, row.label, row.address, row.identity) == ("8A", "E.P. - Opus", "studio:t42", 'studio:t42@"v1"')
+
+
+def test_a_url_is_a_track_whose_identity_has_no_secrets(tmp_path: Path) -> None:
+    row = row_of(tmp_path, url="https://me:pw@example.org/a/Song%201.flac?token=secret", title="")
+    assert row.track is not None
+    assert row.track.url == "https://me:pw@example.org/a/Song%201.flac?token=secret"
+    assert row.address == "url:https://example.org/a/Song%25201.flac"
+    assert row.label == "Song 1"
+    assert row_of(tmp_path, url="https://example.org/x", id="mine").address == "url:mine"
+
+
+def test_a_local_path_is_relative_to_the_mix(tmp_path: Path) -> None:
+    row = row_of(tmp_path, path="Local/Intro.wav")
+    assert row.path == tmp_path / "Local/Intro.wav"
+    assert (row.address, row.identity, row.label) == ("Local/Intro.wav", "file:Local/Intro.wav", "Intro")
+
+
+def test_a_local_name_is_found_in_either_normal_form(tmp_path: Path) -> None:
+    there = tmp_path / unicodedata.normalize("NFD", "Rós.wav")
+    there.touch()
+    assert row_of(tmp_path, path="Rós.wav").path == there
+
+
+def test_the_name_of_a_mix_is_its_own_or_that_of_its_file(tmp_path: Path) -> None:
+    assert mix_of(tmp_path, {"path": "a.wav"}, name="Friday Warm-up").name == "Friday Warm-up"
+    assert mix_of(tmp_path, {"path": "a.wav"}).name == "friday"
+
+
+def test_standard_input_is_json_or_a_playlist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    read = from_stdin('{"tracks": [{"path": "a.wav"}]}')
+    assert (read.name, read.rows[0].path) == ("", tmp_path / "a.wav")
+    assert from_stdin("#EXTM3U\na.wav\n").rows[0].path == tmp_path / "a.wav"
+
+
+def test_a_byte_order_mark_null_fields_and_duplicate_keys_are_fine(tmp_path: Path) -> None:
+    read = from_stdin('\ufeff{"tracks": [{"path": "a.wav", "path": "b.wav", "title": null, "url": null}]}')
+    assert [row.address for row in read.rows] == ["b.wav"]
+
+
+def test_titles_are_on_one_line_and_steer_no_terminal(tmp_path: Path) -> None:
+    assert row_of(tmp_path, path="a.wav", title="A\nB\x1b[2J \ud83d").title == "A B[2J \N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("track", "problem"),
+    [
+        ("x", "it is text; expected an object with one of source and id, url, path"),
+        ({}, "it has neither source and id nor url nor path; expected one of"),
+        ({"id": "t42"}, "it has neither source and id nor url nor path"),
+        ({"source": "s"}, "it has a source without an id"),
+        ({"source": "s", "id": 42}, '"id" is a number; expected text'),
+        ({"source": "s", "id": ""}, '"id" is empty'),
+        ({"source": "s", "id": "a\nb"}, '"id" holds control or broken characters'),
+        ({"source": "file", "id": "x"}, "\"source\" 'file' is reserved"),
+        ({"source": "My Music", "id": "x"}, "\"source\" 'My Music' is no name of a source"),
+        ({"source": "s", "id": "x", "url": "http://h/"}, "both source and url"),
+        ({"source": "s", "id": "x", "path": "a"}, "both a path and a cloud track"),
+        ({"url": "http://h/", "path": "a"}, "both a path and a cloud track"),
+        ({"url": "ftp://h/a?token=x"}, "\"url\" 'ftp://h/a' is wrong"),
+        ({"url": "http://h:port/"}, '"url"'),
+        ({"path": ["a"]}, '"path" is a list'),
+        ({"path": "a", "title": 1}, '"title" is a number; expected text'),
+        ({"path": "a", "start": -1}, '"start" is -1; expected a finite number that is not negative'),
+        ({"path": "a", "duration": float("nan")}, '"duration" is nan'),
+        ({"path": "a", "bpm": float("inf")}, '"bpm" is inf'),
+        ({"path": "a", "offset": 10**400}, '"offset" is inf'),
+        ({"path": "a", "fade_in": True}, '"fade_in" is true or false; expected a number'),
+        ({"path": "a", "fade_out": "8"}, '"fade_out" is text; expected a number'),
+        ({"path": "a", "key": 8}, '"key" is a number; expected text'),
+    ],
+)
+def test_a_wrong_track_is_named_by_its_number_and_field(tmp_path: Path, track: object, problem: str) -> None:
+    with pytest.raises(MixError) as caught:
+        mix_of(tmp_path, {"path": "fine.wav"}, track)
+    assert (caught.value.file, caught.value.place) == (str(tmp_path / "friday.json"), "track 2")
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'{"tracks": [\n  {"path": }]}', "standard input, line 2, column 12: this is no JSON"),
+        (b"", "standard input, line 1, column 1: this is no JSON"),
+        (b'{"name": "\xff"}', "standard input, line 1: this is no UTF-8"),
+        (b"[]", 'standard input: the top level is a list; expected an object with "tracks"'),
+        (b"{}", 'standard input: "tracks" is missing'),
+        (b'{"tracks": {}}', 'standard input: "tracks" is an object; expected a list'),
+        (b'{"tracks": []}', 'standard input: "tracks" is empty'),
+        (b'{"tracks": [{"path": "a"}], "name": 1}', 'standard input: "name" is a number'),
+        (b"[" * 200_000, "standard input: its lists are nested too deeply"),
+        (b'{"tracks": ' + b"1" * 5000 + b"}", "standard input: a number in it is too long"),
+    ],
+)
+def test_a_mix_that_is_none_is_one_sentence_with_the_place(content: bytes, sentence: str) -> None:
+    with pytest.raises(MixError) as caught:
+        from_stdin(content)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MixError, match=r"none\.json: there is no such file"):
+        read_mix(tmp_path / "none.json")
+    with pytest.raises(MixError, match="this is a folder"):
+        read_mix(tmp_path)
+    with pytest.raises(MixError, match="this is no path"):
+        read_mix("a\0b")
+    with pytest.raises(MixError, match="is larger than"):
+        read_mix("/dev/zero")
+
+
+# M3U
+
+
+def test_a_playlist_has_paths_urls_and_what_extinf_says(tmp_path: Path) -> None:
+    read = playlist_of(
+        tmp_path,
+        "\ufeff#EXTM3U",
+        "#PLAYLIST:Friday Warm-up",
+        "# a comment",
+        '#EXTINF:215.4 tvg-id="a,b",E.P. - Opus - Live',
+        "#EXTALB:An Album",
+        "Local/Intro.wav",
+        "#EXTINF",
+        "https://example.org/a.flac?sig=x",
+        "",
+        "#EXTINF:-1,Just a title",
+        "file:///music/A%20B.wav",
+    )
+    first, second, third = read.rows
+    assert read.name == "Friday Warm-up"
+    assert (first.artist, first.title, first.album, first.duration) == ("E.P.", "Opus - Live", "An Album", 215.4)
+    assert first.path == tmp_path / "Local/Intro.wav"
+    assert (second.address, second.title, second.duration) == (
+        "url:https://example.org/a.flac",
+        "",
+        None,
+    )
+    assert (third.path, third.typed, third.artist, third.title) == (
+        Path("/music/A B.wav"),
+        "/music/A B.wav",
+        "",
+        "Just a title",
+    )
+
+
+def test_a_playlist_is_known_by_its_name_too(tmp_path: Path) -> None:
+    assert [row.address for row in playlist_of(tmp_path, "a.wav", name="x.M3U").rows] == ["a.wav"]
+
+
+def test_a_path_is_found_as_it_is_before_it_is_decoded(tmp_path: Path) -> None:
+    for name in ("100%25.wav", "A B.wav", "sub.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/c.wav").touch()
+    read = playlist_of(tmp_path, "100%25.wav", "A%20B.wav", "sub\\c.wav", "none%20.wav")
+    found = [row.path for row in read.rows]
+    assert found == [tmp_path / name for name in ("100%25.wav", "A B.wav", "sub/c.wav", "none%20.wav")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (["#EXTM3U"], "the playlist names no track"),
+        (["#EXTM3U", "a.wav", "spotify://x"], "track 2, line 3: spotify:// is not supported"),
+        (["#EXTM3U", "http://h:x/"], 'track 1, line 2: "url"'),
+        (["#EXTM3U", "file://elsewhere/a.wav"], "track 1, line 2: the file:// address is wrong"),
+        (["#EXTM3U", "file://[x/a.wav"], "track 1, line 2: the file:// address is wrong"),
+        (["#EXTM3U", "a\0.wav"], "track 1, line 2: it holds control characters"),
+        (["#EXTM3U", "#EXT-X-TARGETDURATION:8", "seg1.ts"], "this is an HLS stream"),
+    ],
+)
+def test_a_wrong_playlist_is_one_sentence_with_the_place(tmp_path: Path, lines: list[str], sentence: str) -> None:
+    with pytest.raises(MixError) as caught:
+        playlist_of(tmp_path, *lines)
+    assert sentence in str(caught.value)
+
+
+# Garbage
+
+FIELDS = st.sampled_from(["source", "id", "url", "path", "version", "title", "start", "bpm", "key", "name", "tracks"])
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | FIELDS, inner, max_size=6),
+    max_leaves=20,
+)
+VALUES = JSON | st.sampled_from(["s", "http://h/a", "file:///x", "a.wav", "file", "\ud800", "http://[", "a\0"])
+TRACKS = st.dictionaries(FIELDS, VALUES, max_size=5)
+DOCUMENTS = JSON | st.fixed_dictionaries({"tracks": st.lists(TRACKS, max_size=3)}, optional={"name": JSON})
+LINES = st.text() | st.sampled_from(["#EXTM3U", "#EXTINF:1,A - B", "#EXTINF:", "file://", "http://[", "//x", "a.wav"])
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_bytes_are_a_mix_or_a_mix_error(content: bytes) -> None:
+    assert_mix_or_error(content)
+
+
+@given(DOCUMENTS)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_any_json_is_a_mix_or_a_mix_error(document: object) -> None:
+    assert_mix_or_error(json.dumps(document).encode())
+
+
+@given(st.lists(LINES))
+def test_any_playlist_is_a_mix_or_a_mix_error(lines: list[str]) -> None:
+    assert_mix_or_error("\n".join(["#EXTM3U", *lines]).encode("utf-8", "replace"))
+
+
+def assert_mix_or_error(content: bytes) -> None:
+    try:
+        read = from_stdin(content)
+    except MixError as wrong:
+        problem = str(wrong)
+    else:
+        assert read.rows
+        assert all((row.track is None) != (row.path is None) and row.label and row.identity for row in read.rows)
+        return
+    assert problem.startswith("standard input")
+    assert problem.isprintable()
