@@ -17,7 +17,7 @@ from cachestore.prune import Limits, apply, plan_for
 from cachestore.store.writer import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from cachestore.config import Config
     from cachestore.entry import Entry
@@ -64,7 +64,7 @@ class Cache:
         offline: bool = False,
         on_event: OnEvent | None = None,
         cancel: threading.Event | None = None,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         """Yield one Result a track, in input order, each once its bytes are in the store or it failed.
 
         Equal tracks are asked for once; up to `jobs` downloads run at a time. `refresh` downloads whatever is kept,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from cachestore.errors import BlobDamaged, Cancelled, LocalFileError
 from cachestore.events import Provenance, State
@@ -13,7 +13,7 @@ from exporter_plugin.local import local_failures, look_at
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cachestore.cache import Cache, Result
@@ -100,7 +100,7 @@ class Gatherer:
             on_event=self._teller.of_fetch(indexes),
             cancel=self._cancel,
         )
-        with closing(cast("Generator[Result]", results)):
+        with closing(results):
             for result in results:
                 try:
                     self._settle(indexes[result.index], result)

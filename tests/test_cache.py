@@ -303,7 +303,7 @@ def test_a_consumer_that_stops_early_leaves_no_worker_behind(cache: Cache) -> No
     before = threading.active_count()
     results = cache.fetch([Track("plain", "wav"), Track("slow", "flac")])
     next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert threading.active_count() == before
 
 

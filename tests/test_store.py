@@ -320,7 +320,7 @@ def _count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         hashed.append(path)
         return hash_file(path)
 
-    monkeypatch.setattr("cachestore.store.writer.hash_file", counting)
+    monkeypatch.setattr("cachestore.store.witnesses.hash_file", counting)
     return hashed
 
 

@@ -108,4 +108,4 @@ class Cancelled(CacheStoreError):
     exit_code = 130
 
     def __str__(self) -> str:
-        return "cancelled; nothing was published, finished downloads stay in the cache"
+        return "cancelled; what was finished stays in the cache"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cachestore.track import Track
     from cachestore.version import Version
 
+_SELECTING = frozenset({VersionKind.STRONG, VersionKind.WEAK, VersionKind.PROVIDER})
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -59,10 +61,10 @@ def decide(track: Track, whole: Sequence[Entry], policy: Policy, now: float) -> 
     return Ask(() if policy.refresh or track.version is not None else tuple(entry.version for entry in whole))
 
 
-def confirmed(whole: Sequence[Entry], etag: str | None) -> Entry:
-    """Return the entry that a 304 confirms: its ETag selects among those asked about (RFC 9110 §15.4.5)."""
+def confirmed(whole: Sequence[Entry], value: str | None) -> Entry:
+    """Return the entry that is confirmed: a 304's ETag selects among those asked about (RFC 9110 §15.4.5)."""
     for entry in whole:
-        if etag is not None and _opaque(entry.version.value) == _opaque(etag) and _is_etag(entry.version):
+        if value is not None and _opaque(entry.version.value) == _opaque(value) and entry.version.kind in _SELECTING:
             return entry
     return whole[0]
 
@@ -87,10 +89,6 @@ def check_pin(track: Track, version: Version | None) -> None:
 def _is_within(seconds: float, entry: Entry, now: float) -> bool:
     """Return whether the entry was confirmed in the last `seconds`; a clock that was set back confirms nothing."""
     return 0 <= now - entry.validated_at < seconds
-
-
-def _is_etag(version: Version) -> bool:
-    return version.kind in {VersionKind.STRONG, VersionKind.WEAK}
 
 
 def _opaque(etag: str) -> str:

@@ -47,10 +47,10 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The server confirms a known version, by its ETag if it sent one."""
+    """The server or its provider confirms a known version, by its value if there is one."""
 
     number: int
-    etag: str | None
+    value: str | None
 
 
 @dataclass(frozen=True, slots=True)

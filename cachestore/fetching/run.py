@@ -14,7 +14,7 @@ from cachestore.fetching.wanted import Result, Wanted, distinct, result_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from cachestore.entry import Entry
     from cachestore.fetching.decide import Policy
@@ -50,7 +50,7 @@ class FetchRun:
         self._wanted = distinct(tracks)
         self._by_row = {row: wanted for wanted in self._wanted for row in wanted.rows}
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Generator[Result]:
         """Yield one result a row, in input order. Raise Cancelled, or whatever ends the run as a whole."""
         try:
             with self._store.run("fetch") as run_id:
@@ -84,16 +84,13 @@ class FetchRun:
         """Find what is kept of every track and is whole; what is damaged is put away."""
         kept = self._store.kept(wanted.track for wanted in self._wanted)
         for wanted in self._wanted:
-            self._raise_if_cancelled()
-            entries = candidates(wanted.track, kept.get(wanted.track.address, []))
-            wanted.whole = [entry for entry in entries if self._is_usable(entry)]
-
-    def _is_usable(self, entry: Entry) -> bool:
-        if self._store.is_whole(entry):
-            return True
-        bundles = self._store.put_away(entry.digest)
-        self._tell.damaged(entry, bundles)
-        return False
+            wanted.whole = candidates(wanted.track, kept.get(wanted.track.address, []))
+        entries = {entry.key: entry for wanted in self._wanted for entry in wanted.whole}
+        whole = {entry.key for entry in self._store.whole(list(entries.values()))}
+        for entry in (entry for key, entry in entries.items() if key not in whole):
+            self._tell.damaged(entry, self._store.put_away(entry.digest))
+        for wanted in self._wanted:
+            wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
 
     def _ask(self, wanted: Wanted, ask: Ask) -> None:
         if self._workers is None:
@@ -119,7 +116,7 @@ class FetchRun:
             case Verifying():
                 self._tell.progress(wanted, State.VERIFYING, report.size, report.size)
             case Unchanged():
-                entry = confirmed(wanted.whole, report.etag)
+                entry = confirmed(wanted.whole, report.value)
                 self._store.validated(entry)
                 self._settle(wanted, Hit(entry))
             case Failed():

@@ -82,6 +82,8 @@ class Workers:
             raise Cancelled
         track = question.track
         origin = self._sources.source_of(track).resolve(track)
+        if origin.version is not None and origin.version in question.known:
+            return Unchanged(question.number, origin.version.value)
         progress = _Progress(self._reports, question.number)
         body = self._downloader.get(track, origin, question.known, on_progress=progress, cancel=self._stopping)
         if isinstance(body, NotModified):

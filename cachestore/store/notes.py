@@ -75,10 +75,6 @@ class Notes:
         """Note the witness of a blob that is known to be whole."""
         self._witnesses[digest] = witness
 
-    def has_seen(self, digest: str, witness: Witness) -> bool:
-        """Return whether this very witness was noted for the blob."""
-        return self._witnesses.get(digest) == witness
-
     def count(self, hits: int, misses: int) -> None:
         """Add to the counts."""
         self._hits += hits

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cachestore import links
-from cachestore.blobs import hash_file, witness_of
 from cachestore.boot import boot_id
 from cachestore.errors import BlobDamaged
 from cachestore.index.writer import Index
@@ -20,6 +19,7 @@ from cachestore.store.evict import evict, put_away, set_pinned
 from cachestore.store.notes import Notes
 from cachestore.store.publish import is_stored, publish
 from cachestore.store.reader import StoreReader
+from cachestore.store.witnesses import Witnesses
 
 if TYPE_CHECKING:
     import threading
@@ -44,6 +44,7 @@ class Store(StoreReader):
         self._index = index
         self._boot = boot_id()
         self._notes = Notes()
+        self._witnesses = Witnesses(self.blobs, self._boot, self._notes)
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -98,23 +99,15 @@ class Store(StoreReader):
                 return entry if self.is_whole(entry) else None
         return None
 
-    def is_whole(self, entry: Entry) -> bool:
-        """Return whether the blob of `entry` has the bytes of its digest.
+    def whole(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return those of `entries` whose blob has the bytes of its digest; all rows are read at once."""
+        unseen = [entry.digest for entry in entries if not self._witnesses.has(entry.digest)]
+        rows = self.blob_rows_of(unseen)
+        return [entry for entry in entries if self._witnesses.is_whole(entry.digest, rows.get(entry.digest))]
 
-        The recorded witness says so; when it differs, or was recorded under another boot, the bytes are hashed again,
-        and a blob that is right gets its new witness.
-        """
-        row = self.blob_rows_of([entry.digest]).get(entry.digest)
-        info = self.blobs.stat(entry.digest)
-        if row is None or info is None or info.st_size != row.size:
-            return False
-        witness = witness_of(info)
-        if self._notes.has_seen(entry.digest, witness) or (witness == row.witness and row.boot == self._boot):
-            return True
-        if hash_file(self.blobs.path(entry.digest)) != entry.digest:
-            return False
-        self._notes.saw(entry.digest, witness)
-        return True
+    def is_whole(self, entry: Entry) -> bool:
+        """Return whether the blob of `entry` has the bytes of its digest."""
+        return bool(self.whole([entry]))
 
     def link(self, entry: Entry, dest: Path, mode: LinkMode) -> LinkMode:
         """Give the blob of `entry` the name `dest` and return the mode used, never AUTO.
@@ -125,9 +118,8 @@ class Store(StoreReader):
         if not self.is_whole(entry):
             raise BlobDamaged(entry.digest, entry.label, tuple(self.put_away(entry.digest)))
         used = links.link(self.blobs.path(entry.digest), dest, mode)
-        if used is LinkMode.HARDLINK and (info := self.blobs.stat(entry.digest)):
-            # The new name changed the inode's ctime; that was us, so it is no reason to hash the blob again.
-            self._notes.saw(entry.digest, witness_of(info))
+        if used is LinkMode.HARDLINK:
+            self._witnesses.renew(entry.digest)
         return used
 
     def put_away(self, digest: str) -> list[str]:
