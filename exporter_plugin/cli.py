@@ -34,7 +34,7 @@ _EXITS = {
 _JSON_COUNTS = ("total", "downloaded", "cached", "local", "failed", "stale", "bytes", "linked", "copied")
 
 
-@click.command(epilog=epilog(_EXAMPLES, _EXITS))
+@click.command(short_help="Export a mix as a bundle for a DAW.", epilog=epilog(_EXAMPLES, _EXITS))
 @click.argument("mix", type=click.Path(readable=False, allow_dash=True))
 @click.argument("dest", type=click.Path(readable=False))
 @click.option("--name", metavar="N", help="The name of the bundle; default: that of the mix.")

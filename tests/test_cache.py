@@ -24,7 +24,8 @@ from cachestore.errors import (
     Unreachable,
 )
 from cachestore.events import Provenance, State, TrackEvent, WarningEvent
-from cachestore.track import Track
+from cachestore.track import Origin, Track
+from cachestore.version import Version, VersionKind
 from tests.servers import TOKEN, most_at_once
 from tests.servers import replace as serve
 
@@ -186,6 +187,32 @@ def test_the_same_validator_with_other_bytes_is_told_and_gets_its_own_entry(
     assert heard.warnings() == ["version_reused"]
     assert new.entry.key != old.entry.key
     assert cache.store.is_whole(old.entry)
+
+
+def test_a_provider_that_knows_its_version_is_believed_without_a_request(
+    cache: Cache, server: Nginx, served: Path, library: Mapping[str, Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = Version(VersionKind.PROVIDER, "revision 1")
+
+    class Provider:
+        def __init__(self, config: Config) -> None: ...
+
+        def source_of(self, track: Track) -> Provider:
+            return self
+
+        def resolve(self, track: Track) -> Origin:
+            return Origin(f"{server.url}/plain/{track.id}", version=version)
+
+    monkeypatch.setattr("cachestore.fetching.workers.Sources", Provider)
+    [first] = cache.fetch([Track("studio", "wav")])
+    assert first.entry.version == version
+    [second] = cache.fetch([Track("studio", "wav")])
+    assert second.origin is Provenance.CACHE
+    version = Version(VersionKind.PROVIDER, "revision 2")
+    serve(served / "wav", library["flac"].data)
+    [third] = cache.fetch([Track("studio", "wav")])
+    assert (third.origin, third.entry.ext) == (Provenance.NETWORK, "flac")
+    assert [request.status for request in server.requests("/plain/")] == [200, 200]
 
 
 def test_no_request_is_made_offline_within_fresh_for_or_for_a_pinned_version(config: Config, server: Nginx) -> None:

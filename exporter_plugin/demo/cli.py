@@ -27,7 +27,10 @@ _VISIBLE_RATE = 150_000  # bytes a second of each download, slow enough for a pe
 _EXITS = {1: "an export failed", 4: "DEST is not empty or cannot be written, or the disk is full"}
 
 
-@click.command(epilog=epilog(["cachestore demo", "cachestore demo ~/Desktop/demo"], _EXITS))
+@click.command(
+    short_help="Show the main job, with a music cloud of its own.",
+    epilog=epilog(["cachestore demo", "cachestore demo ~/Desktop/demo"], _EXITS),
+)
 @click.argument("dest", required=False, type=click.Path(readable=False, path_type=Path))
 @pass_settings
 def demo(settings: Settings, dest: Path | None) -> None:
@@ -39,6 +42,8 @@ def demo(settings: Settings, dest: Path | None) -> None:
     from exporter_plugin.demo.story import tell_end
     from exporter_plugin.demo.workspace import workspace
 
+    if settings.root or settings.config_file:
+        raise click.UsageError("the demo has a store and a configuration of its own; leave out --root and --config")
     with cancel_on_signals() as cancel, workspace(dest) as place:
         _play(settings, place, cancel)
     tell_end(place if dest else None)
