@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-from cachestore.errors import RootMissing, RootTooNew, RootUnusable
+from cachestore.errors import NoSpace, RootMissing, RootTooNew, RootUnusable
 
 _FORMATS = {"index": 1, "blobs": 1, "partials": 1, "quarantine": 1, "runs": 1}
-_NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORMAT_FOLDER = re.compile(r"(index|blobs|partials|quarantine|runs)-v(\d+)")
 _CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of downloaded audio, see https://bford.info/cachedir/\n"
@@ -70,9 +70,9 @@ def create_root(path: Path) -> Root:
     except FileExistsError:
         raise RootUnusable(path, "it is a file", "name a folder with --root") from None
     except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
-            raise
-        problem = f"it cannot be written ({os.strerror(error.errno)})"
+        if error.errno in _FULL:
+            raise NoSpace(path) from None
+        problem = f"it cannot be written ({error.strerror})"
         raise RootUnusable(path, problem, "mend its permissions or name another with --root") from None
     return root
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cachestore.errors import DestinationError, NoSpace
+from cachestore.errors import Busy, DestinationError, NoSpace
 from cachestore.events import WarningEvent
 from exporter_plugin.manifest import MANIFEST, MEDIA, ManifestError, OwnedFile, read_manifest, write_manifest
 from exporter_plugin.naming import cut, fold, safe_stem
@@ -113,8 +113,10 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def publish(folder: Path, destination: Destination, manifest: Manifest, tell: OnEvent) -> None:
-    """Make what is staged in `folder` the bundle at `destination`. Raise DestinationError or NoSpace."""
+    """Make what is staged in `folder` the bundle at `destination`. Raise Busy, DestinationError or NoSpace."""
     with writing(destination.path):
+        if _published(destination.path) != destination.published:
+            raise Busy(str(destination.path))  # another export got there since we looked
         if folder.parent == destination.path.parent and _is_free(destination.path):
             write_manifest(folder / MANIFEST, manifest)
             folder.rename(destination.path)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _away_from_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the person's own store, configuration and proxies out of every test."""
+    """Keep the person's own store, configuration, proxies and way to run Python out of every test."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("XDG_")]:
-            patch.delenv(name)
-        for name in ("CACHESTORE_ROOT", "CACHESTORE_CONFIG"):
-            patch.delenv(name, raising=False)
+        kept = {"CACHESTORE_REQUIRE_SERVERS"}
+        for name in sorted(set(os.environ) - kept):
+            if name.startswith(("CACHESTORE_", "PYTHON", "XDG_")) or name.lower().endswith("_proxy"):
+                patch.delenv(name)
         patch.setenv("HOME", str(home))
         yield
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.servers import program
-from tests.servers import program
 from tests.stranger import manifest, row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers import Nginx
-from tests.stranger import Stranger
+    from tests.stranger import Stranger
 
 # --- the destination
 

@@ -43,7 +43,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
-        return report(error)
+        code = report(error)
+        _flush_or_silence_stdout()
     return code
 
 
@@ -52,6 +53,14 @@ def _invoke(argv: Sequence[str] | None) -> int:
     args = None if argv is None else list(argv)
     code = cli.main(args=args, prog_name="cachestore", standalone_mode=False, obj=Settings())
     return code if isinstance(code, int) else 0
+
+
+def _flush_or_silence_stdout() -> None:
+    """Write what is left to write, or drop it: the interpreter would try again, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence_stdout()
 
 
 def _silence_stdout() -> None:

@@ -72,13 +72,15 @@ class FetchRun:
         self._look_up()
         self._store.lease(run_id, [entry.digest for wanted in self._wanted for entry in wanted.whole])
         now = time.time()
+        questions: list[Question] = []
         for wanted in self._wanted:
-            self._raise_if_cancelled()
             decision = decide(wanted.track, wanted.whole, self._policy, now)
             if isinstance(decision, Ask):
-                self._ask(wanted, decision)
+                questions.append(Question(wanted.number, wanted.track, decision.known))
             else:
                 self._settle(wanted, decision)
+        self._raise_if_cancelled()
+        self._ask(questions)
 
     def _look_up(self) -> None:
         """Find what is kept of every track and is whole; what is damaged is put away."""
@@ -92,11 +94,14 @@ class FetchRun:
         for wanted in self._wanted:
             wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
 
-    def _ask(self, wanted: Wanted, ask: Ask) -> None:
-        if self._workers is None:
-            self._workers = self._hire()
-        self._workers.ask(Question(wanted.number, wanted.track, ask.known))
-        self._tell.state(wanted, State.CHECKING)
+    def _ask(self, questions: Sequence[Question]) -> None:
+        """Hand all questions to the workers; a source that is unknown or wrong is found before the first request."""
+        if not questions:
+            return
+        self._workers = self._hire()
+        self._workers.ask(questions)
+        for question in questions:
+            self._tell.state(self._wanted[question.number], State.CHECKING)
 
     def _pump(self) -> None:
         """Take in what the workers report, and publish all bodies that are there in one transaction."""

@@ -18,7 +18,7 @@ from cachestore.sources.registry import Sources
 from cachestore.store.publish import Incoming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cachestore.config import Config
@@ -46,10 +46,12 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    def ask(self, question: Question) -> None:
-        """Queue a question. Raise ConfigError when its source is unknown or wrongly configured."""
-        self._sources.source_of(question.track)
-        self._questions.put(question)
+    def ask(self, questions: Sequence[Question]) -> None:
+        """Queue questions. Raise ConfigError when a source is unknown or wrongly configured; then none is asked."""
+        for question in questions:
+            self._sources.source_of(question.track)
+        for question in questions:
+            self._questions.put(question)
 
     def reports(self, timeout: float) -> Iterator[Report]:
         """Yield what has been reported; wait up to `timeout` seconds for the first."""

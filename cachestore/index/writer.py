@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOCK_WAIT = 0.05
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 
 
 class JsonTextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is untyped
@@ -89,7 +89,7 @@ class Index(IndexReader):
     def transaction(self) -> Iterator[Transaction]:
         """Hold the write lock for the block; commit at its end, roll back when it raises.
 
-        Raise Busy when another process keeps the lock for a minute, Cancelled, NoSpace or IndexDamaged.
+        Raise Busy when another process keeps the lock for 20 seconds, Cancelled, NoSpace or IndexDamaged.
         """
         try:
             with self._locked():

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from cachestore import links
 from cachestore.boot import boot_id
-from cachestore.errors import BlobDamaged
+from cachestore.errors import BlobDamaged, Busy
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
 from cachestore.rows import BLOB, META, RUN, RunRow, get_as
-from cachestore.runs import RunLock
+from cachestore.runs import RunLock, is_alive
 from cachestore.store.evict import evict, put_away, set_pinned
 from cachestore.store.notes import Notes
 from cachestore.store.publish import is_stored, publish
@@ -215,11 +215,14 @@ class Store(StoreReader):
         """Be a living run for the block, with a lock file and a row, and yield the run's id.
 
         `staging` gives the folder that the run will fill; its name holds the id, so that a sweep can tell whose it is.
+        Raise Busy when a living run has the same destination.
         """
         lock = RunLock(self.root.runs)
-        folders = (str(staging(lock.id)) if staging else None, str(dest) if dest else None)
         try:
+            folders = (str(staging(lock.id)) if staging else None, str(dest) if dest else None)
             with self._index.transaction() as rows:
+                if dest is not None and str(dest) in self._destinations():
+                    raise Busy(str(dest))
                 rows.set(RUN + lock.id, RunRow(command, time.time(), *folders).to_row())
             try:
                 yield lock.id
@@ -227,6 +230,9 @@ class Store(StoreReader):
                 self.forget([RUN + lock.id])
         finally:
             lock.release()
+
+    def _destinations(self) -> set[str]:
+        return {run.dest for run_id, run in self.runs() if run.dest and is_alive(self.root.runs, run_id)}
 
     def lease(self, run_id: str, digests: Iterable[str]) -> None:
         """Keep blobs from being evicted for as long as the run lives."""
