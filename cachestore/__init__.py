@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cachestore.cache import Cache, Result
-    from cachestore.config import Config, load_config
+    from cachestore.config import Config, SourceConfig, expand, load_config
     from cachestore.entry import Entry
-    from cachestore.errors import CacheStoreError, TrackError
-    from cachestore.events import Event, Provenance, State, TrackEvent, WarningEvent
+    from cachestore.errors import CacheStoreError, SourceError, TrackError
+    from cachestore.events import Event, OnEvent, Provenance, State, TrackEvent, WarningEvent
     from cachestore.links import LinkMode
     from cachestore.track import Origin, Track, parse_address
     from cachestore.version import Version, VersionKind
@@ -26,9 +26,12 @@ __all__ = [
     "Entry",
     "Event",
     "LinkMode",
+    "OnEvent",
     "Origin",
     "Provenance",
     "Result",
+    "SourceConfig",
+    "SourceError",
     "State",
     "Track",
     "TrackError",
@@ -36,6 +39,7 @@ __all__ = [
     "Version",
     "VersionKind",
     "WarningEvent",
+    "expand",
     "load_config",
     "parse_address",
 ]
@@ -44,11 +48,15 @@ _ROOMS = {
     "Cache": "cache",
     "Result": "cache",
     "Config": "config",
+    "SourceConfig": "config",
+    "expand": "config",
     "load_config": "config",
     "Entry": "entry",
     "CacheStoreError": "errors",
+    "SourceError": "errors",
     "TrackError": "errors",
     "Event": "events",
+    "OnEvent": "events",
     "Provenance": "events",
     "State": "events",
     "TrackEvent": "events",

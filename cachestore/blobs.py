@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import time
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,7 +55,7 @@ def hash_file(path: Path) -> str:
     digest = BlobDigest()
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
+    with _opened(path) as file:
         while count := file.readinto(buffer):
             digest.update(view[:count])
     return digest.hexdigest()
@@ -60,11 +63,38 @@ def hash_file(path: Path) -> str:
 
 def equal_bytes(one: Path, other: Path) -> bool:
     """Return whether two files hold the same bytes."""
-    with one.open("rb", buffering=0) as a, other.open("rb", buffering=0) as b:
+    with _opened(one) as a, _opened(other) as b:
         while chunk := a.read(_CHUNK):
             if chunk != b.read(len(chunk)):
                 return False
         return not b.read(1)
+
+
+def is_file(info: os.stat_result | None) -> bool:
+    """Return whether a stat result is that of a regular file."""
+    return info is not None and stat.S_ISREG(info.st_mode)
+
+
+def move_away(path: Path, name: str, folder: Path) -> None:
+    """Move a file into `folder` as ``<name>-<time in ns>``, the time being now: its own times mean something else."""
+    path.rename(folder / f"{name}-{time.time_ns()}")
+
+
+def moved_at(name: str) -> float | None:
+    """Return when `move_away` gave a file this name, in Unix seconds, None when it did not."""
+    number = name.rpartition("-")[2]
+    return int(number) / 1e9 if number.isascii() and number.isdigit() and len(number) < 25 else None
+
+
+def is_digest(value: object) -> bool:
+    """Return whether `value` is written as digests are."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def _opened(path: Path) -> FileIO:
+    """Open a file to be read, but follow no symlink and wait for no pipe that somebody put in its place."""
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags))
 
 
 class Blobs:
@@ -75,7 +105,7 @@ class Blobs:
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
-        if _DIGEST.fullmatch(digest) is None:
+        if not is_digest(digest):
             raise ValueError(f"{digest!r} is no digest")
         name = digest.partition(":")[2]
         return self._folder / ALGORITHM / name[:2] / name[2:4] / name[4:]
@@ -107,6 +137,10 @@ class Blobs:
     def remove(self, digest: str) -> None:
         """Unlink the blob; it may be gone already."""
         self.path(digest).unlink(missing_ok=True)
+
+    def move(self, digest: str, folder: Path) -> None:
+        """Move whatever lies in the place of `digest` into `folder`, under a name that says when."""
+        move_away(self.path(digest), digest.partition(":")[2], folder)
 
     def iterate(self) -> Iterator[Path]:
         """Yield every file below the folder, also those that are no blobs."""

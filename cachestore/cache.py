@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cachestore.config import load_config
+from cachestore.errors import Cancelled
+from cachestore.events import Provenance, WarningEvent
 from cachestore.fetching.decide import Policy
 from cachestore.fetching.run import FetchRun
 from cachestore.fetching.telling import Teller
@@ -34,26 +37,37 @@ class Cache:
     def __init__(self, config: Config, store: Store) -> None:
         self.config = config
         self.store = store
+        self._downloaded: set[str] = set()
 
     @classmethod
-    def open(cls, config: Config | None = None, *, root: Path | str | None = None) -> Cache:
+    def open(
+        cls, config: Config | None = None, *, root: Path | str | None = None, cancel: threading.Event | None = None
+    ) -> Cache:
         """Open the cache with `config`, else as the command line finds it; `root` goes before both.
 
-        Raise ConfigError, RootUnusable, RootTooNew, Busy or IndexDamaged.
+        `cancel` ends any wait for another process. Raise ConfigError, RootUnusable, RootTooNew, Busy, Cancelled or
+        IndexDamaged.
         """
         if config is None:
             config = load_config(root=Path(root) if root is not None else None)
-        return cls(config, Store.open(Path(root) if root is not None else config.root))
+        cancelled = cancel.is_set if cancel is not None else lambda: False
+        return cls(config, Store.open(Path(root) if root is not None else config.root, cancelled))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is Cancelled:
+            self._downloaded.clear()  # a cancel does not wait for housekeeping; the next run or cron does it
         self.close()
 
     def close(self) -> None:
-        """Write what is still to be written and close the store."""
-        self.store.close()
+        """Write what is still to be written, enforce the bounds if anything was downloaded, and close the store."""
+        try:
+            if self._downloaded:
+                self.enforce_bound()
+        finally:
+            self.store.close()
 
     def fetch(
         self,
@@ -71,6 +85,8 @@ class Cache:
         `offline` makes no request. Events come in the caller's thread. When `cancel` is set, Cancelled is raised
         within three seconds; what was finished stays in the store. Raise ConfigError, NoSpace, Busy or Cancelled.
         """
+        if jobs is not None and jobs < 1:
+            raise ValueError(f"jobs is {jobs}; expected at least 1")
         cancel = cancel or threading.Event()
         policy = Policy(offline, refresh, self.config.fresh_for, self.config.stale_if_error)
         run = FetchRun(
@@ -81,21 +97,33 @@ class Cache:
             teller=Teller(on_event or (lambda _: None)),
             cancel=cancel,
         )
-        with self.store.cancelled_by(cancel):
-            yield from run.results()
+        with self.store.cancelled_by(cancel), closing(run.results()) as results:
+            for result in results:
+                if result.origin is Provenance.NETWORK:
+                    self._downloaded.add(result.entry.key)
+                yield result
 
     def _hire(self, jobs: int) -> Workers:
         from cachestore.fetching.workers import Workers
 
         return Workers(self.config, self.store.root.partials, jobs)
 
-    def enforce_bound(self) -> None:
-        """Evict what the bounds demand: what an export calls when it is done.
+    def enforce_bound(self, on_event: OnEvent | None = None) -> None:
+        """Evict what the bounds demand: what an export calls when it is done, and `close` after downloads.
 
-        `min_age` keeps cron from taking what was just downloaded; here it yields, or the bound would not hold.
+        `min_age` keeps cron from taking what was just downloaded; here it yields, or the bound would not hold. A
+        warning tells when what this cache downloaded could not be kept.
         """
         limits = Limits(self.config.max_size, self.config.min_free, self.config.max_age)
-        apply(self.store, plan_for(self.store, limits, time.time()))
+        pruned = apply(self.store, plan_for(self.store, limits, time.time()))
+        lost = sum(victim.entry.key in self._downloaded for victim in pruned.evicted)
+        if lost and on_event is not None:
+            reasons = ", ".join(sorted({victim.reason for victim in pruned.evicted}))
+            message = (
+                f"of what was downloaded, {lost} will have to be downloaded again: {reasons} left no room to keep it"
+            )
+            on_event(WarningEvent("not_kept", message))
+        self._downloaded.clear()
 
     def find(self, track: Track) -> Entry | None:
         """Return the entry of `track` if its bytes are in the store and whole, without a request."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cachestore.errors import ConfigError, QuantityError
+from cachestore.links import LinkMode
 from cachestore.quantities import parse_age, parse_size
 from cachestore.track import RESERVED_SOURCES, is_source_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-LINK_MODES = ("auto", "hardlink", "reflink", "copy")
 ON_ERROR = ("fail", "skip")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -89,6 +89,15 @@ def expand(value: str, where: str, environ: Mapping[str, str] = os.environ) -> s
     return _VARIABLE.sub(lambda match: environ[match[1]], value)
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown word: what was meant, or what is known."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    close = get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f" (known: {', '.join(names) or 'none'})"
+
+
 def _named_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     if path is not None:
         return _absolute(path, "--config")
@@ -148,7 +157,7 @@ def _placed(problem: str, text: str) -> str:
 
 def _value(where: str, key: str, value: object) -> Any:  # noqa: ANN401 - what a key holds is known to Config only
     if key not in _KEYS:
-        raise ConfigError(where, f"there is no such key; {_hint(key, [*_KEYS, 'sources'])}")
+        raise ConfigError(where, f"there is no such key{nearest(key, [*_KEYS, 'sources'])}")
     read, expected = _KEYS[key]
     try:
         return read(value)
@@ -174,13 +183,6 @@ def _source(where: str, name: str, table: object) -> SourceConfig:
     if not isinstance(kind, str) or not kind:
         raise ConfigError(where, 'the key kind is missing or no text; expected, for example, kind = "http"')
     return SourceConfig(name, kind, options)
-
-
-def _hint(word: str, known: list[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"the nearest is {near[0]}" if near else f"the keys are {', '.join(known)}"
 
 
 def _shown(value: object) -> str:
@@ -253,7 +255,7 @@ _KEYS: Mapping[str, tuple[Callable[[object], object], str]] = {
     "min_free": (_size, _SIZE),
     "min_age": (_age, _AGE),
     "max_age": (_max_age, f'"off" or {_AGE}'),
-    "link_mode": (lambda value: _choice(value, LINK_MODES), f"one of {', '.join(LINK_MODES)}"),
+    "link_mode": (lambda value: _choice(value, tuple(LinkMode)), f"one of {', '.join(tuple(LinkMode))}"),
     "jobs": (lambda value: _integer(value, 1, 64), "an integer from 1 to 64"),
     "on_error": (lambda value: _choice(value, ON_ERROR), f"one of {', '.join(ON_ERROR)}"),
     "fresh_for": (_age, _AGE),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cachestore.errors import TrackError
 
 
@@ -67,5 +66,4 @@ class WarningEvent:
 
 Event = TrackEvent | WarningEvent
 
-if TYPE_CHECKING:
-    OnEvent = Callable[[Event], None]
+OnEvent = Callable[[Event], None]

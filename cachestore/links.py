@@ -8,7 +8,7 @@ import shutil
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cachestore.errors import LinkError, NoSpace
+from cachestore.errors import LinkError, NoSpace, is_full
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,6 @@ _NO_HARD_LINK = frozenset(
         errno.EMLINK,
     }
 )
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class LinkMode(StrEnum):
@@ -109,7 +108,7 @@ def _copy(source: Path, dest: Path) -> LinkMode:
 
 
 def _no_space(error: OSError, dest: Path) -> Exception:
-    return NoSpace(dest.parent) if error.errno in _FULL else error
+    return NoSpace(dest.parent) if is_full(error) else error
 
 
 def _umask() -> int:

@@ -10,36 +10,29 @@ where file locks lie. The sidecar has the unique name of its bytes, so that it i
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import re
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
-from cachestore.errors import Cancelled, NoSpace
+from cachestore.blobs import BlobDigest
+from cachestore.errors import Cancelled, NoSpace, is_full
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
 
 _RESUMABLE = frozenset({VersionKind.STRONG, VersionKind.PROVIDER})
+_NAME = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}\.(part|work|json)")
 _REHASH_CHUNK = 1024 * 1024
-
-
-class Digest(Protocol):
-    """A running digest."""
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        """Add `data`."""
-
-    def hexdigest(self) -> str:
-        """Return the digest so far."""
 
 
 class Partial:
@@ -48,13 +41,12 @@ class Partial:
     A context manager: left unfinished, it is kept for the next claim if it can be resumed, else removed.
     """
 
-    def __init__(self, path: Path, new_digest: Callable[[], Digest]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.version: Version | None = None
         self.total: int | None = None
         self.received = 0
-        self._new_digest = new_digest
-        self._digest = new_digest()
+        self._digest = BlobDigest()
         self._file: BinaryIO | None = None
         self._finished = False
 
@@ -145,7 +137,7 @@ class Partial:
             yield
         except OSError as error:
             self.clear()
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if is_full(error):
                 raise NoSpace(self.path.parent) from None
             raise
 
@@ -153,7 +145,7 @@ class Partial:
         with suppress(OSError):
             self._close()
         self.version, self.total, self.received = None, None, 0
-        self._digest = self._new_digest()
+        self._digest = BlobDigest()
 
     def _keep(self) -> None:
         """Give the partial back, its bytes on the disk first: after a crash nothing tells that some are missing."""
@@ -169,15 +161,38 @@ class Partial:
             file.close()
 
 
-def claim(folder: Path, address: str, new_digest: Callable[[], Digest]) -> Partial:
+def claim(folder: Path, address: str) -> Partial:
     """Return a partial of the track that nobody else has: one that was kept, to be adopted, else a new one."""
     track = blake2b(address.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     for kept in folder.glob(f"{track}.*.part"):
         claimed = kept.with_suffix(".work")
         with suppress(FileNotFoundError):  # somebody else was first
             kept.rename(claimed)
-            return Partial(claimed, new_digest)
-    return Partial(folder / f"{track}.{uuid4().hex}.work", new_digest)
+            return Partial(claimed)
+    return Partial(folder / f"{track}.{uuid4().hex}.work")
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A partial that may be removed: kept and old, or claimed by a run that may be dead."""
+
+    path: Path
+    is_old: bool
+
+    def remove(self) -> None:
+        """Remove the bytes and what is known of them."""
+        self.path.unlink(missing_ok=True)
+        self.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
+    """Yield the partials that nobody has touched since `before` (Unix seconds), and all that are claimed."""
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            is_old = path.lstat().st_mtime < before
+            is_ours = _NAME.fullmatch(path.name) is not None
+            if is_ours and (is_old or path.suffix == ".work"):
+                yield Abandoned(path, is_old)
 
 
 def _write_sidecar(path: Path, version: Version, total: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.sweep import sweep
-from cachestore.usage import usage
+from cachestore.usage import unfinished_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Over a bound, room is made down to this part of it, so that the next download does not prune again.
 _LOW_WATERMARK = 0.9
+_HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +122,21 @@ def _victims(blob: Candidate, reason: str) -> Iterator[Victim]:
 
 def plan_for(store: StoreReader, limits: Limits, now: float) -> Plan:
     """Return the plan for a store as it is; nothing is locked meanwhile."""
-    held = store.holders()
-    bounded = usage(store, held).bounded_bytes
+    candidates = list(_candidates(store))
+    bounded = sum(blob.cost for blob in candidates if blob.protected != _HELD) + unfinished_bytes(store.root)
     free = shutil.disk_usage(store.root.path).free
-    return plan(_candidates(store, held), bounded=bounded, free=free, limits=limits, now=now)
+    return plan(candidates, bounded=bounded, free=free, limits=limits, now=now)
 
 
-def _candidates(store: StoreReader, held: Iterable[str]) -> Iterator[Candidate]:
-    held = frozenset(held)
+def _candidates(store: StoreReader) -> Iterator[Candidate]:
+    held = store.holders()
     leases = store.leases()
     by_digest: dict[str, list[Entry]] = {}
     for entry in store.entries():
         by_digest.setdefault(entry.digest, []).append(entry)
     for digest, row in store.blob_rows():
         if entries := by_digest.get(digest):
-            why = "held" if digest in held else next(filter(None, (_protection(e, leases.on) for e in entries)), "")
+            why = _HELD if digest in held else next(filter(None, (_protection(e, leases.on) for e in entries)), "")
             yield Candidate(tuple(entries), row.cost, why)
 
 
@@ -166,7 +167,7 @@ def _outcome(victims: dict[str, Victim], evictions: Sequence[Eviction]) -> Prune
 
 
 def prune(store: Store, limits: Limits, now: float) -> tuple[Plan, Pruned]:
-    """Sweep what crashes left behind, then plan and apply: what an export does at its end, and what cron runs."""
+    """Sweep what crashes left behind, then plan and apply: what cron runs."""
     sweep(store, now)
     made = plan_for(store, limits, now)
     return made, apply(store, made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-from cachestore.errors import NoSpace, RootMissing, RootTooNew, RootUnusable
+from cachestore.errors import NoSpace, RootMissing, RootTooNew, RootUnusable, is_full
 
 _FORMATS = {"index": 1, "blobs": 1, "partials": 1, "quarantine": 1, "runs": 1}
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORMAT_FOLDER = re.compile(r"(index|blobs|partials|quarantine|runs)-v(\d+)")
 _CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of downloaded audio, see https://bford.info/cachedir/\n"
@@ -62,7 +60,7 @@ def create_root(path: Path) -> Root:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         root = _trusted(path)
-        _refuse_foreign_content(path)
+        refuse_foreign_content(path)
         if not (tag := path / "CACHEDIR.TAG").exists():
             tag.write_text(_CACHEDIR_TAG)
         for folder in (root.blobs, root.partials, root.quarantine, root.runs, root.index):
@@ -70,7 +68,7 @@ def create_root(path: Path) -> Root:
     except FileExistsError:
         raise RootUnusable(path, "it is a file", "name a folder with --root") from None
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise NoSpace(path) from None
         problem = f"it cannot be written ({error.strerror})"
         raise RootUnusable(path, problem, "mend its permissions or name another with --root") from None
@@ -103,10 +101,21 @@ def _trusted(path: Path) -> Root:
         match = _FORMAT_FOLDER.fullmatch(name)
         if match and int(match[2]) > _FORMATS[match[1]]:
             raise RootTooNew(path, name)
+        if match:
+            _refuse_elsewhere(path, path / name, info.st_dev)
     return Root(path)
 
 
-def _refuse_foreign_content(path: Path) -> None:
-    names = set(os.listdir(path))
+def _refuse_elsewhere(root: Path, folder: Path, device: int) -> None:
+    """Refuse a folder that a symlink or mount leads away: links and renames must stay on one filesystem."""
+    info = folder.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_dev != device:
+        remedy = "move the store as a whole and name it with --root"
+        raise RootUnusable(root, f"{folder.name} is no folder of its own filesystem", remedy)
+
+
+def refuse_foreign_content(path: Path) -> None:
+    """Raise RootUnusable for a folder of somebody else's files, in which no store is made."""
+    names = set(os.listdir(path)) if path.is_dir() else set()
     if names and "CACHEDIR.TAG" not in names and not any(_FORMAT_FOLDER.fullmatch(name) for name in names):
         raise RootUnusable(path, "it is a folder with other files", "name an empty or new folder with --root")

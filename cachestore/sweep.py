@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cachestore.runs import forget, is_alive, run_ids
+from cachestore.blobs import moved_at
+from cachestore.partials import abandoned
+from cachestore.runs import is_alive, remove_if_dead, run_ids, staging_suffix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cachestore.store.writer import Store
 
 _OLD_PARTIAL = 7 * 86400.0
@@ -19,48 +22,73 @@ _OLD_QUARANTINE = 30 * 86400.0
 
 def sweep(store: Store, now: float) -> None:
     """Remove what is left of dead runs, then what nothing refers to."""
+    _sweep_partials(store, now)
     _sweep_runs(store)
     _sweep_orphans(store)
-    _sweep_old_files(store.root.partials, now - _OLD_PARTIAL)
-    _sweep_old_files(store.root.quarantine, now - _OLD_QUARANTINE)
+    _sweep_quarantine(store, now)
     _sweep_bundles(store)
+
+
+def _sweep_partials(store: Store, now: float) -> None:
+    """Remove kept partials after their age, and claimed ones when no run lives that could have claimed them."""
+    left = list(abandoned(store.root.partials, before=now - _OLD_PARTIAL))
+    a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id, run in store.runs() if run.command == "fetch")
+    for partial in left:
+        if partial.is_old or not a_fetch_lives:
+            partial.remove()
 
 
 def _sweep_runs(store: Store) -> None:
     folder = store.root.runs
-    dead = {run_id: run for run_id, run in store.runs() if not is_alive(folder, run_id)}
-    for run_id, run in dead.items():
-        # The name holds the run's id: nothing else can be meant, whatever the row says.
-        if run.staging is not None and run_id in Path(run.staging).name:
-            shutil.rmtree(run.staging, ignore_errors=True)
-    store.forget_runs(dead)
-    for run_id in list(run_ids(folder)):
-        if not is_alive(folder, run_id):
-            forget(folder, run_id)
+    known = dict(store.runs())
+    for run_id in {*known, *run_ids(folder)}:
+        if not remove_if_dead(folder, run_id):
+            continue
+        if run_id in known and _sweep_staging(run_id, known[run_id].dest):
+            store.forget_runs([run_id])
+
+
+def _sweep_staging(run_id: str, dest: str | None) -> bool:
+    """Remove what a dead run staged, in its destination or beside it, and return whether nothing can be left."""
+    if dest is None:
+        return True
+    folder = Path(dest)
+    for place in (folder, folder.parent):
+        for staging in _children(place):
+            # The name ends in the run's id: nothing else can be meant.
+            if staging.name.endswith(staging_suffix(run_id)) and not staging.is_symlink():
+                shutil.rmtree(staging, ignore_errors=True)
+    return folder.parent.is_dir()
+
+
+def _children(folder: Path) -> Iterable[Path]:
+    with suppress(OSError):
+        return list(folder.iterdir())
+    return []
 
 
 def _sweep_orphans(store: Store) -> None:
-    """Remove blobs that no row knows and that are younger than the index: their publishing crashed half-way.
-
-    Older ones are not ours to judge: the index was lost, and they can be indexed again.
-    """
-    created_at = store.meta()["created_at"]
-    for path in store.blobs.iterate():
-        digest = store.blobs.digest_of(path)
-        with suppress(FileNotFoundError):
-            if digest is not None and path.stat().st_ctime > created_at:
-                store.remove_orphan(digest)
+    for batch in store.orphans():
+        if batch:
+            store.remove_orphans(batch)
 
 
-def _sweep_old_files(folder: Path, before: float) -> None:
-    with os.scandir(folder) as files:
-        for file in files:
-            with suppress(FileNotFoundError):
-                if file.is_file(follow_symlinks=False) and file.stat(follow_symlinks=False).st_mtime < before:
-                    Path(file.path).unlink()
+def _sweep_quarantine(store: Store, now: float) -> None:
+    """Remove what was put into quarantine long ago, by its name: its own times mean something else."""
+    for path in _children(store.root.quarantine):
+        when = moved_at(path.name)
+        if when is not None and when < now - _OLD_QUARANTINE:
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _sweep_bundles(store: Store) -> None:
     """Forget bundles whose folder is gone while the folder around it is there: deleted or moved, not unplugged."""
-    lost = [bundle for bundle in store.bundles() if not bundle.dest.exists() and bundle.dest.parent.is_dir()]
-    store.forget([bundle.row_key for bundle in lost])
+    store.forget([bundle.row_key for bundle in store.bundles() if _is_deleted(bundle.dest)])
+
+
+def _is_deleted(dest: Path) -> bool:
+    try:
+        return dest.parent.is_dir() and not dest.exists()
+    except OSError:
+        return False

@@ -104,14 +104,17 @@ def parse_address(text: str) -> Track:
 def url_track(url: str, track_id: str | None = None, *, title: str = "", artist: str = "", album: str = "") -> Track:
     """Return the track of a bare URL.
 
-    Its id is `track_id` if given, else the URL without userinfo, fragment and query, followed by ``#`` and the xxh3-64
-    of its non-credential query parameters if there are any. Raise AddressError.
+    Its id is ``host#track_id`` if one is given: two servers may well use the same ids. Else it is the URL without
+    userinfo, fragment and query, followed by ``#`` and the xxh3-64 of its non-credential query parameters, if there are
+    any. Raise AddressError.
     """
     try:
         identity = _url_identity(url)
     except ValueError as error:
         raise AddressError(redact_url(url), f"the URL does not parse ({error})") from None
-    return Track("url", track_id or identity, url=url, title=title, artist=artist, album=album)
+    if track_id:
+        identity = f"{urlsplit(identity).netloc}#{track_id}"
+    return Track("url", identity, url=url, title=title, artist=artist, album=album)
 
 
 def redact_url(url: str) -> str:

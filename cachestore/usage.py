@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from cachestore.root import Root
     from cachestore.store.reader import StoreReader
 
 
@@ -64,10 +65,15 @@ def usage(store: StoreReader, held: Collection[str] | None = None) -> Usage:
         held_bytes=held_bytes,
         partial_bytes=_cost_of_files(store.root.partials),
         quarantine_bytes=_cost_of_files(store.root.quarantine),
-        hits=meta["hits"],
-        misses=meta["misses"],
+        hits=meta.hits,
+        misses=meta.misses,
         oldest_used_at=oldest,
     )
+
+
+def unfinished_bytes(root: Root) -> int:
+    """Return the bytes of disk that partials and quarantine cost."""
+    return _cost_of_files(root.partials) + _cost_of_files(root.quarantine)
 
 
 def _cost_of_files(folder: Path) -> int:

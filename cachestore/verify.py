@@ -7,26 +7,22 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cachestore.blobs import hash_file, witness_of
 from cachestore.boot import boot_id
 from cachestore.errors import Cancelled
+from cachestore.rows import batches
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cachestore.blobs import Blobs
     from cachestore.rows import BlobRow
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
-
-
-T = TypeVar("T")
-_BATCH = 256
 
 
 class ProblemKind(StrEnum):
@@ -59,6 +55,11 @@ class Report:
     problems: tuple[Problem, ...]
     complete: bool = True
 
+    @property
+    def ok(self) -> bool:
+        """Return whether nothing is wrong: blobs that a lost index has left behind are whole, and harm nobody."""
+        return all(problem.kind is ProblemKind.UNINDEXED for problem in self.problems)
+
 
 @dataclass(frozen=True, slots=True)
 class Repair:
@@ -72,26 +73,24 @@ def verify(
     store: StoreReader,
     *,
     quick: bool = False,
-    on_progress: Callable[[int], None] = lambda _: None,
     cancel: threading.Event | None = None,
 ) -> Report:
     """Check every blob, every row and every file among the blobs, and report what is wrong.
 
-    All bytes are hashed again; `quick` hashes only blobs whose witness differs. `on_progress` hears how many blobs are
-    done. Raise Cancelled when `cancel` is set.
+    All bytes are hashed again; `quick` hashes only blobs whose witness differs. Raise Cancelled
+    when `cancel` is set.
     """
     checker = _Checker(store.blobs, boot_id() if quick else None)
     problems: list[Problem] = [Problem(ProblemKind.DAMAGED_ROW, key) for key in store.damaged_rows()]
     checked = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
-        for batch in _batches(store.blob_rows()):
+        for batch in batches(store.blob_rows()):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             kinds = threads.map(checker.check, batch)
             wrong = {digest: kind for (digest, _), kind in zip(batch, kinds, strict=True) if kind is not None}
             problems += _blob_problems(store, wrong)
             checked += len(batch)
-            on_progress(checked)
     problems += _entries_without_blob(store)
     problems += _files_without_row(store)
     return Report(checked, tuple(problems))
@@ -136,7 +135,7 @@ def _blob_problems(store: StoreReader, wrong: dict[str, ProblemKind]) -> Iterato
 
 
 def _entries_without_blob(store: StoreReader) -> Iterator[Problem]:
-    for batch in _batches(store.entries()):
+    for batch in batches(store.entries()):
         known = store.blob_rows_of(entry.digest for entry in batch)
         suspects = [entry for entry in batch if entry.digest not in known]
         still_there = store.entries_of(entry.key for entry in suspects)
@@ -145,7 +144,7 @@ def _entries_without_blob(store: StoreReader) -> Iterator[Problem]:
 
 
 def _files_without_row(store: StoreReader) -> Iterator[Problem]:
-    for batch in _batches(store.blobs.iterate()):
+    for batch in batches(store.blobs.iterate()):
         digests = {path: store.blobs.digest_of(path) for path in batch}
         known = store.blob_rows_of(digest for digest in digests.values() if digest is not None)
         for path, digest in digests.items():
@@ -153,12 +152,6 @@ def _files_without_row(store: StoreReader) -> Iterator[Problem]:
                 yield Problem(ProblemKind.FOREIGN, str(path))
             elif digest not in known:
                 yield Problem(ProblemKind.UNINDEXED, str(path), digest=digest)
-
-
-def _batches(items: Iterable[T]) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch
 
 
 def repair(store: Store, report: Report) -> list[Repair]:
@@ -171,7 +164,7 @@ def _drop_entry(store: Store, problem: Problem) -> str:
     entry = store.entries_of([problem.key]).get(problem.key)
     if entry is None or store.is_whole(entry):
         return "left alone: mended or gone already"
-    store.put_away(problem.digest)
+    store.retire(problem.digest)
     [eviction] = store.evict([problem.key])
     if eviction.kept_because:
         return f"left alone: {eviction.kept_because}"
@@ -183,9 +176,11 @@ def _quarantine_file(store: Store, problem: Problem) -> str:
 
 
 def _remove_orphan(store: Store, problem: Problem) -> str:
-    if Path(problem.key).stat().st_ctime <= store.meta()["created_at"]:
+    info = store.blobs.stat(problem.digest)
+    if info is not None and info.st_mtime <= store.meta().created_at:
         return "kept: it is older than the index"
-    return "removed: its download was never finished" if store.remove_orphan(problem.digest) else "left alone"
+    removed = store.remove_orphans([problem.digest])
+    return "removed: its download was never finished" if removed else "left alone: gone already"
 
 
 def _forget_row(store: Store, problem: Problem) -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter_plugin.export import ExportFailed, Report, export_mix
-    from exporter_plugin.mix import Mix, read_mix
-    from exporter_plugin.row import Row
+    from exporter_plugin.export import ExportFailed, export_mix
+    from exporter_plugin.mix import read_mix
+    from exporter_plugin.report import Report
+    from exporter_plugin.row import Mix, Row
 
 __all__ = ["ExportFailed", "Mix", "Report", "Row", "export_mix", "read_mix"]
 
 _ROOMS = {
     "ExportFailed": "export",
     "Mix": "row",
-    "Report": "export",
+    "Report": "report",
     "Row": "row",
     "export_mix": "export",
     "read_mix": "mix",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,9 +11,11 @@ from click.core import ParameterSource
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
+from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs
 from cachestore.cli.output import count, plain, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
+from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 
 if TYPE_CHECKING:
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 
     from cachestore.cli.progress import Reporter
     from cachestore.errors import TrackError
-    from exporter_plugin.export import ExportFailed, Report
+    from exporter_plugin.export import ExportFailed
+    from exporter_plugin.report import Report
 
 _EXAMPLES = ["cachestore export friday.json ~/Music/Friday", "cachestore export - Friday < friday.m3u8"]
 _EXITS = {
@@ -31,8 +35,6 @@ _EXITS = {
     77: "every failure is an authorization",
 }
 
-_JSON_COUNTS = ("total", "downloaded", "cached", "local", "failed", "stale", "bytes", "linked", "copied")
-
 
 @click.command(short_help="Export a mix as a bundle for a DAW.", epilog=epilog(_EXAMPLES, _EXITS))
 @click.argument("mix", type=click.Path(readable=False, allow_dash=True))
@@ -40,7 +42,7 @@ _JSON_COUNTS = ("total", "downloaded", "cached", "local", "failed", "stale", "by
 @click.option("--name", metavar="N", help="The name of the bundle; default: that of the mix.")
 @click.option(
     "--link-mode",
-    type=click.Choice(["auto", "hardlink", "reflink", "copy"]),
+    type=click.Choice([mode.value for mode in LinkMode]),
     help="How cloud tracks get into the bundle; auto is a hard link, else a copy. Default: `link_mode`.",
 )
 @click.option(
@@ -48,10 +50,10 @@ _JSON_COUNTS = ("total", "downloaded", "cached", "local", "failed", "stale", "by
     type=click.Choice(["fail", "skip"]),
     help="When a track fails: publish nothing, or the others. Default: `on_error`.",
 )
-@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="How many downloads at once; default: `jobs`.")
+@jobs_option
 @click.option("--offline", is_flag=True, help="Make no request: cached or failed.")
-@click.option("--refresh", is_flag=True, help="Download again, whatever the server says has not changed.")
-@click.option("--events", type=click.Choice(["ndjson"]), help="Write events on stdout, one JSON object a line.")
+@refresh_option
+@events_option
 @json_option
 @pass_settings
 def export(
@@ -71,8 +73,7 @@ def export(
     """
     if how["offline"] and how["refresh"]:
         raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")
-    if events and as_json:
-        raise click.UsageError("--events and --json both need stdout; choose one")
+    refuse_two_outputs(events=events, as_json=as_json)
     from exporter_plugin.export import ExportFailed
 
     try:
@@ -99,8 +100,8 @@ def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[s
 
     # Before signals become a cancel: a wait for standard input could not be cancelled.
     wanted = read_mix(mix)
-    tell.start(len(wanted.rows))
-    with cancel_on_signals() as cancel, Cache.open(settings.config()) as cache:
+    with cancel_on_signals() as cancel, Cache.open(settings.config(), cancel=cancel) as cache:
+        tell.start(len(wanted.rows))
         return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
 
 
@@ -110,9 +111,9 @@ def _facts(report: Report) -> dict[str, object]:
         | {"message": error.reason}
         for error in report.errors
     ]
-    facts = {name: getattr(report, name) for name in _JSON_COUNTS}
-    told = {"result": report.result, "exit_code": report.exit_code, "dest": str(report.dest), "name": report.name}
-    return told | facts | {"errors": errors}
+    facts = {field.name: getattr(report, field.name) for field in fields(report)}
+    outcome = {"result": report.result, "exit_code": report.exit_code}
+    return outcome | facts | {"dest": str(report.dest), "errors": errors}
 
 
 def _print_summary(report: Report) -> None:
@@ -129,10 +130,9 @@ def _print_summary(report: Report) -> None:
 
 
 def _print_failed(failed: ExportFailed, command: str) -> None:
-    click.echo(f"cachestore: nothing was published, {len(failed.errors)} of {failed.total} tracks failed", err=True)
-    _print_errors(failed.errors)
-    cached = f"{failed.cached} of {count(failed.total, 'track')} {'is' if failed.cached == 1 else 'are'} cached"
-    click.echo(f"{cached}; run again: {command}", err=True)
+    click.echo(f"cachestore: nothing was published, {len(failed.failures)} of {failed.rows} tracks failed", err=True)
+    _print_errors(failed.failures)
+    click.echo(f"{failed.cached} of {count(failed.rows, 'track')} cached; run again: {command}", err=True)
 
 
 def _print_errors(errors: Sequence[TrackError]) -> None:

@@ -3,53 +3,48 @@
 from __future__ import annotations
 
 import stat
-from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.errors import LocalFileError, NotAudio
+from cachestore.events import Provenance
+from cachestore.links import copy_private
 from cachestore.media import identify
-from cachestore.track import Track
+from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Row
+    from exporter_plugin.staging import Staging
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
-    """What a local track is: the extension of its bytes, and its size and mtime as the mark of its contents."""
+def place_local(row: Row, path: Path, staging: Staging) -> Outcome:
+    """Bring a row its file, a private copy of the one at `path`. Raise NoSpace."""
+    try:
+        ext, content = _look_at(path, row)
+        owned = staging.place(row.identity, ext, content, partial(copy_private, path))
+    except (NotAudio, OSError, ValueError) as error:
+        return Hole(row, LocalFileError(row.address, row.label, _problem(error, row)))
+    return Placed(row, owned, Provenance.LOCAL)
 
-    ext: str
-    content: str
 
-
-def look_at(path: Path, row: Row) -> LocalFile:
-    """Return what the file of `row` is. Raise NotAudio or OSError."""
+def _look_at(path: Path, row: Row) -> tuple[str, str]:
+    """Return the extension of the bytes of a file, and its size and mtime as the mark of its contents."""
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):  # a FIFO would be waited for
         raise NotAudio(row.address, row.label, "it is no regular file")
-    media = identify(path, Track("file", row.address))
-    return LocalFile(media.ext, f"{info.st_size}-{info.st_mtime_ns}")
+    return identify(path, row.track).ext, f"{info.st_size}-{info.st_mtime_ns}"
 
 
-@contextmanager
-def local_failures(row: Row) -> Iterator[None]:
-    """Let whatever is wrong with the file of `row` be a LocalFileError."""
+def _problem(error: Exception, row: Row) -> str:
     # The sentence goes into the bundle too, which is no place for the folders of this machine.
     shown = row.address if Path(row.address).is_absolute() else f"{row.address} (relative to the mix)"
-    try:
-        yield
-    except NotAudio:
-        problem = f"{shown} is not an audio file"
-    except FileNotFoundError:
-        problem = f"there is no file {shown}"
-    except OSError as error:
-        problem = f"{shown} cannot be copied ({error.strerror})"
-    except ValueError:  # a NUL in the path
-        problem = "its path is none"
-    else:
-        return
-    raise LocalFileError(row.address, row.label, problem)
+    match error:
+        case NotAudio():
+            return f"{shown} is not an audio file"
+        case FileNotFoundError():
+            return f"there is no file {shown}"
+        case OSError():
+            return f"{shown} cannot be copied ({error.strerror})"
+    return "its path is none"  # a NUL is in it

@@ -3,13 +3,13 @@
     bundle       1, the format of this file
     name         of the bundle
     exported_at  RFC 3339, UTC
-    finished     false while a re-export is putting files in place
-    files        what we own: {file, size, mtime_ns, identity, content, link_mode}. `identity` is the track (address,
-                 address@pin or file:PATH), `content` its digest, or size and mtime of a local original; playlists
-                 have neither
-    tracks       one object a row of the mix: {index, track, label, status, file, key, validator, validator_kind,
-                 digest, size, link_mode, freshness, error}. `status` is done or skipped (a hole), `freshness` fresh
+    files        what we own: {file, size, mtime_ns, digest, identity, content, link_mode}. `identity` is the track
+                 (address, address@pin or file:PATH), `content` its digest, or size and mtime of a local original;
+                 playlists have neither
+    tracks       one object a row of the mix: {index, track, label, status, file, size, link_mode, key, validator,
+                 validator_kind, digest, freshness, error}. `status` is done or skipped (a hole), `freshness` fresh
                  or stale, `error` {code, message}; what does not apply is null
+    finished     false while a re-export is putting files in place
 
 It never holds a URL's query, a header or a token.
 """
@@ -21,8 +21,9 @@ import stat
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from cachestore.errors import DestinationError
 from cachestore.links import LinkMode
 
 if TYPE_CHECKING:
@@ -30,17 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from cachestore.entry import Entry
-    from cachestore.errors import TrackError
-    from exporter_plugin.row import Row
-
 FORMAT = 1
 MANIFEST = "bundle.json"
 MEDIA = "media"
-
-
-class ManifestError(Exception):
-    """A bundle.json is ours and cannot be used; the text completes "has a bundle.json ..."."""
+_REMEDY = "name another folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +44,7 @@ class OwnedFile:
     file: str
     size: int
     mtime_ns: int
+    digest: str
     identity: str | None = None
     content: str | None = None
     link_mode: LinkMode | None = None
@@ -60,70 +55,61 @@ class OwnedFile:
         return self.identity is not None and self.identity.startswith("file:")
 
     def describes(self, info: os.stat_result) -> bool:
-        """Return whether a file is as we left it."""
+        """Return whether a file looks as we left it; programs that write tags may restore all that is looked at."""
         return stat.S_ISREG(info.st_mode) and (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
+class TrackRecord:
+    """A row of the mix as bundle.json has it."""
+
+    index: int
+    track: str
+    label: str
+    status: Literal["done", "skipped"]
+    file: str | None = None
+    size: int | None = None
+    link_mode: LinkMode | None = None
+    key: str | None = None
+    validator: str | None = None
+    validator_kind: str | None = None
+    digest: str | None = None
+    freshness: Literal["fresh", "stale"] | None = None
+    error: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """The contents of bundle.json; `exported_at` in Unix seconds, `tracks` as JSON objects."""
+    """The contents of bundle.json; `exported_at` in Unix seconds."""
 
     name: str
     exported_at: float
     files: tuple[OwnedFile, ...]
-    tracks: tuple[Mapping[str, Any], ...]
+    tracks: tuple[TrackRecord, ...]
     finished: bool = True
-
-
-def done_row(index: int, row: Row, owned: OwnedFile, entry: Entry | None, *, stale: bool) -> dict[str, Any]:
-    """Return the object of a row whose file is in the bundle; `entry` is None for a local track."""
-    facts: dict[str, Any] = {"file": owned.file, "size": owned.size, "link_mode": owned.link_mode}
-    if entry is not None:
-        facts |= {
-            "key": entry.key,
-            "validator": entry.version.value,
-            "validator_kind": entry.version.kind,
-            "digest": entry.digest,
-            "freshness": "stale" if stale else "fresh",
-        }
-    return _row(index, row, "done") | facts
-
-
-def hole_row(index: int, row: Row, error: TrackError) -> dict[str, Any]:
-    """Return the object of a row that failed."""
-    return _row(index, row, "skipped") | {"error": {"code": error.code, "message": error.reason}}
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write `manifest` to a new file."""
     exported_at = datetime.fromtimestamp(manifest.exported_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    document = {
-        "bundle": FORMAT,
-        "name": manifest.name,
-        "exported_at": exported_at,
-        "finished": manifest.finished,
-        "files": [asdict(file) for file in manifest.files],
-        "tracks": manifest.tracks,
-    }
+    document = {"bundle": FORMAT, **asdict(manifest), "exported_at": exported_at}
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="ascii")
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """Return the manifest of a bundle, None if there is none of ours. Raise ManifestError, OSError."""
+    """Return the manifest of a bundle, None if there is none of ours. Raise DestinationError, OSError."""
     try:
         document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or type(document.get("bundle")) is not int:
         return None
     if document["bundle"] > FORMAT:
-        raise ManifestError("of a newer version of this program")
+        raise DestinationError(path.parent, f"has a {path.name} of a newer version of this program", _REMEDY)
     try:
         return _manifest(document)
     except (KeyError, TypeError, ValueError) as error:
-        raise ManifestError("that is damaged") from error
+        raise DestinationError(path.parent, f"has a {path.name} that is damaged", _REMEDY) from error
 
 
 def _manifest(document: dict[str, Any]) -> Manifest:
@@ -131,7 +117,7 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         str(document["name"]),
         datetime.fromisoformat(document["exported_at"]).timestamp(),
         tuple(_owned(file) for file in document["files"]),
-        tuple(dict(track) for track in document["tracks"]),
+        tuple(TrackRecord(**track) for track in document["tracks"]),
         finished=bool(document["finished"]),
     )
 
@@ -143,10 +129,3 @@ def _owned(fields: dict[str, Any]) -> OwnedFile:
         raise ValueError(fields["file"])
     mode = fields["link_mode"]
     return OwnedFile(**(fields | {"link_mode": LinkMode(mode) if mode else None}))
-
-
-def _row(index: int, row: Row, status: str) -> dict[str, Any]:
-    blank = dict.fromkeys(
-        ("file", "key", "validator", "validator_kind", "digest", "size", "link_mode", "freshness", "error")
-    )
-    return {"index": index, "track": row.address, "label": row.label, "status": status, **blank}

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from cachestore.errors import MixError
 from exporter_plugin.readers import mix_json, playlist
 from exporter_plugin.readers.document import Document
-from exporter_plugin.row import Mix, Row
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-__all__ = ["Mix", "Row", "read_mix"]
+    from exporter_plugin.row import Mix
 
 _STDIN = "standard input"
 _MAX_BYTES = 64 * 1024 * 1024  # far above any mix, far below an album by mistake or an endless device

@@ -2,118 +2,124 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cachestore.events import WarningEvent
+from cachestore.blobs import hash_file, is_digest
 from cachestore.links import LinkMode
-from exporter_plugin.bundle import edited_warning, writing
-from exporter_plugin.formats import m3u8, other_formats
+from exporter_plugin.destination import FileState, edited_warning, writing
+from exporter_plugin.formats import write_all
 from exporter_plugin.manifest import MEDIA, OwnedFile
 from exporter_plugin.naming import Named, track_stems
+from exporter_plugin.outcome import Hole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from importlib.metadata import EntryPoint
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from cachestore.events import OnEvent
-    from exporter_plugin.bundle import Destination
-    from exporter_plugin.formats import BundleView
+    from exporter_plugin.destination import Destination
+    from exporter_plugin.outcome import BundleView, Outcome
     from exporter_plugin.row import Row
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Have the staging folder for the block; what is not published by then goes."""
+    try:
+        with writing(folder.parent):
+            folder.mkdir()
+            (folder / MEDIA).mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Staging:
     """The files of one export on their way to `destination`; `tell` hears warnings."""
 
-    def __init__(self, folder: Path, destination: Destination, rows: Sequence[Row], tell: OnEvent) -> None:
+    def __init__(
+        self, folder: Path, destination: Destination, rows: Sequence[Row], link_mode: LinkMode, tell: OnEvent
+    ) -> None:
         self._folder = folder
         self._destination = destination
-        self._tell = tell
         self._stems = _stems(rows, destination)
-        self.placed: dict[str, OwnedFile] = {}
-        self.made: list[OwnedFile] = []
+        self._link_mode = link_mode
+        self._tell = tell
+        self._placed: dict[str, OwnedFile] = {}
 
-    def place(
-        self, identity: str, ext: str, content: str, mode: LinkMode, make: Callable[[Path], LinkMode]
-    ) -> OwnedFile:
+    def place(self, identity: str, ext: str, content: str, make: Callable[[Path], LinkMode]) -> OwnedFile:
         """Return the file of a track whose bytes are `content`; rows of one identity share it.
 
         `make` writes the file and returns the mode used. It is not called when the published file is right already, or
         was changed by somebody, who is told that it is kept.
         """
-        if identity not in self.placed:
+        if identity not in self._placed:
             file = f"{MEDIA}/{self._stems[identity]}.{ext}"
-            there = self._published(file, content, mode)
-            self.placed[identity] = there or self._make(file, identity, content, make)
-        return self.placed[identity]
+            kept = self._kept(file, lambda own: own.content == content and self._is_linked_right(own))
+            self._placed[identity] = kept or self._made(file, identity, content, make)
+        return self._placed[identity]
+
+    def files_of(self, outcomes: Sequence[Outcome]) -> list[OwnedFile]:
+        """Return the files of all tracks; what is published of one that failed now stays ours, and stays."""
+        failed = {outcome.row.identity for outcome in outcomes if isinstance(outcome, Hole)}
+        left = [own for own in self._destination.owned if own.identity in failed and self._is_there(own)]
+        return [*self._placed.values(), *left]
 
     def write_playlists(self, view: BundleView) -> list[OwnedFile]:
-        """Write the bundle in every format and return the files that are ours; a format that fails costs a warning."""
+        """Write the bundle in every format and return the files that are ours."""
         with writing(self._folder):
-            m3u8.write(view, self._folder)
-        for point in other_formats():
-            self._write_other(point, view)
-        with writing(self._folder):
-            playlists = (self._settle(path) for path in sorted(self._folder.iterdir()) if path.is_file())
-            return [owned for owned in playlists if owned]
+            write_all(view, self._folder, self._tell)
+            playlists = [self._settle(path) for path in sorted(self._folder.iterdir()) if path.is_file()]
+        return [owned for owned in playlists if owned]
 
-    def left_of(self, identities: set[str]) -> list[OwnedFile]:
-        """Return what is published of tracks that failed now: it stays ours, and stays."""
-        return [
-            own for own in self._destination.owned if own.identity in identities and self._destination.has(own.file)
-        ]
+    def _is_there(self, own: OwnedFile) -> bool:
+        return self._destination.look_at(own.file)[0] is not FileState.ABSENT
 
-    def _published(self, file: str, content: str, mode: LinkMode) -> OwnedFile | None:
-        there = self._destination.untouched(file)
-        if there and there.content == content and mode in {LinkMode.AUTO, there.link_mode}:
-            return there
-        edited = self._destination.edited(file)
-        if edited:
-            self._tell(edited_warning(self._destination.path / file))
-        return edited
+    def _is_linked_right(self, own: OwnedFile) -> bool:
+        return own.is_local or self._link_mode in {LinkMode.AUTO, own.link_mode}
 
-    def _make(self, file: str, identity: str, content: str, make: Callable[[Path], LinkMode]) -> OwnedFile:
-        mode = make(self._folder / file)
-        owned = replace(self._record(file), identity=identity, content=content, link_mode=mode)
-        self.made.append(owned)
+    def _kept(self, file: str, is_right: Callable[[OwnedFile], bool]) -> OwnedFile | None:
+        """Return the record of a published file that stays, since it is right already or somebody's work.
+
+        That is told; it has no record if it never was ours.
+        """
+        state, owned = self._destination.look_at(file)
+        if owned and state is FileState.OURS and is_right(owned):
+            return owned
+        if state is FileState.ABSENT or (owned and state is FileState.OURS and self._destination.has_bytes(owned)):
+            return None
+        self._tell(edited_warning(self._destination.path / file))
         return owned
 
-    def _write_other(self, point: EntryPoint, view: BundleView) -> None:
-        before = set(self._folder.iterdir())
-        try:
-            point.load()(view, self._folder)
-        except Exception as error:  # noqa: BLE001 - somebody else's format may fail in any way; the audio is here
-            for half in set(self._folder.iterdir()) - before:
-                half.unlink()
-            reason = f"{type(error).__name__}: {error}"
-            self._tell(WarningEvent("format_failed", f"the bundle has no {point.name} file ({reason})"))
+    def _made(self, file: str, identity: str, content: str, make: Callable[[Path], LinkMode]) -> OwnedFile:
+        mode = make(self._folder / file)
+        digest = content if is_digest(content) else hash_file(self._folder / file)
+        return replace(self._record(file, digest), identity=identity, content=content, link_mode=mode)
 
     def _settle(self, path: Path) -> OwnedFile | None:
         """Return the record of a staged playlist, which gives way to one that is equal, edited or foreign."""
-        file, target = path.name, self._destination.path / path.name
-        there = self._destination.untouched(file)
-        if there is None and not self._destination.has(file):
-            return self._record(file)
-        if there and target.read_bytes() != path.read_bytes():
-            return self._record(file)
-        if there is None:
-            self._tell(edited_warning(target))
+        there = self._destination.path / path.name
+        kept = self._kept(path.name, lambda _: there.read_bytes() == path.read_bytes())
+        if not kept and self._destination.look_at(path.name)[0] is not FileState.FOREIGN:
+            return self._record(path.name, hash_file(path))
         path.unlink()
-        return there or self._destination.edited(file)
+        return kept
 
-    def _record(self, file: str) -> OwnedFile:
+    def _record(self, file: str, digest: str) -> OwnedFile:
         info = (self._folder / file).lstat()
-        return OwnedFile(file, info.st_size, info.st_mtime_ns)
+        return OwnedFile(file, info.st_size, info.st_mtime_ns, digest)
 
 
 def _stems(rows: Sequence[Row], destination: Destination) -> dict[str, str]:
     """Return the stem of every track by identity: the published one, else a new one by its first row."""
     published = destination.published_stems()
-    firsts = {row.identity: index for index, row in reversed(list(enumerate(rows, 1)))}
+    firsts = {row.identity: (index, row) for index, row in reversed(list(enumerate(rows, 1)))}
     named = [
-        Named(identity, index, rows[index - 1].artist, rows[index - 1].title, rows[index - 1].fallback)
-        for identity, index in firsts.items()
+        Named(identity, index, row.track.artist, row.track.title, row.fallback)
+        for identity, (index, row) in firsts.items()
         if identity not in published
     ]
     return track_stems(named, len(rows), destination.taken_stems()) | published

@@ -38,7 +38,7 @@ def url_row(url: str) -> Row:
         ('{"tracks": [{"title": "Opus"}]}', "track 1: it has neither source and id nor url nor path"),
         ('{"tracks": [{"source": "studio"}]}', "track 1"),
         ('{"tracks": [{"source": "studio", "id": 42}]}', 'track 1: "id" is a number'),
-        ('{"tracks": [{"path": "a.wav"}, {"path": "b.wav", "start": "soon"}]}', 'track 2: "start" is text'),
+        ('{"tracks": [{"path": "a.wav"}, {"path": "b.wav", "duration": "soon"}]}', 'track 2: "duration" is text'),
         ('{"tracks": [{"url": "ftp://example.org/a.flac"}]}', "track 1"),
         ('{"tracks": [{"url": "http://[::1/a.flac"}]}', "track 1"),
         ('{"tracks": [{"source": "url", "id": "x"}]}', "reserved"),

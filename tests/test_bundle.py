@@ -10,12 +10,14 @@ import pytest
 
 from cachestore.errors import DestinationError, NoSpace
 from cachestore.links import LinkMode
-from exporter_plugin import bundle, staging
-from exporter_plugin.bundle import Destination, inspect, publish, staged, staging_path
-from exporter_plugin.formats import BundleView
-from exporter_plugin.manifest import Manifest, OwnedFile, read_manifest, write_manifest
+from cachestore.track import Track
+from exporter_plugin import destination as destination_room
+from exporter_plugin.destination import Destination, FileState, inspect, writing
+from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
+from exporter_plugin.outcome import BundleView
+from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
-from exporter_plugin.staging import Staging
+from exporter_plugin.staging import Staging, staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from cachestore.events import Event
 
 ROOT = "root"
-
-
+ROW = TrackRecord(0, "studio:A", "A", "done")
 RUN = "0" * 32
+DIGEST = "xxh3-128:" + "0" * 32
 
 
 class House:
@@ -45,7 +47,7 @@ class House:
     ) -> Manifest:
         """Publish `tracks` ("A", "B") whose bytes are their name and `version`."""
         destination = self.inspect()
-        folder = staging_path(destination, RUN)
+        folder = destination.staging_path(RUN)
         with staged(folder):
             manifest = self.stage(folder, destination, tracks, mode, version, name)
             publish(folder, destination, manifest, self.told.append)
@@ -55,13 +57,13 @@ class House:
     def stage(
         self, folder: Path, destination: Destination, tracks: tuple[str, ...], mode: LinkMode, version: str, name: str
     ) -> Manifest:
-        rows = [Row(path=self.root, typed=track, title=track) for track in tracks]
-        filling = Staging(folder, destination, rows, self.told.append)
+        rows = [Row(Track("studio", track, title=track)) for track in tracks]
+        filling = Staging(folder, destination, rows, mode, self.told.append)
         for row in rows:
-            data = f"{row.title}{version}"
-            filling.place(row.identity, "wav", data, mode, writer(data))
+            data = f"{row.track.title}{version}"
+            filling.place(row.identity, "wav", data, writer(data))
         playlists = filling.write_playlists(BundleView(name, ()))
-        return Manifest(name, 1.0, (*filling.placed.values(), *playlists), ({"index": 0},))
+        return Manifest(name, 1.0, (*filling.files_of([]), *playlists), (ROW,))
 
     def files(self) -> dict[str, str]:
         return {
@@ -109,7 +111,7 @@ def test_an_empty_folder_is_new(house: House) -> None:
 
 
 def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
-    folder = staging_path(house.inspect(), RUN)
+    folder = house.inspect().staging_path(RUN)
     with pytest.raises(FileNotFoundError), staged(folder):
         (folder / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())
     assert list(house.dest.parent.iterdir()) == []
@@ -120,10 +122,10 @@ def test_where_no_rename_leads_into_the_destination_it_is_staged_inside(
     house: House, monkeypatch: pytest.MonkeyPatch, before: tuple[str, ...]
 ) -> None:
     house.dest.mkdir(parents=True)
-    monkeypatch.setattr(bundle, "_can_move", lambda *_: False)  # what a mount point answers
+    monkeypatch.setattr(destination_room, "_can_move", lambda *_: False)  # what a mount point answers
     if before:
         house.export(*before)
-    assert staging_path(house.inspect(), RUN).parent == house.dest
+    assert house.inspect().staging_path(RUN).parent == house.dest
     house.export("A", "B")
     assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
     assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.m3u8", "bundle.json", "media"]
@@ -176,7 +178,7 @@ def test_a_bundle_of_a_newer_version_or_a_damaged_one_is_refused(house: House) -
 )
 def test_a_planted_bundle_json_cannot_name_files_elsewhere(house: House, file: str) -> None:
     house.export("A")
-    planted = Manifest("Friday", 1.0, (OwnedFile(file, 0, 0),), ())
+    planted = Manifest("Friday", 1.0, (OwnedFile(file, 0, 0, DIGEST),), ())
     write_manifest(house.dest / "bundle.json", planted)
     with pytest.raises(DestinationError, match="damaged"):
         house.inspect()
@@ -189,7 +191,7 @@ def test_a_file_is_no_destination(house: House) -> None:
         house.inspect()
     house.dest = house.dest / "below"
     with pytest.raises(DestinationError):
-        staging_path(house.inspect(), RUN)
+        house.inspect().staging_path(RUN)
 
 
 def test_neither_store_nor_bundle_may_be_in_the_other(house: House, tmp_path: Path) -> None:
@@ -202,9 +204,9 @@ def test_neither_store_nor_bundle_may_be_in_the_other(house: House, tmp_path: Pa
 
 
 def test_a_full_disk_and_a_refused_write_are_told_apart(house: House) -> None:
-    with pytest.raises(NoSpace), bundle.writing(house.dest):
+    with pytest.raises(NoSpace), writing(house.dest):
         raise OSError(28, "No space left on device")
-    with pytest.raises(DestinationError, match="Read-only file system"), bundle.writing(house.dest):
+    with pytest.raises(DestinationError, match="Read-only file system"), writing(house.dest):
         raise OSError(30, "Read-only file system")
 
 
@@ -284,7 +286,7 @@ def test_a_foreign_file_among_the_media_is_not_overwritten(house: House) -> None
 def test_a_file_that_appears_during_the_export_is_not_overwritten(house: House) -> None:
     house.export("A")
     destination = house.inspect()
-    folder = staging_path(destination, RUN)
+    folder = destination.staging_path(RUN)
     with staged(folder):
         manifest = house.stage(folder, destination, ("A", "B"), LinkMode.AUTO, "1", "Friday")
         edit(house.dest / "media/02 - B.wav", "mine")
@@ -300,6 +302,16 @@ def test_a_strict_link_mode_renews_what_was_linked_otherwise(house: House) -> No
     assert house.inodes() == before
     house.export("A", mode=LinkMode.HARDLINK)
     assert house.inodes()["media/01 - A.wav"] != before["media/01 - A.wav"]
+
+
+def test_a_file_is_absent_ours_edited_or_foreign(house: House) -> None:
+    house.export("A", "B")
+    edit(house.dest / "media/02 - B.wav", "my work")
+    edit(house.dest / "media/03 - C.wav", "mine")
+    found = house.inspect()
+    files = ("media/01 - A.wav", "media/02 - B.wav", "media/03 - C.wav", "media/04 - D.wav")
+    states = [found.look_at(file)[0] for file in files]
+    assert states == [FileState.OURS, FileState.EDITED, FileState.FOREIGN, FileState.ABSENT]
 
 
 def test_no_symbolic_link_is_followed_out_of_the_bundle(house: House, tmp_path: Path) -> None:
@@ -373,7 +385,7 @@ def test_another_format_adds_its_file_and_one_that_fails_costs_a_warning(
         (folder / "half.bad").write_text("half")
         raise ZeroDivisionError("no rows")
 
-    monkeypatch.setattr(staging, "other_formats", lambda: iter([Point(good), Point(bad)]))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point(good), Point(bad)])
     manifest = house.export("A")
     assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.good", "Friday.m3u8", "bundle.json", "media"]
     assert "Friday.good" in {own.file for own in manifest.files}
@@ -383,7 +395,7 @@ def test_another_format_adds_its_file_and_one_that_fails_costs_a_warning(
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
-    owned = OwnedFile("media/Ünï.wav", 3, 2**62, "s:1@x", "xxh3-128:00", LinkMode.HARDLINK)
-    manifest = Manifest("Ünï", 1_700_000_000.0, (owned, replace(owned, file="x.m3u8")), ({"index": 0},), finished=False)
+    owned = OwnedFile("media/Ünï.wav", 3, 2**62, DIGEST, "s:1@x", DIGEST, LinkMode.HARDLINK)
+    manifest = Manifest("Ünï", 1_700_000_000.0, (owned, replace(owned, file="x.m3u8")), (ROW,), finished=False)
     write_manifest(tmp_path / "bundle.json", manifest)
     assert read_manifest(tmp_path / "bundle.json") == manifest

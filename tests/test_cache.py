@@ -338,7 +338,7 @@ def test_hits_and_misses_are_counted(cache: Cache) -> None:
     list(cache.fetch([Track("plain", "wav"), Track("plain", "mp3")]))
     list(cache.fetch([Track("plain", "wav"), Track("plain", "none")]))
     meta = cache.store.meta()
-    assert (meta["hits"], meta["misses"]) == (1, 3)
+    assert (meta.hits, meta.misses) == (1, 3)
 
 
 def test_a_link_is_made_with_its_folder_and_in_the_configured_mode(cache: Cache, tmp_path: Path) -> None:
@@ -347,11 +347,18 @@ def test_a_link_is_made_with_its_folder_and_in_the_configured_mode(cache: Cache,
     assert cache.link(result.entry, tmp_path / "new" / "02.wav", "copy") == "copy"
 
 
-def test_the_bound_holds_after_a_fetch(config: Config) -> None:
+def test_the_bound_holds_once_the_cache_is_closed(config: Config) -> None:
     with Cache.open(replace(config, max_size=1, min_age=3600.0)) as cache:
         list(cache.fetch([Track("plain", "wav")]))
-        cache.enforce_bound()
+        assert len(list(cache.store.entries())) == 1
+    with Cache.open(config) as cache:
         assert list(cache.store.entries()) == []
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_fewer_than_one_job_is_refused(cache: Cache, jobs: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        list(cache.fetch([Track("plain", "wav")], jobs=jobs))
 
 
 def test_no_secret_is_in_any_file_of_the_store(cache: Cache, config: Config) -> None:

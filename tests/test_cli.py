@@ -218,7 +218,7 @@ def _chained() -> Exception:
         (
             OSError(errno.EDQUOT, "Disk quota exceeded"),
             4,
-            "the disk of the store or the destination is full; free space there or run: cachestore prune",
+            "a disk is full, the store's, the destination's or the output's; free space there or run: cachestore prune",
         ),
         (_chained(), 4, "the disk of /srv/x is full; free space there or run: cachestore prune"),
         (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), 1, "/srv/x: Permission denied"),
@@ -286,7 +286,7 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             ["--config", "bad.toml", "info"],
             2,
-            "cachestore: {cwd}/bad.toml: max_siez: there is no such key; the nearest is max_size\n",
+            "cachestore: {cwd}/bad.toml: max_siez: there is no such key; did you mean max_size?\n",
         ),
         (
             ["--root", "none", "verify"],
@@ -365,7 +365,8 @@ def test_output_to_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         done = cachestore("--help", stdout=full, stderr=subprocess.PIPE, capture_output=False, cwd=tmp_path)
     assert done.returncode == 4
     assert done.stderr == (
-        "cachestore: the disk of the store or the destination is full; free space there or run: cachestore prune\n"
+        "cachestore: a disk is full, the store's, the destination's or the output's; "
+        "free space there or run: cachestore prune\n"
     )
 
 

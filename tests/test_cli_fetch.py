@@ -192,7 +192,7 @@ def test_a_signal_cancels_within_three_seconds_and_keeps_what_was_finished(
     events += [json.loads(line) for line in out.splitlines()]
     assert took < 3
     assert process.returncode == code
-    assert err == "cachestore: cancelled; nothing was published, finished downloads stay in the cache\n"
+    assert err == "cachestore: cancelled; what was finished stays in the cache\n"
     assert [event["state"] for event in events if event.get("index") == 1][-1] == "cancelled"
     assert (events[-1]["type"], events[-1]["result"], events[-1]["exit_code"]) == ("end", "cancelled", code)
     assert run(["show", f"{server.url}/plain/t1", "--root", str(tmp_path / "store")]) == 0

@@ -151,9 +151,9 @@ def test_the_home_of_nobody_is_one_sentence(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('max_siez = "1 GB"', "max_siez: there is no such key; the nearest is max_size"),
-        ("Jobs = 1", "Jobs: there is no such key; the nearest is jobs"),
-        ("[source.studio]", "source: there is no such key; the nearest is sources"),
+        ('max_siez = "1 GB"', "max_siez: there is no such key; did you mean max_size?"),
+        ("Jobs = 1", "Jobs: there is no such key; did you mean jobs?"),
+        ("[source.studio]", "source: there is no such key; did you mean sources?"),
         ('max_size = "lots"', f'max_size: "lots" is not accepted; expected {SIZE}'),
         ("max_size = -1", f"max_size: -1 is not accepted; expected {SIZE}"),
         ("max_size = 1.5", f"max_size: 1.5 is not accepted; expected {SIZE}"),
@@ -198,7 +198,7 @@ def test_a_wrong_value_is_named_with_its_key_and_what_was_expected(write: Write,
 
 
 def test_a_key_that_is_near_no_other_gets_the_list(write: Write) -> None:
-    assert problem(write("xyzzy = 1")).startswith("xyzzy: there is no such key; the keys are root, max_size, min_free")
+    assert problem(write("xyzzy = 1")).startswith("xyzzy: there is no such key (known: root, max_size, min_free")
 
 
 def test_a_long_wrong_value_is_cut(write: Write) -> None:

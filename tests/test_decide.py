@@ -18,9 +18,8 @@ from cachestore.errors import (
     Unauthorized,
     Unreachable,
 )
-from cachestore.fetching.decide import Ask, Hit, Policy, candidates, check_pin, confirmed, decide, fallback
+from cachestore.fetching.decide import Ask, Hit, Policy, candidates, check_pin, decide, fallback
 from cachestore.track import Track
-from cachestore.version import Version, VersionKind
 from tests.stores import etag
 
 NOW = 1_000_000.0
@@ -70,15 +69,6 @@ def test_a_pin_names_the_validator_or_the_keys_hex(pin: str) -> None:
     for other in (etag("2"), None):
         with pytest.raises(NotFound, match="neither in the cache nor on the server"):
             check_pin(replace(TRACK, version=pin), other)
-
-
-def test_the_etag_of_a_304_selects_the_version_so_a_rollback_costs_no_download() -> None:
-    assert confirmed([NEW, OLD], '"1"') is OLD
-    assert confirmed([NEW, OLD], 'W/"1"') is OLD
-    assert confirmed([NEW, OLD], None) is NEW
-    assert confirmed([NEW, OLD], '"unheard of"') is NEW
-    dated = replace(NEW, version=Version(VersionKind.MODIFIED, '"1"'))
-    assert confirmed([dated, OLD], '"1"') is OLD
 
 
 @pytest.mark.parametrize(

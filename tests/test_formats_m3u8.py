@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cachestore.errors import NotFound
 from cachestore.track import Track
-from exporter_plugin.formats import BundleRow, BundleView
 from exporter_plugin.formats.m3u8 import write
+from exporter_plugin.manifest import OwnedFile
 from exporter_plugin.mix import read_mix
+from exporter_plugin.outcome import BundleView, Hole, Outcome, Placed
 from exporter_plugin.row import Row
 
 
-def written(folder: Path, *rows: BundleRow, name: str = "Friday") -> str:
-    write(BundleView(name, rows), folder)
+def written(folder: Path, *outcomes: Outcome, name: str = "Friday") -> str:
+    write(BundleView(name, outcomes), folder)
     [playlist] = folder.iterdir()
     return playlist.read_bytes().decode()
 
 
+def placed(row: Row, file: str) -> Placed:
+    return Placed(row, OwnedFile(file, 0, 0, ""))
+
+
+def hole(track: Track, reason: str) -> Hole:
+    return Hole(Row(track), NotFound(track.address, track.label, reason))
+
+
 def test_a_playlist_has_relative_paths_durations_and_visible_holes(tmp_path: Path) -> None:
-    rows = [
-        BundleRow(Row(Track("s", "1"), title="Opus", artist="E.P.", duration=312.4), "media/01 - E.P. - Opus.flac"),
-        BundleRow(Row(path=Path("x.wav"), typed="x.wav"), "media/02 - x.wav"),
-        BundleRow(Row(Track("s", "3"), title="Gone"), None, "the server has no such track"),
+    rows: list[Outcome] = [
+        placed(Row(Track("s", "1", title="Opus", artist="E.P."), duration=312.4), "media/01 - E.P. - Opus.flac"),
+        placed(Row(Track("file", "x.wav", title="x"), Path("x.wav")), "media/02 - x.wav"),
+        hole(Track("s", "3", title="Gone"), "the server has no such track"),
     ]
     assert written(tmp_path, *rows) == (
         "#EXTM3U\n"
@@ -36,7 +46,7 @@ def test_a_playlist_has_relative_paths_durations_and_visible_holes(tmp_path: Pat
 
 def test_no_text_of_a_mix_can_add_a_line(tmp_path: Path) -> None:
     evil = "A\nhttp://evil.example/\r\n\x85\u2028#EXTINF:1,B"
-    rows = [BundleRow(Row(Track("s", "1"), title=evil), "media/1.wav"), BundleRow(Row(Track("s", "2")), None, evil)]
+    rows: list[Outcome] = [placed(Row(Track("s", "1", title=evil)), "media/1.wav"), hole(Track("s", "2"), evil)]
     assert len(written(tmp_path, *rows, name=evil).splitlines()) == 5
 
 
@@ -46,8 +56,8 @@ def test_the_file_has_a_safe_form_of_the_name(tmp_path: Path) -> None:
 
 
 def test_what_is_written_can_be_read_as_a_mix(tmp_path: Path) -> None:
-    row = Row(Track("s", "1"), title="Ünï", artist="A", duration=3.0)
-    written(tmp_path, BundleRow(row, "media/01 - A - Ünï 100%25.wav"))
+    row = Row(Track("s", "1", title="Ünï", artist="A"), duration=3.0)
+    written(tmp_path, placed(row, "media/01 - A - Ünï 100%25.wav"))
     [read] = read_mix(tmp_path / "Friday.m3u8").rows
-    assert (read.title, read.artist, read.duration) == ("Ünï", "A", 3.0)
+    assert (read.track.title, read.track.artist, read.duration) == ("Ünï", "A", 3.0)
     assert read.path == tmp_path / "media/01 - A - Ünï 100%25.wav"

@@ -78,6 +78,17 @@ def test_a_place_below_a_file_is_no_root(tmp_path: Path) -> None:
         create_root(tmp_path / "file" / "root")
 
 
+@pytest.mark.parametrize("name", ["blobs-v1", "partials-v1", "index-v1"])
+def test_a_folder_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    create_root(tmp_path / "root")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "root" / name).rmdir()
+    (tmp_path / "root" / name).symlink_to(tmp_path / "documents")
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match=name):
+            use(tmp_path / "root")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_root_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)

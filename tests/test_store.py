@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +15,15 @@ from hypothesis import strategies as st
 from cachestore.blobs import BlobDigest, hash_file
 from cachestore.errors import BlobDamaged, DigestCollision, NotInCache, RootMissing
 from cachestore.links import LinkMode
+from cachestore.prune import Limits, apply, plan_for
 from cachestore.rows import Bundle, BundleFile
 from cachestore.store import publish as publishing
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
+from cachestore.sweep import sweep
 from cachestore.track import Track, parse_address
+from cachestore.usage import usage
+from cachestore.verify import repair, verify
 from cachestore.version import Version, VersionKind
 from tests.stores import etag, incoming, put
 
@@ -93,6 +98,137 @@ def test_bytes_are_compared_when_the_digest_is_there_already(store: Store, monke
     assert store.blobs.path(kept.digest).read_bytes() == b"one"
 
 
+def test_two_bodies_of_one_batch_are_compared_with_each_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = incoming(store, "t1", b"one")
+    forged = incoming(store, "t2", b"two", digest=one.digest)
+    monkeypatch.setattr(publishing, "hash_file", lambda _: one.digest)
+    with pytest.raises(DigestCollision):
+        store.put([one, forged])
+    assert store.find(Track("s", "t2")) is None
+
+
+def test_a_blob_changed_between_compare_and_publish_is_compared_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = put(store, "t1", b"one")
+    compare, compared = publishing.compare, []
+
+    def change_afterwards(*args: object) -> object:
+        compared.append(compare(*args))  # type: ignore[arg-type]
+        if len(compared) == 1:
+            _overwrite(store.blobs.path(kept.digest), b"0ne")
+        return compared[-1]
+
+    monkeypatch.setattr("cachestore.store.writer.compare", change_afterwards)
+    entry = put(store, "t2", b"one")
+    assert store.blobs.path(entry.digest).read_bytes() == b"one"
+    assert [path.read_bytes() for path in store.root.quarantine.iterdir()] == [b"0ne"]
+
+
+@pytest.mark.parametrize("plant", ["folder", "pipe", "symlink"])
+def test_what_is_no_file_in_the_place_of_a_blob_is_a_miss_and_is_put_away(
+    store: Store, tmp_path: Path, plant: str
+) -> None:
+    entry = put(store, "t1", b"one")
+    place = store.blobs.path(entry.digest)
+    place.unlink()
+    (tmp_path / "equal").write_bytes(b"one")
+    if plant == "folder":
+        place.mkdir()
+    elif plant == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(tmp_path / "equal")
+    assert store.find(Track("s", "t1")) is None
+    again = put(store, "t1", b"one")
+    assert store.find(Track("s", "t1")) == again
+    assert place.read_bytes() == b"one"
+    assert not place.is_symlink()
+
+
+def test_what_is_no_file_in_the_place_of_a_blob_does_not_stop_an_eviction(store: Store) -> None:
+    entry = put(store, "t1", b"one")
+    store.blobs.path(entry.digest).unlink()
+    store.blobs.path(entry.digest).mkdir()
+    assert store.evict([entry.key])[0].kept_because == ""
+    assert list(store.entries()) == []
+
+
+def test_tracks_that_share_a_damaged_blob_share_it_again_once_its_bytes_came(store: Store) -> None:
+    one, other = put(store, "t1", b"same"), put(store, "t2", b"same")
+    store.blobs.path(one.digest).unlink()
+    store.retire(one.digest)
+    assert store.find(Track("s", "t2")) is None
+    put(store, "t1", b"same")
+    store.evict([one.key])
+    assert store.find(Track("s", "t2")) == other
+
+
+def test_a_blob_that_healed_since_it_was_judged_is_not_retired(store: Store) -> None:
+    entry = put(store, "t1", b"one")
+    store.retire(entry.digest)
+    assert store.find(Track("s", "t1")) == entry
+
+
+def test_an_edit_while_a_link_is_made_is_not_taken_for_our_own_doing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(store, "t1", b"one")
+
+    def link_and_edit(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
+        os.link(source, dest)
+        _overwrite(dest, b"0ne")
+        return mode
+
+    monkeypatch.setattr("cachestore.links.link", link_and_edit)
+    store.link(entry, tmp_path / "a", LinkMode.HARDLINK)
+    store.flush()
+    assert store.find(Track("s", "t1")) is None
+
+
+def test_a_version_confirmed_before_another_was_published_does_not_become_current_again(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as mine, Store.open(tmp_path) as theirs:
+        old = put(mine, "t1", b"old", version=etag("1"))
+        mine.validated(old)
+        new = put(theirs, "t1", b"new", version=etag("2"))
+        mine.flush()
+        assert theirs.find(Track("s", "t1")) == new
+
+
+def test_a_clock_that_was_once_ahead_does_not_rule_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now + 10**8)
+        entry = put(store, "t1", b"one")
+    store.used([entry])
+    store.flush()
+    assert [found.used_at for found in store.entries()] == [pytest.approx(now, abs=60)]
+
+
+DAMAGE = ['{"size":"1"}', "[]", "{", '{"used_at":"x"}', '{"kept":[1],"pinned":0}', '{"created_at":"x"}', "null"]
+
+
+@pytest.mark.parametrize("text", DAMAGE)
+@pytest.mark.parametrize("kind", ["t:s:t1", "e:", "b:", "meta", "x:1", "r:" + "0" * 32])
+def test_a_damaged_row_wedges_nothing_and_repair_drops_it(tmp_path: Path, kind: str, text: str) -> None:
+    with Store.open(tmp_path) as store:
+        entry, other = put(store, "t1", b"one"), put(store, "t2", b"two")
+        key = {"e:": f"e:{entry.key}", "b:": f"b:{entry.digest}"}.get(kind, kind)
+        with store._index.transaction() as rows:
+            rows._cache.set(key, text)
+    with Store.open(tmp_path) as store:
+        assert store.find(Track("s", "t2")) == other
+        store.find(Track("s", "t1"))
+        usage(store)
+        sweep(store, time.time())
+        apply(store, plan_for(store, Limits(max_size=10**9), time.time()))
+        repair(store, verify(store))
+    with Store.open(tmp_path) as store:
+        assert put(store, "t1", b"one").digest == entry.digest
+        assert [problem for problem in verify(store).problems if problem.kind == "damaged-row"] == []
+        assert store.find(Track("s", "t2")) == other
+
+
 def test_a_damaged_blob_does_not_stand_in_the_way_of_its_own_bytes(store: Store) -> None:
     entry = put(store, "t1", b"one")
     _overwrite(store.blobs.path(entry.digest), b"bad")
@@ -133,6 +269,12 @@ def test_after_a_reboot_a_blob_is_hashed_once_and_then_trusted(tmp_path: Path, m
         with Store.open(tmp_path) as store:
             assert store.find(Track("s", "t1")) is not None
     assert len(hashed) == 1
+
+
+def test_a_blob_without_a_row_is_a_miss(store: Store) -> None:
+    entry = put(store, "t1", b"one")
+    store.forget([f"b:{entry.digest}"])
+    assert store.find(Track("s", "t1")) is None
 
 
 def test_a_row_without_a_blob_is_a_miss(store: Store) -> None:

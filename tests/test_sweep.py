@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,19 +29,20 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def die(store: Store, staging: Path) -> None:
+def die(store: Store, dest: Path, staging: Path) -> None:
     """Leave what a run leaves that was killed while it was linking into `staging`."""
-    staging.mkdir()
+    staging.mkdir(parents=True)
     entry = put(store, "linked", b"linked")
     store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
     (store.root.runs / DEAD).touch()
     with store._index.transaction() as rows:
-        rows.set(RUN + DEAD, RunRow("export", 0.0, str(staging), None, (entry.digest,)).to_row())
+        rows.set(RUN + DEAD, RunRow("export", 0.0, str(dest), (entry.digest,)).to_row())
 
 
-def test_the_staging_folder_row_and_lock_file_of_a_dead_run_go(store: Store, tmp_path: Path) -> None:
-    staging = tmp_path / f".bundle.cachestore-{DEAD}"
-    die(store, staging)
+@pytest.mark.parametrize("place", [".", "bundle"])
+def test_what_a_dead_run_staged_and_its_row_and_lock_file_go(store: Store, tmp_path: Path, place: str) -> None:
+    staging = tmp_path / place / f".bundle.cachestore-{DEAD}"
+    die(store, tmp_path / "bundle", staging)
     sweep(store, time.time())
     assert not staging.exists()
     assert list(store.runs()) == []
@@ -48,46 +50,90 @@ def test_the_staging_folder_row_and_lock_file_of_a_dead_run_go(store: Store, tmp
     assert [entry.id for entry in store.entries()] == ["linked"]
 
 
-def test_a_folder_that_does_not_bear_the_runs_name_is_never_removed(store: Store, tmp_path: Path) -> None:
-    staging = tmp_path / "my music"
-    die(store, staging)
+@pytest.mark.parametrize("name", ["my music", ".bundle.cachestore-", f"cachestore-{DEAD} notes", "." + "1" * 32])
+def test_a_folder_that_does_not_bear_the_runs_name_is_never_removed(store: Store, tmp_path: Path, name: str) -> None:
+    die(store, tmp_path / "bundle", tmp_path / name)
     sweep(store, time.time())
-    assert (staging / "01.wav").exists()
+    assert (tmp_path / name / "01.wav").exists()
+
+
+def test_a_row_that_is_of_no_run_removes_nothing(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "Music").mkdir()
+    for key in ("r:", "r:Music", f"r:{DEAD}x"):
+        with store._index.transaction() as rows:
+            rows.set(key, RunRow("export", 0.0, str(tmp_path / "Music")).to_row())
+    sweep(store, time.time())
+    assert (tmp_path / "Music").is_dir()
+
+
+def test_the_row_of_a_dead_run_stays_while_its_volume_is_away(store: Store, tmp_path: Path) -> None:
+    die(store, tmp_path / "volume" / "bundle", tmp_path / "elsewhere")
+    sweep(store, time.time())
+    assert [run_id for run_id, _ in store.runs()] == [DEAD]
+    staging = tmp_path / "volume" / f".bundle.cachestore-{DEAD}"
+    staging.mkdir(parents=True)
+    sweep(store, time.time())
+    assert not staging.exists()
+    assert list(store.runs()) == []
 
 
 def test_a_living_run_keeps_everything(store: Store, tmp_path: Path) -> None:
-    with store.run("export", staging=lambda run_id: tmp_path / run_id) as run_id:
+    with store.run("export", dest=tmp_path / "bundle") as run_id:
+        (tmp_path / f".bundle.cachestore-{run_id}").mkdir()
         sweep(store, time.time() + 30 * DAY)
         assert [living for living, _ in store.runs()] == [run_id]
+        assert (tmp_path / f".bundle.cachestore-{run_id}").is_dir()
 
 
-def test_a_blob_whose_publishing_crashed_goes_and_one_older_than_the_index_stays(store: Store) -> None:
+def test_a_blob_whose_publishing_crashed_goes_and_one_older_than_the_index_stays(store: Store, tmp_path: Path) -> None:
     entry = put(store, "a", b"a")
     orphan, older = store.blobs.path("xxh3-128:" + "1" * 32), store.blobs.path("xxh3-128:" + "2" * 32)
     for path in (orphan, older):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"?")
-    created_at = store.meta()["created_at"]
-    with store._index.transaction() as rows:
-        rows.set("meta", store.meta() | {"created_at": time.time() + DAY})
-    sweep(store, time.time())
-    assert orphan.exists()
-    with store._index.transaction() as rows:
-        rows.set("meta", store.meta() | {"created_at": created_at})
+    os.utime(older, (1.0, 1.0))
+    (tmp_path / "bundle.wav").hardlink_to(older)
+    (tmp_path / "bundle.wav").unlink()
     sweep(store, time.time())
     assert not orphan.exists()
+    assert older.exists()
     assert store.is_whole(entry)
 
 
-def test_partials_and_quarantine_go_after_their_age(store: Store) -> None:
-    now = time.time()
-    for folder, age in ((store.root.partials, 7 * DAY), (store.root.quarantine, 30 * DAY)):
-        for name, back in (("old", age + 60), ("young", age - 60)):
-            (folder / name).write_bytes(b"?")
-            os.utime(folder / name, (now - back, now - back))
-    sweep(store, now)
-    assert [path.name for path in store.root.partials.iterdir()] == ["young"]
-    assert [path.name for path in store.root.quarantine.iterdir()] == ["young"]
+def partial(store: Store, suffix: str, age: float) -> Path:
+    path = store.root.partials / f"{uuid.uuid4().hex}.{uuid.uuid4().hex}.{suffix}"
+    path.write_bytes(b"?")
+    os.utime(path, (time.time() - age, time.time() - age))
+    return path
+
+
+def test_kept_partials_go_after_their_age_and_foreign_files_never(store: Store) -> None:
+    old, young = partial(store, "part", 8 * DAY), partial(store, "part", 6 * DAY)
+    foreign = store.root.partials / "thesis.txt"
+    foreign.write_text("mine")
+    os.utime(foreign, (1.0, 1.0))
+    sweep(store, time.time())
+    assert [path.exists() for path in (old, young, foreign)] == [False, True, True]
+
+
+def test_a_claimed_partial_goes_once_no_fetch_lives(store: Store) -> None:
+    claimed = partial(store, "work", 0)
+    with store.run("fetch"):
+        sweep(store, time.time())
+        assert claimed.exists()
+    sweep(store, time.time())
+    assert not claimed.exists()
+
+
+def test_quarantine_keeps_what_it_got_for_thirty_days_however_old_the_file_is(store: Store) -> None:
+    foreign = store.root.blobs / "photo.jpg"
+    foreign.write_bytes(b"mine")
+    os.utime(foreign, (1.0, 1.0))
+    store.quarantine_file(foreign)
+    sweep(store, time.time() + 29 * DAY)
+    assert [path.read_bytes() for path in store.root.quarantine.iterdir()] == [b"mine"]
+    sweep(store, time.time() + 31 * DAY)
+    assert list(store.root.quarantine.iterdir()) == []
 
 
 def test_a_deleted_bundle_is_forgotten_and_one_on_an_unplugged_disk_is_not(store: Store, tmp_path: Path) -> None:

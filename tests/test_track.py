@@ -130,7 +130,12 @@ def test_userinfo_and_fragment_are_no_part_of_a_url_track() -> None:
 
 
 def test_a_url_track_may_have_an_id_of_its_own() -> None:
-    assert url_track("https://host/a?sig=1", "song-1").address == "url:song-1"
+    assert url_track("https://host/a?sig=1", "song-1").address == "url:host#song-1"
+
+
+def test_equal_ids_of_two_servers_never_meet() -> None:
+    assert url_track("https://one.example/a", "7") != url_track("https://two.example/a", "7")
+    assert url_track("https://one.example/a", "7") == url_track("https://dj:pw@ONE.example/b?sig=2", "7")
 
 
 def test_a_pasted_url_address_can_be_fetched_unless_its_query_is_lost() -> None:

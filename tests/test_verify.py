@@ -153,11 +153,3 @@ def test_verify_stops_when_it_is_cancelled(store: Store) -> None:
     cancel.set()
     with pytest.raises(Cancelled):
         verify(store, cancel=cancel)
-
-
-def test_verify_tells_how_far_it_is(store: Store) -> None:
-    for number in range(300):
-        put(store, str(number), str(number).encode())
-    done: list[int] = []
-    verify(store, on_progress=done.append)
-    assert done == [256, 300]

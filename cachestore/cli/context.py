@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import threading
+
     from cachestore.config import Config
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
@@ -36,12 +38,13 @@ class Settings:
 
         return StoreReader.open_readonly(self.config().root)
 
-    def store(self) -> Store:
-        """Open the store for writing. Raise RootMissing where there is none: only a fetch creates one."""
+    def store(self, cancel: threading.Event | None = None) -> Store:
+        """Open the store for writing; `cancel` ends any wait. Raise RootMissing: only a fetch creates a store."""
         from cachestore.root import existing_root
         from cachestore.store.writer import Store
 
-        return Store.open(existing_root(self.config().root).path)
+        path = existing_root(self.config().root).path
+        return Store.open(path, cancel.is_set) if cancel else Store.open(path)
 
 
 _PATH = click.Path(readable=False)  # checks nothing, but completes in the shell

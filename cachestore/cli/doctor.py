@@ -19,10 +19,11 @@ from cachestore.cli.context import Settings, pass_settings
 from cachestore.cli.helptext import epilog
 from cachestore.cli.output import plain
 from cachestore.config import default_config_path
-from cachestore.errors import ConfigError, PreconditionError, RootMissing
+from cachestore.errors import ConfigError, IndexDamaged, PreconditionError, RootMissing
 from cachestore.quantities import format_size
-from cachestore.root import existing_root
+from cachestore.root import refuse_foreign_content
 from cachestore.sources.registry import Sources
+from cachestore.store.reader import StoreReader
 from cachestore.track import Track
 
 if TYPE_CHECKING:
@@ -96,13 +97,9 @@ def _source(source: SourceConfig, sources: Sources) -> Finding:
 
 
 def _root(config: Config) -> Iterator[Finding]:
-    try:
-        existing_root(config.root)
-        yield Finding("root", str(config.root))
-    except RootMissing:
-        yield Finding("root", f"{config.root} is not there yet, the first fetch or export creates it")
-    except PreconditionError as error:
-        yield Finding("root", str(error), getattr(error, "remedy", "follow that advice"))
+    finding = _store(config.root)
+    yield finding
+    if finding.mend:
         return
     folder = probes.nearest_folder(config.root)
     kind = probes.network_filesystem(folder)
@@ -112,6 +109,20 @@ def _root(config: Config) -> Iterator[Finding]:
         )
     yield _space("root", folder, config.min_free)
     yield _links("root", folder, folder, config)
+
+
+def _store(root: Path) -> Finding:
+    """Return whether there is a store at `root` that can be used, or could be made; nothing is made."""
+    try:
+        refuse_foreign_content(root)
+        with StoreReader.open_readonly(root):
+            return Finding("root", str(root))
+    except RootMissing:
+        return Finding("root", f"{root} is not there yet, the first fetch or export creates it")
+    except IndexDamaged as error:
+        return Finding("root", f"{error.where}: {error.problem}", "run: cachestore repair")
+    except (PreconditionError, OSError) as error:
+        return Finding("root", str(error), getattr(error, "remedy", "follow that advice"))
 
 
 def _dest(config: Config, dest: Path) -> Iterator[Finding]:
@@ -150,9 +161,14 @@ def _links(place: str, source: Path, folder: Path, config: Config) -> Finding:
 
 
 def _print_advice(settings: Settings) -> None:
-    click.echo(f"\nThe configuration is read from {settings.config_file or default_config_path()}.")
+    click.echo(f"\nThe configuration is read from {_config_path(settings)}.")
     click.echo(f"A source in it looks like this:\n\n{_SOURCE_BLOCK}\n")
     click.echo(f"To keep the store within its bounds, add this line with crontab -e:\n\n{_cron_line(settings)}")
+
+
+def _config_path(settings: Settings) -> Path:
+    named = settings.config_file or os.environ.get("CACHESTORE_CONFIG")
+    return Path(named) if named else default_config_path()
 
 
 def _cron_line(settings: Settings) -> str:

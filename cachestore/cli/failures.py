@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cachestore.cli.output import plain
-from cachestore.errors import CacheStoreError, NoSpace
+from cachestore.errors import CacheStoreError, NoSpace, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_SOME_DISK = "a disk is full, the store's, the destination's or the output's"
 
 
 def report(error: Exception) -> int:
@@ -31,10 +33,10 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     full = next((cause for cause in _chain(error) if _is_full_disk(cause)), None)
     if full is not None:
-        # A failed write does not say where; both disks can be meant.
         known = getattr(full, "filename", None)
-        no_space = NoSpace(Path(known or "the store or the destination"))
-        return str(no_space), no_space.exit_code
+        # A failed write does not say where: any of the three can be meant.
+        full_disk = f"the disk of {known} is full" if known else _SOME_DISK
+        return f"{full_disk}; free space there or run: cachestore prune", NoSpace.exit_code
     if isinstance(error, OSError) and error.strerror:
         return (f"{error.filename}: {error.strerror}" if error.filename else error.strerror), 1
     return f"internal error ({type(error).__name__} at {_place(error)}); please report it", 1
@@ -49,7 +51,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _is_full_disk(error: BaseException) -> bool:
     if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
         return True
-    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return is_full(error)
 
 
 def _place(error: Exception) -> str:

@@ -9,6 +9,7 @@ import click
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
+from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs
 from cachestore.cli.output import count, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
@@ -32,23 +33,23 @@ _EXITS = {
 
 @click.command(epilog=epilog(["cachestore fetch studio:t42 https://example.org/a.flac"], _EXITS))
 @click.argument("tracks", metavar="TRACK...", nargs=-1, required=True, type=parse_address)
-@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="How many downloads at once; default: `jobs`.")
-@click.option("--refresh", is_flag=True, help="Download again, whatever the server says has not changed.")
-@click.option("--events", type=click.Choice(["ndjson"]), help="Write events on stdout, one JSON object a line.")
+@jobs_option
+@refresh_option
+@events_option
 @json_option
 @pass_settings
 def fetch(
     settings: Settings, tracks: Sequence[Track], *, jobs: int | None, refresh: bool, events: str | None, as_json: bool
 ) -> None:
     """Download the tracks that are not in the cache, and ask the server about those that are."""
-    if events and as_json:
-        raise click.UsageError("--events and --json both need stdout; choose one")
-    with reporter(settings, rows=len(tracks), events=events) as tell, cancel_on_signals() as cancel:
+    refuse_two_outputs(events=events, as_json=as_json)
+    with reporter(settings, events=events) as tell, cancel_on_signals() as cancel:
         from cachestore.cache import Cache
 
-        with Cache.open(settings.config()) as cache:
+        with Cache.open(settings.config(), cancel=cancel) as cache:
+            tell.start(len(tracks))
             results = list(cache.fetch(tracks, jobs=jobs, refresh=refresh, on_event=tell, cancel=cancel))
-            cache.enforce_bound()
+            cache.enforce_bound(tell)
         if as_json:
             print_json([_facts(result) for result in results])
         elif not events and not settings.quiet:

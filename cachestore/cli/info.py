@@ -29,7 +29,7 @@ def info(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json(_facts(config, used))
     else:
-        _print_person(config, used)
+        print_person(config, used)
 
 
 def _facts(config: Config, used: Usage) -> dict[str, object]:
@@ -51,7 +51,8 @@ def _facts(config: Config, used: Usage) -> dict[str, object]:
     }
 
 
-def _print_person(config: Config, used: Usage) -> None:
+def print_person(config: Config, used: Usage) -> None:
+    """Print the figures for a person."""
     share = f" ({100 * used.bounded_bytes / config.max_size:.0f} %)" if config.max_size else ""
     print_facts(
         [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ import click
 from cachestore.cli.commands import CommandGroup
 from cachestore.cli.context import Settings, global_options
 from cachestore.cli.failures import report
+from cachestore.cli.output import discard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +29,12 @@ cli = click.version_option(package_name="cachestore", prog_name="cachestore", me
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line on `argv` (default: that of the process) and return the exit code; raise nothing."""
+    _open_closed_streams()
     try:
         code = _invoke(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence_stdout()
+        discard(sys.stdout)
         return 1
     except SystemExit as leaving:  # how click ends a completion and a closed pipe
         return leaving.code if isinstance(leaving.code, int) else 1
@@ -44,8 +45,14 @@ def run(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
         code = report(error)
-        _flush_or_silence_stdout()
+        _flush_stdout()
     return code
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without stdout or stderr somewhere to write, as others do not expect None."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - it stays open as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - likewise
 
 
 def _invoke(argv: Sequence[str] | None) -> int:
@@ -55,15 +62,9 @@ def _invoke(argv: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _flush_or_silence_stdout() -> None:
+def _flush_stdout() -> None:
     """Write what is left to write, or drop it: the interpreter would try again, and complain."""
     try:
         sys.stdout.flush()
     except OSError:
-        _silence_stdout()
-
-
-def _silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere, since the reader of our output has left."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)

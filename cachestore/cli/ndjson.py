@@ -1,4 +1,4 @@
-"""The event protocol for programs (`--events ndjson`, DESIGN §9): one JSON object a line on stdout, flushed.
+"""The event protocol for programs (`--events ndjson`): one JSON object a line on stdout, flushed.
 
 Every object has `v`, `seq`, `ts` and `type`. `start` comes when the number of rows is known, `end` always comes last,
 also after a failure or a cancel; a command that fails before it knows its rows writes `end` alone.
@@ -7,7 +7,6 @@ also after a failure or a cancel; a command that fails before it knows its rows 
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 import click
 
 from cachestore.cli.failures import explain
+from cachestore.cli.output import discard
 from cachestore.errors import Cancelled
 from cachestore.events import State, TrackEvent, WarningEvent
 
@@ -89,14 +89,8 @@ class EventStream:
             self._out.flush()
         except BrokenPipeError:
             self._reader_gone = True
-            self._discard_output()
+            discard(self._out)
             raise Cancelled from None
-
-    def _discard_output(self) -> None:
-        """Let the interpreter flush stdout into the void at exit, where a second EPIPE would be printed."""
-        void = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(void, self._out.fileno())
-        os.close(void)
 
 
 def _facts(event: TrackEvent) -> dict[str, object]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import unicodedata
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 def print_json(value: object) -> None:
     """Print `value` as indented JSON."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def discard(out: IO[Any]) -> None:
+    """Let what is still to be written to `out` go nowhere: its reader has left, and the interpreter would complain."""
+    with suppress(OSError, ValueError):
+        void = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(void, out.fileno())
+        os.close(void)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
@@ -39,7 +49,7 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 def plain(text: str) -> str:
     """Return `text` without control characters: a title must not steer the terminal or break a line."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _STEERING else c for c in text)
+    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(c) else c for c in text)
 
 
 def rfc3339(seconds: float | None) -> str | None:
@@ -60,8 +70,13 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-# Control characters, line and paragraph separators.
+# Control characters, line and paragraph separators; and what turns the direction of writing.
 _STEERING = frozenset({"Cc", "Zl", "Zp"})
+_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in _STEERING or unicodedata.bidirectional(character) in _TURNING
 
 
 def _width(text: str) -> int:

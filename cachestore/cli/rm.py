@@ -27,6 +27,8 @@ def rm(settings: Settings, tracks: Sequence[Track]) -> int:
     """Remove tracks with all their versions, or one version, pinned or not; bundles keep their files."""
     with settings.store() as store, store.run("rm"):
         entries = {entry.key: entry for track in tracks for entry in store.named(track)}
+        for track in tracks:
+            store.pin(track, pinned=False)
         evictions = store.evict(list(entries))
     for eviction in evictions:
         name = f"{entries[eviction.key].label}  {eviction.key}"

@@ -23,21 +23,21 @@ _EXITS = {1: "problems were found; cachestore repair mends them", **NO_STORE}
 @pass_settings
 def verify(settings: Settings, *, quick: bool, as_json: bool) -> int:
     """Check every file of the cache against its digest, and change nothing."""
-    from cachestore import verify as truth
+    from cachestore.verify import verify as check
 
     with cancel_on_signals() as cancel, settings.reader() as store:
-        report = truth.verify(store, quick=quick, cancel=cancel)
+        report = check(store, quick=quick, cancel=cancel)
     if as_json:
         print_json(_facts(report))
     else:
         _print_person(report, settings)
-    return 1 if report.problems else 0
+    return 0 if report.ok else 1
 
 
 def _facts(report: Report) -> dict[str, object]:
     return {
         "checked": report.checked,
-        "ok": not report.problems,
+        "ok": report.ok,
         "problems": [problem_facts(problem) for problem in report.problems],
         "complete": report.complete,
     }

@@ -14,6 +14,5 @@ from __future__ import annotations
 from cachestore.download.client import open_client
 from cachestore.download.downloader import Downloader
 from cachestore.download.transfer import Body, NotModified
-from cachestore.partials import Digest
 
-__all__ = ["Body", "Digest", "Downloader", "NotModified", "open_client"]
+__all__ = ["Body", "Downloader", "NotModified", "open_client"]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from cachestore.download.transfer import Body, NotModified
-    from cachestore.partials import Digest
     from cachestore.track import Origin, Track
     from cachestore.version import Version
 
@@ -41,7 +40,6 @@ class Downloader:
         self,
         client: httpx.Client,
         folder: Path,
-        new_digest: Callable[[], Digest],
         *,
         max_size: int,
         retries: int,
@@ -50,7 +48,6 @@ class Downloader:
     ) -> None:
         self._flights = Flights(client)
         self._folder = folder
-        self._new_digest = new_digest
         self._max_size = max_size
         self._retries = retries
         self._now = now
@@ -70,7 +67,7 @@ class Downloader:
         `on_progress` is told the bytes received and the total, None if unknown: at the start of a body, then for every
         chunk. Raise TrackError, NoSpace, and Cancelled once `cancel` is set or `abort` was called.
         """
-        with claim(self._folder, track.address, self._new_digest) as partial:
+        with claim(self._folder, track.address) as partial:
             partial.adopt(cancel)
             transfer = Transfer(
                 flights=self._flights,

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The server confirmed a known version: the one with this `etag`, or the only one (None) by its date."""
+    """The server confirmed a known version."""
 
-    etag: str | None
+    version: Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,6 @@ class Body:
     digest: str
     size: int
     version: Version | None
-    media_type: str | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,7 +134,7 @@ class Transfer:
                 self.retry_after = fields.retry_after(response.headers.get("retry-after", ""), self.now()) or 0.0
                 raise status_failure(self.track, status, self.retry_after)
         self._read(response)
-        return self._whole(response.headers)
+        return self._whole()
 
     def _confirm(self, headers: httpx.Headers) -> NotModified | None:
         version = fields.confirmed(self.known, headers)
@@ -143,7 +142,7 @@ class Transfer:
             self.known = ()  # nothing tells which version it means: ask for the bytes
             return None
         self.partial.clear()
-        return NotModified(None if version.kind is VersionKind.MODIFIED else version.value)
+        return NotModified(version)
 
     def _continues(self, headers: httpx.Headers) -> bool:
         """Return whether a 206 goes on where the partial ends: servers ignore If-Range (RFC 9110 §13.1.5)."""
@@ -177,7 +176,7 @@ class Transfer:
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
             self._stop_if_cancelled()
 
-    def _whole(self, headers: httpx.Headers) -> Body | None:
+    def _whole(self) -> Body:
         partial = self.partial
         if partial.total is not None and partial.received > partial.total:
             partial.clear()
@@ -188,8 +187,7 @@ class Transfer:
         if partial.received == 0:
             raise NotAudio(self.track.address, self.track.label, "the server sent an empty body instead of audio")
         partial.finish()
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower() or None
-        return Body(partial.path, partial.hexdigest, partial.received, partial.version, media_type)
+        return Body(partial.path, partial.hexdigest, partial.received, partial.version)
 
     def _refuse_larger(self, size: int) -> None:
         if size > self.max_size:

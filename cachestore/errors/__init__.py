@@ -1,4 +1,4 @@
-"""Every way this project can fail, as one tree.
+"""Every way this program can fail, as one tree; the exporter adds ExportFailed to TracksFailed.
 
 The facts of a failure are attributes; the sentence for a person is ``str(error)``: what happened, where, what was
 expected, what to do. ``exit_code`` is what the command line answers.
@@ -24,7 +24,8 @@ expected, what to do. ``exit_code`` is what the command line answers.
     ├── NotInCache                  1   an address that names no entry
     ├── NotInBundle                 1   a path that is no file of a registered bundle
     ├── PluginBroken                1   an entry point that does not load
-    ├── FetchFailed           1/75/77   some tracks could not be fetched; 75 or 77 when that is so of each
+    ├── TracksFailed          1/75/77   75 or 77 when that is so of each track
+    │   └── FetchFailed
     ├── Cancelled         129/130/143
     └── TrackError                  1   one track failed; the others go on
         ├── Unauthorized           77
@@ -53,6 +54,7 @@ from cachestore.errors.precondition import (
     RootMissing,
     RootTooNew,
     RootUnusable,
+    is_full,
 )
 from cachestore.errors.store import (
     BlobDamaged,
@@ -78,6 +80,7 @@ from cachestore.errors.track import (
     TlsError,
     TooLarge,
     TrackError,
+    TracksFailed,
     Truncated,
     Unauthorized,
     Unreachable,
@@ -118,8 +121,10 @@ __all__ = [
     "TlsError",
     "TooLarge",
     "TrackError",
+    "TracksFailed",
     "Truncated",
     "Unauthorized",
     "Unreachable",
     "UsageError",
+    "is_full",
 ]

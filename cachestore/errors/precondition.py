@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,9 @@ class NoSpace(PreconditionError):
     """A disk or quota is full."""
 
     path: Path
-    needed: int | None = None
 
     def __str__(self) -> str:
-        needed = f", {self.needed} more bytes are needed" if self.needed is not None else ""
-        return f"the disk of {self.path} is full{needed}; free space there or run: cachestore prune"
+        return f"the disk of {self.path} is full; free space there or run: cachestore prune"
 
 
 @dataclass(eq=False)
@@ -74,8 +73,8 @@ class BoundUnreachable(PreconditionError):
 
     def __str__(self) -> str:
         return (
-            f"{self.bound} cannot be reached, {self.missing} bytes are still too many: the rest is pinned, in use or "
-            "younger than min_age; unpin tracks or raise the bound"
+            f"{self.bound} cannot be reached, {self.missing} bytes are missing: nothing is left to evict but what is "
+            "pinned, in use or younger than min_age; unpin tracks or change the bound"
         )
 
 
@@ -89,3 +88,8 @@ class DestinationError(PreconditionError):
 
     def __str__(self) -> str:
         return f"{self.dest} {self.problem}; {self.remedy}"
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether `error` says that a disk or quota is full."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -57,7 +57,8 @@ class LinkError(CacheStoreError):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.dest} cannot be made as a {self.mode}: {self.reason}"
+        refused = f"{self.dest.name} cannot be made as a {self.mode}: {self.reason}"
+        return f"{refused}; the link mode auto copies where no link is possible"
 
 
 @dataclass(eq=False)
@@ -103,7 +104,7 @@ class PluginBroken(CacheStoreError):
 
 
 class Cancelled(CacheStoreError):
-    """The run was cancelled; nothing was published, finished downloads are kept."""
+    """The run was cancelled: nothing is published, what was finished is kept."""
 
     exit_code = 130
 

@@ -118,8 +118,11 @@ class LocalFileError(TrackError):
 
 
 @dataclass(eq=False)
-class FetchFailed(CacheStoreError):
-    """Some tracks could not be fetched; `failures` are their errors, one a row, `rows` is how many were asked for."""
+class TracksFailed(CacheStoreError):
+    """Tracks failed: `failures` are their errors, `rows` is how many were asked for.
+
+    The exit code is 75 or 77 when every failure has it, else 1.
+    """
 
     failures: Sequence[TrackError]
     rows: int
@@ -127,6 +130,10 @@ class FetchFailed(CacheStoreError):
     def __post_init__(self) -> None:
         codes = {failure.exit_code for failure in self.failures}
         self.exit_code = codes.pop() if len(codes) == 1 else 1
+
+
+class FetchFailed(TracksFailed):
+    """Some tracks could not be fetched."""
 
     def __str__(self) -> str:
         if self.rows == 1:

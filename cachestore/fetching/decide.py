@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.errors import BadStatus, NotCached, NotFound, TimedOut, TrackError, Unreachable
-from cachestore.version import VersionKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from cachestore.entry import Entry
     from cachestore.track import Track
     from cachestore.version import Version
-
-_SELECTING = frozenset({VersionKind.STRONG, VersionKind.WEAK, VersionKind.PROVIDER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +58,6 @@ def decide(track: Track, whole: Sequence[Entry], policy: Policy, now: float) -> 
     return Ask(() if policy.refresh or track.version is not None else tuple(entry.version for entry in whole))
 
 
-def confirmed(whole: Sequence[Entry], value: str | None) -> Entry:
-    """Return the entry that is confirmed: a 304's ETag selects among those asked about (RFC 9110 §15.4.5)."""
-    for entry in whole:
-        if value is not None and _opaque(entry.version.value) == _opaque(value) and entry.version.kind in _SELECTING:
-            return entry
-    return whole[0]
-
-
 def fallback(whole: Sequence[Entry], error: TrackError, policy: Policy, now: float) -> Hit | None:
     """Return the stale entry that stands in when the server cannot be reached or is broken, None if none may."""
     is_servers_fault = isinstance(error, Unreachable | TimedOut) or (
@@ -89,7 +78,3 @@ def check_pin(track: Track, version: Version | None) -> None:
 def _is_within(seconds: float, entry: Entry, now: float) -> bool:
     """Return whether the entry was confirmed in the last `seconds`; a clock that was set back confirms nothing."""
     return 0 <= now - entry.validated_at < seconds
-
-
-def _opaque(etag: str) -> str:
-    return etag.removeprefix("W/")

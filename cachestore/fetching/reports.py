@@ -47,10 +47,10 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The server or its provider confirms a known version, by its value if there is one."""
+    """The server, or its provider, confirms a known version."""
 
     number: int
-    value: str | None
+    version: Version
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, TrackError
+from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, NoSpace, TrackError
 from cachestore.events import State
-from cachestore.fetching.decide import Ask, Hit, candidates, confirmed, decide, fallback
+from cachestore.fetching.decide import Ask, Hit, candidates, decide, fallback
 from cachestore.fetching.reports import Arrived, Failed, Progress, Question, Unchanged, Verifying
 from cachestore.fetching.wanted import Result, Wanted, distinct, result_of
 
@@ -69,8 +69,7 @@ class FetchRun:
     def _begin(self, run_id: str) -> None:
         for wanted in self._wanted:
             self._tell.state(wanted, State.QUEUED)
-        self._look_up()
-        self._store.lease(run_id, [entry.digest for wanted in self._wanted for entry in wanted.whole])
+        self._look_up(run_id)
         now = time.time()
         questions: list[Question] = []
         for wanted in self._wanted:
@@ -82,15 +81,16 @@ class FetchRun:
         self._raise_if_cancelled()
         self._ask(questions)
 
-    def _look_up(self) -> None:
-        """Find what is kept of every track and is whole; what is damaged is put away."""
+    def _look_up(self, run_id: str) -> None:
+        """Find what is kept of every track, lease it, and see whether it is whole; what is damaged is retired."""
         kept = self._store.kept(wanted.track for wanted in self._wanted)
         for wanted in self._wanted:
             wanted.whole = candidates(wanted.track, kept.get(wanted.track.address, []))
         entries = {entry.key: entry for wanted in self._wanted for entry in wanted.whole}
+        self._store.lease(run_id, [entry.digest for entry in entries.values()])
         whole = {entry.key for entry in self._store.whole(list(entries.values()))}
         for entry in (entry for key, entry in entries.items() if key not in whole):
-            self._tell.damaged(entry, self._store.put_away(entry.digest))
+            self._tell.damaged(entry, self._store.retire(entry.digest))
         for wanted in self._wanted:
             wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
 
@@ -121,7 +121,7 @@ class FetchRun:
             case Verifying():
                 self._tell.progress(wanted, State.VERIFYING, report.size, report.size)
             case Unchanged():
-                entry = confirmed(wanted.whole, report.value)
+                entry = next(entry for entry in wanted.whole if entry.version == report.version)
                 self._store.validated(entry)
                 self._settle(wanted, Hit(entry))
             case Failed():
@@ -145,6 +145,10 @@ class FetchRun:
             return
         try:
             entries = self._store.put([report.incoming for report in arrived])
+        except NoSpace:
+            for report in arrived:
+                report.incoming.path.unlink(missing_ok=True)
+            raise
         except DigestCollision as error:
             if len(arrived) == 1:
                 self._refuse(arrived[0], error)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import BlobDigest
 from cachestore.download import Downloader, NotModified, open_client
 from cachestore.errors import CacheStoreError, Cancelled
 from cachestore.fetching.decide import check_pin
@@ -36,9 +35,7 @@ class Workers:
         self._client = open_client(
             connect_timeout=config.connect_timeout, stall_timeout=config.stall_timeout, jobs=jobs
         )
-        self._downloader = Downloader(
-            self._client, partials, BlobDigest, max_size=config.max_track_size, retries=config.retries
-        )
+        self._downloader = Downloader(self._client, partials, max_size=config.max_track_size, retries=config.retries)
         self._stopping = threading.Event()
         self._questions: SimpleQueue[Question | None] = SimpleQueue()
         self._reports: SimpleQueue[Report] = SimpleQueue()
@@ -85,11 +82,11 @@ class Workers:
         track = question.track
         origin = self._sources.source_of(track).resolve(track)
         if origin.version is not None and origin.version in question.known:
-            return Unchanged(question.number, origin.version.value)
+            return Unchanged(question.number, origin.version)
         progress = _Progress(self._reports, question.number)
         body = self._downloader.get(track, origin, question.known, on_progress=progress, cancel=self._stopping)
         if isinstance(body, NotModified):
-            return Unchanged(question.number, body.etag)
+            return Unchanged(question.number, body.version)
         self._reports.put(Verifying(question.number, body.size))
         return Arrived(question.number, _examined(track, body))
 

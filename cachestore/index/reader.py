@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cachestore.errors import Busy, IndexDamaged, NoSpace
@@ -34,6 +35,15 @@ def decode(key: object, raw: int, mode: int, filename: str | None, value_type: s
     return row
 
 
+def _sound(rows: Iterable[tuple[Any, ...]]) -> dict[str, Row]:
+    """Return by key the rows that can be read: a damaged one hides only itself."""
+    sound = {}
+    for fields in rows:
+        with suppress(IndexDamaged):
+            sound[str(fields[0])] = decode(*fields)
+    return sound
+
+
 class IndexReader:
     """Read-only access to the rows; one thread only."""
 
@@ -46,43 +56,43 @@ class IndexReader:
         self._connection.close()
 
     def get(self, key: str) -> Row | None:
-        """Return the row of `key`, None if there is none. Raise IndexDamaged."""
+        """Return the row of `key`, None if there is no sound one."""
         return self.get_many([key]).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
-        """Return the rows of those of `keys` that have one. Raise IndexDamaged."""
+        """Return the rows of those of `keys` that have a sound one."""
         wanted = list(dict.fromkeys(keys))
         rows: dict[str, Row] = {}
         for start in range(0, len(wanted), _KEYS_PER_QUERY):
             batch = wanted[start : start + _KEYS_PER_QUERY]
             marks = ",".join("?" * len(batch))
-            for fields in self._query(f"SELECT {_COLUMNS} FROM Cache WHERE key IN ({marks})", batch):  # noqa: S608 (marks only)
-                rows[fields[0]] = decode(*fields)
+            rows |= _sound(self._query(f"SELECT {_COLUMNS} FROM Cache WHERE key IN ({marks})", batch))  # noqa: S608 (marks only)
         return rows
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Row]]:
-        """Yield the sound rows whose key begins with `prefix`, in key order; `damaged` names the others."""
-        for fields in self._range(prefix):
-            try:
-                yield fields[0], decode(*fields)
-            except IndexDamaged:
-                continue
+        """Yield the sound rows whose key begins with `prefix`, in key order; `damaged` names the others.
 
-    def damaged(self) -> Iterator[str]:
-        """Yield the keys of rows that cannot be read."""
+        They are read page by page: what is asked between two rows is answered by the index as it is then.
+        """
+        first, end = prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        query = f"SELECT {_COLUMNS} FROM Cache WHERE key >= ? AND key < ? ORDER BY key LIMIT {_KEYS_PER_QUERY}"  # noqa: S608 (constants)
+        while page := self._query(query, [first, end]):
+            yield from _sound(page).items()
+            first = f"{page[-1][0]}\0"
+
+    def damaged(self) -> list[str]:
+        """Return the keys of rows that cannot be read."""
+        found = []
         for fields in self._query(f"SELECT {_COLUMNS} FROM Cache", []):  # noqa: S608 (a constant)
             try:
                 decode(*fields)
             except IndexDamaged:
-                yield str(fields[0])
+                found.append(str(fields[0]))
+        return found
 
-    def _range(self, prefix: str) -> Iterator[tuple[Any, ...]]:
-        after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        return self._query(f"SELECT {_COLUMNS} FROM Cache WHERE key >= ? AND key < ?", [prefix, after])  # noqa: S608 (a constant)
-
-    def _query(self, sql: str, parameters: list[str]) -> Iterator[tuple[Any, ...]]:
+    def _query(self, sql: str, parameters: list[str]) -> list[tuple[Any, ...]]:
         try:
-            yield from self._connection.execute(sql, parameters)
+            return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise_ours(error, self._path)
 
@@ -110,13 +120,23 @@ class IndexReader:
         return connection
 
 
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another process is writing."""
+    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
 def raise_ours(error: sqlite3.Error, path: Path) -> NoReturn:
     """Raise what an error of SQLite means to us."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-        raise NoSpace(path.parent) from error
-    if code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+    if is_busy(error):
         raise Busy("the index") from error
-    if code is not None and code & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
+    if _code(error) == sqlite3.SQLITE_FULL:
+        raise NoSpace(path.parent) from error
+    if _code(error) in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
         raise PermissionError(errno.EACCES, "the index cannot be opened", str(path)) from error
     raise IndexDamaged(str(path), str(error)) from error
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    """Return the primary result code, without what SQLite adds to it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

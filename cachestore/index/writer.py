@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import diskcache
 
 from cachestore.errors import Busy, Cancelled, IndexDamaged
-from cachestore.index.reader import DATABASE, MODE_RAW, IndexReader, Row, decode, raise_ours
+from cachestore.index.reader import DATABASE, MODE_RAW, IndexReader, Row, decode, is_busy, raise_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+T = TypeVar("T")
 
 _LOCK_WAIT = 0.05
 _PATIENCE = 20.0
@@ -72,12 +74,33 @@ class Transaction:
         self._cache.delete(key)
 
 
+class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache is untyped
+    """A diskcache whose opening does not wait for ever, unseen, for another process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it as a plain table: no eviction of its own, no files, no pickles.
+
+        Its `check(fix=True)` deletes every file in `folder` that it does not know: nothing else may live there.
+        """
+        try:
+            super().__init__(
+                str(folder), timeout=_LOCK_WAIT, disk=JsonTextDisk, eviction_policy="none", cull_limit=0, statistics=0
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:
+        return self._sql  # type: ignore[no-any-return]
+
+
 class Index(IndexReader):
     """The index, open for writing. `cancelled` is asked while another process holds the lock."""
 
-    def __init__(self, folder: Path, *, cancelled: Callable[[], bool] = lambda: False) -> None:
-        self._cache = _open_diskcache(folder)
+    def __init__(self, folder: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
         self.cancelled = cancelled
+        self._cache = self._waiting_for("the index", lambda: _opened(folder))
         super().__init__(folder)
 
     def close(self) -> None:
@@ -99,48 +122,39 @@ class Index(IndexReader):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            transaction = self._cache.transact()
-            try:
-                transaction.__enter__()
-                break
-            except diskcache.Timeout:
-                if self.cancelled():
-                    raise Cancelled from None
-                if time.monotonic() > deadline:
-                    raise Busy("the index") from None
-        with _entered(transaction):
+        with ExitStack() as stack:
+            self._waiting_for("the index", lambda: self._entered(stack))
             yield
 
+    def _entered(self, stack: ExitStack) -> ExitStack | None:
+        """Begin a transaction that ends with `stack`, or return None while another process is in one."""
+        try:
+            stack.enter_context(self._cache.transact())
+        except diskcache.Timeout:
+            return None
+        return stack
 
-@contextmanager
-def _entered(transaction: Any) -> Iterator[None]:  # noqa: ANN401 (diskcache is untyped)
-    """Leave a context manager that was entered by hand."""
+    def _waiting_for(self, what: str, attempt: Callable[[], T | None]) -> T:
+        """Return what `attempt` returns once it returns something. Raise Cancelled, or Busy after a while."""
+        deadline = time.monotonic() + _PATIENCE
+        while (result := attempt()) is None:
+            if self.cancelled():
+                raise Cancelled
+            if time.monotonic() > deadline:
+                raise Busy(what)
+        return result
+
+
+def _opened(folder: Path) -> _Table | None:
+    """Return the table, or None while another process writes."""
     try:
-        yield
-    except BaseException as error:
-        transaction.__exit__(type(error), error, error.__traceback__)
-        raise
-    else:
-        transaction.__exit__(None, None, None)
-
-
-def _open_diskcache(folder: Path) -> diskcache.Cache:
-    """Open diskcache as a plain table: no eviction of its own, no files, no pickles.
-
-    Its `check(fix=True)` deletes every file in `folder` that it does not know, so nothing else may live there.
-    """
-    try:
-        return diskcache.Cache(
-            str(folder),
-            timeout=_LOCK_WAIT,
-            disk=JsonTextDisk,
-            eviction_policy="none",
-            cull_limit=0,
-            statistics=0,
-        )
+        return _Table(folder)
     except diskcache.Timeout:
-        raise Busy("the index") from None
+        return None
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            time.sleep(_LOCK_WAIT)
+            return None
+        raise_ours(error, folder / DATABASE)
     except sqlite3.Error as error:
         raise_ours(error, folder / DATABASE)

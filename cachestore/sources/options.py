@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from cachestore.config import nearest
 from cachestore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,11 +36,3 @@ def table_of_texts(where: str, options: Mapping[str, object], name: str) -> dict
         if not isinstance(inner, str):
             raise ConfigError(f"{where}.{name}.{key}", "expected a text")
     return value
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that names what is known, the nearest first."""
-    names = list(known)
-    close = get_close_matches(word, names, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    return f" (known: {', '.join(names) or 'none'}){meant}"

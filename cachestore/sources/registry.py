@@ -6,9 +6,9 @@ import os
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from cachestore.config import nearest
 from cachestore.errors import CacheStoreError, ConfigError, SourceError
 from cachestore.sources.http import HttpSource
-from cachestore.sources.options import nearest
 from cachestore.sources.template import Template
 from cachestore.sources.url import UrlSource
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import is_file
 from cachestore.rows import BLOB, ENTRY, TRACK, BlobRow, TrackRow, entry_from_row, entry_to_row, get_as
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Eviction:
     kept_because: str = ""
 
 
-def evict(rows: Transaction, blobs: Blobs, key: str, may_go: Callable[[Entry], str]) -> Eviction:
+def evict(rows: Transaction, blobs: Blobs, quarantine: Path, key: str, may_go: Callable[[Entry], str]) -> Eviction:
     """Remove an entry, and its blob with its last key, unless `may_go` says why it must stay; a track's pin stays."""
     entry = get_as(rows, ENTRY + key, entry_from_row)
     if entry is None:
@@ -42,10 +42,10 @@ def evict(rows: Transaction, blobs: Blobs, key: str, may_go: Callable[[Entry], s
         rows.set(TRACK + entry.address, track.to_row())
     else:
         rows.delete(TRACK + entry.address)
-    return Eviction(key, freed=_release(rows, blobs, entry))
+    return Eviction(key, freed=_release(rows, blobs, quarantine, entry))
 
 
-def _release(rows: Transaction, blobs: Blobs, entry: Entry) -> int:
+def _release(rows: Transaction, blobs: Blobs, quarantine: Path, entry: Entry) -> int:
     """Take the entry's key off its blob, remove the blob with its last key, and return the bytes that freed."""
     row = get_as(rows, BLOB + entry.digest, BlobRow.from_row)
     if row is None:
@@ -56,22 +56,26 @@ def _release(rows: Transaction, blobs: Blobs, entry: Entry) -> int:
         return 0
     info = blobs.stat(entry.digest)
     rows.delete(BLOB + entry.digest)
+    if info is not None and not is_file(info):
+        blobs.move(entry.digest, quarantine)
+        return 0
     blobs.remove(entry.digest)
     return row.cost if info is not None and info.st_nlink == 1 else 0
 
 
-def put_away(rows: Transaction, blobs: Blobs, quarantine: Path, digest: str) -> None:
-    """Take a damaged blob out of service, so that its entries are misses.
+def retire(rows: Transaction, blobs: Blobs, quarantine: Path, digest: str) -> None:
+    """Take a damaged blob out of service: its entries keep their rows and are misses until its bytes come again.
 
     Its last name goes to quarantine; where a bundle has the file too, only the cache's name is dropped, and the bundle
     keeps what was made of it.
     """
-    rows.delete(BLOB + digest)
+    if row := get_as(rows, BLOB + digest, BlobRow.from_row):
+        rows.set(BLOB + digest, replace(row, cost=0, boot="").to_row())
     info = blobs.stat(digest)
-    if info is not None and info.st_nlink == 1:
-        blobs.path(digest).rename(quarantine / f"{digest.partition(':')[2]}-{time.time_ns()}")
-    elif info is not None:
+    if info is not None and is_file(info) and info.st_nlink > 1:
         blobs.remove(digest)
+    elif info is not None:
+        blobs.move(digest, quarantine)
 
 
 def set_pinned(rows: Transaction, track: Track, entries: list[Entry], *, pinned: bool) -> None:

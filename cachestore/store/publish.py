@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import equal_bytes, hash_file, witness_of
+from cachestore.blobs import equal_bytes, hash_file, is_file, witness_of
 from cachestore.entry import Entry
 from cachestore.errors import DigestCollision
 from cachestore.rows import BLOB, ENTRY, TRACK, BlobRow, TrackRow, entry_from_row, entry_to_row, get_as
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from cachestore.blobs import Blobs
+    from cachestore.blobs import Blobs, Witness
     from cachestore.index.writer import Transaction
     from cachestore.media import Media
     from cachestore.track import Track
@@ -34,19 +34,24 @@ class Incoming:
     media: Media
 
 
-def is_stored(blobs: Blobs, item: Incoming) -> bool:
-    """Return whether a blob with the same bytes is there, all bytes compared: xxh3 finds accidents, not attackers.
+def compare(blobs: Blobs, item: Incoming) -> Witness | None:
+    """Return the witness of a blob that has the same bytes, None if there is none.
 
-    A blob that is there but damaged does not count. Raise DigestCollision when it is whole and has other bytes.
+    All bytes are compared: xxh3 finds accidents, not attackers. A blob that is there but damaged does not count. Raise
+    DigestCollision when it is whole and has other bytes.
     """
-    if blobs.stat(item.digest) is None:
-        return False
-    place = blobs.path(item.digest)
-    if equal_bytes(item.path, place):
-        return True
-    if hash_file(place) == item.digest:
+    info = blobs.stat(item.digest)
+    if info is None or not is_file(info):
+        return None
+    try:
+        if equal_bytes(item.path, blobs.path(item.digest)):
+            return witness_of(info)
+        is_whole = hash_file(blobs.path(item.digest)) == item.digest
+    except FileNotFoundError:  # evicted meanwhile
+        return None
+    if is_whole:
         raise DigestCollision(item.digest)
-    return False
+    return None
 
 
 def publish(rows: Transaction, blobs: Blobs, boot: str, item: Incoming) -> Entry:

@@ -21,12 +21,16 @@ from cachestore.rows import (
     TRACK,
     BlobRow,
     Bundle,
+    MetaRow,
     RunRow,
     TrackRow,
+    batches,
+    checked_digest,
     decoded,
     entry_from_row,
+    get_as,
 )
-from cachestore.runs import is_alive
+from cachestore.runs import is_alive, is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -118,6 +122,17 @@ class StoreReader:
         """Return the blob rows of those of `digests` that have one."""
         return self._get_many(BLOB, digests, BlobRow.from_row)
 
+    def orphans(self) -> Iterator[list[str]]:
+        """Yield, in batches, the digests of blobs that no row knows and that are younger than the index.
+
+        Their publishing crashed half-way. Older ones are not ours to judge: the index was lost since.
+        """
+        created_at = self.meta().created_at
+        for batch in batches(self.blobs.iterate()):
+            found = {digest: path for path in batch if (digest := self.blobs.digest_of(path))}
+            unknown = found.keys() - self.blob_rows_of(found).keys()
+            yield [digest for digest in unknown if (info := self.blobs.stat(digest)) and info.st_mtime > created_at]
+
     def bundles(self) -> Iterator[Bundle]:
         """Yield the registered bundles, also those that were deleted or moved since."""
         for _, bundle in self._scan(BUNDLE, Bundle.from_row):
@@ -144,7 +159,8 @@ class StoreReader:
     def runs(self) -> Iterator[tuple[str, RunRow]]:
         """Yield id and row of every run that has not ended properly: those that live and those that died."""
         for key, run in self._scan(RUN, RunRow.from_row):
-            yield key[len(RUN) :], run
+            if is_run_id(key[len(RUN) :]):
+                yield key[len(RUN) :], run
 
     def leases(self) -> Leases:
         """Return what the living runs need."""
@@ -154,19 +170,15 @@ class StoreReader:
             min((run.started_at for run in living), default=math.inf),
         )
 
-    def meta(self) -> Row:
-        """Return the store's own row: `created_at` (Unix seconds), `hits`, `misses`."""
-        return self._reader.get(META) or {"created_at": 0.0, "hits": 0, "misses": 0}
+    def meta(self) -> MetaRow:
+        """Return the store's own row. A damaged one says that the index is younger than everything."""
+        return get_as(self._reader, META, MetaRow.from_row) or MetaRow(created_at=math.inf)
 
     def damaged_rows(self) -> Iterator[str]:
         """Yield the index keys of rows that cannot be read."""
         yield from self._reader.damaged()
         for prefix, make in _MAKERS.items():
-            for key, row in self._reader.scan(prefix):
-                try:
-                    decoded(key, row, make)
-                except IndexDamaged:
-                    yield key
+            yield from (key for key, row in self._reader.scan(prefix) if _sound(key, row, make) is None)
 
     def _tracks(self) -> Iterator[tuple[str, TrackRow]]:
         return self._scan(TRACK, TrackRow.from_row)
@@ -174,14 +186,13 @@ class StoreReader:
     def _scan(self, prefix: str, make: Callable[[Row], T]) -> Iterator[tuple[str, T]]:
         """Yield the sound rows below `prefix`: a damaged row hides only itself, and `damaged_rows` names it."""
         for key, row in self._reader.scan(prefix):
-            try:
-                yield key, decoded(key, row, make)
-            except IndexDamaged:
-                continue
+            if (value := _sound(key, row, make)) is not None:
+                yield key, value
 
     def _get_many(self, prefix: str, names: Iterable[str], make: Callable[[Row], T]) -> dict[str, T]:
         rows = self._reader.get_many([prefix + name for name in names])
-        return {key[len(prefix) :]: decoded(key, row, make) for key, row in rows.items()}
+        values = {key[len(prefix) :]: _sound(key, row, make) for key, row in rows.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 _MAKERS: Mapping[str, Callable[[Row], object]] = {
@@ -190,7 +201,17 @@ _MAKERS: Mapping[str, Callable[[Row], object]] = {
     BLOB: BlobRow.from_row,
     BUNDLE: Bundle.from_row,
     RUN: RunRow.from_row,
+    META: MetaRow.from_row,
 }
+
+
+def _sound(key: str, row: Row, make: Callable[[Row], T]) -> T | None:
+    try:
+        if key.startswith(BLOB):
+            checked_digest(key[len(BLOB) :])
+        return decoded(key, row, make)
+    except (IndexDamaged, ValueError):
+        return None
 
 
 def _pinned(entry: Entry) -> Entry:

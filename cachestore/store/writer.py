@@ -8,16 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cachestore import links
+from cachestore.blobs import hash_file, is_file, move_away, witness_of
 from cachestore.boot import boot_id
 from cachestore.errors import BlobDamaged, Busy
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
-from cachestore.rows import BLOB, META, RUN, RunRow, get_as
+from cachestore.rows import BLOB, META, RUN, BlobRow, MetaRow, RunRow, get_as
 from cachestore.runs import RunLock, is_alive
-from cachestore.store.evict import evict, put_away, set_pinned
-from cachestore.store.notes import Notes
-from cachestore.store.publish import is_stored, publish
+from cachestore.store.evict import evict, retire, set_pinned
+from cachestore.store.pending import PendingWrites
+from cachestore.store.publish import compare, publish
 from cachestore.store.reader import StoreReader
 from cachestore.store.witnesses import Witnesses
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from cachestore.blobs import Witness
     from cachestore.entry import Entry
     from cachestore.root import Root
     from cachestore.rows import Bundle
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from cachestore.store.publish import Incoming
     from cachestore.track import Track
 
-_ENTRIES_PER_TRANSACTION = 100
+_ENTRIES_PER_TRANSACTION = 20
+_LONGEST_PAUSE = 0.05
 
 
 class Store(StoreReader):
@@ -43,18 +46,28 @@ class Store(StoreReader):
         super().__init__(root, index)
         self._index = index
         self._boot = boot_id()
-        self._notes = Notes()
-        self._witnesses = Witnesses(self.blobs, self._boot, self._notes)
+        self._pending = PendingWrites()
+        self._witnesses = Witnesses(self.blobs, self._boot, self._pending)
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """Open the store at `path`, made if it is not there. Raise RootUnusable, RootTooNew, Busy or IndexDamaged."""
+    def open(cls, path: Path, cancelled: Callable[[], bool] = lambda: False) -> Store:
+        """Open the store at `path`, made if it is not there; `cancelled` ends any wait for another process.
+
+        Raise RootUnusable, RootTooNew, Busy, Cancelled or IndexDamaged.
+        """
         root = create_root(path)
-        index = Index(root.index)
+        index = Index(root.index, cancelled)
         if index.get(META) is None:
             with index.transaction() as rows:
-                rows.set(META, rows.get(META) or {"created_at": time.time(), "hits": 0, "misses": 0})
+                if get_as(rows, META, MetaRow.from_row) is None:
+                    rows.set(META, MetaRow(time.time()).to_row())
         return Store(root, index)
+
+    @staticmethod
+    def set_aside_index(path: Path) -> None:
+        """Move an index that cannot be opened into quarantine, so that a new one is begun at the next opening."""
+        move_away(create_root(path).index, "index", create_root(path).quarantine)
+        create_root(path)
 
     def close(self) -> None:
         """Write what was noted and close the index."""
@@ -73,24 +86,33 @@ class Store(StoreReader):
             self._index.cancelled = before
 
     def put(self, incoming: Sequence[Incoming]) -> list[Entry]:
-        """Publish finished bodies in one transaction and return their entries.
+        """Publish finished bodies, together, and return their entries.
 
         A body that is stored already, byte for byte, keeps the blob that is there. Raise DigestCollision when other
-        bytes with its digest are there, NoSpace, Busy or Cancelled; then nothing was stored.
+        bytes with its digest are there, NoSpace, Busy or Cancelled.
         """
-        while True:
-            present = {item.digest for item in incoming if self._is_stored(item)}
-            with self._index.transaction() as rows:
-                if all(item.digest in present or self.blobs.stat(item.digest) is None for item in incoming):
-                    return [publish(rows, self.blobs, self._boot, item) for item in incoming]
-            # Another process published one of them since it was compared: compare it as well.
+        firsts = {item.digest: item for item in reversed(incoming)}
+        entries = dict(zip(map(id, firsts.values()), self._put_distinct(list(firsts.values())), strict=True))
+        # Bodies of one digest are compared with each other, too: the later with the blob that the first became.
+        return [entries.get(id(item)) or self._put_distinct([item])[0] for item in incoming]
 
-    def _is_stored(self, item: Incoming) -> bool:
-        if is_stored(self.blobs, item):
-            return True
-        if self.blobs.stat(item.digest) is not None:
-            self.put_away(item.digest)
-        return False
+    def _put_distinct(self, incoming: Sequence[Incoming]) -> list[Entry]:
+        while True:
+            compared = {item.digest: self._compare(item) for item in incoming}
+            with self._index.transaction() as rows:
+                if all(compared[digest] == self._witness(digest) for digest in compared):
+                    return [publish(rows, self.blobs, self._boot, item) for item in incoming]
+            # A blob came, went or was changed since it was compared: compare again.
+
+    def _compare(self, item: Incoming) -> Witness | None:
+        witness = compare(self.blobs, item)
+        if witness is None and self.blobs.stat(item.digest) is not None:
+            self.retire(item.digest)
+        return witness
+
+    def _witness(self, digest: str) -> Witness | None:
+        info = self.blobs.stat(digest)
+        return None if info is None else witness_of(info)
 
     def find(self, track: Track) -> Entry | None:
         """Return the current entry of `track`, or the one it pins, if its blob is whole; a miss is None."""
@@ -116,39 +138,48 @@ class Store(StoreReader):
         in a strict mode, FileExistsError, or NoSpace.
         """
         if not self.is_whole(entry):
-            raise BlobDamaged(entry.digest, entry.label, tuple(self.put_away(entry.digest)))
+            raise BlobDamaged(entry.digest, entry.label, tuple(self.retire(entry.digest)))
         used = links.link(self.blobs.path(entry.digest), dest, mode)
         if used is LinkMode.HARDLINK:
             self._witnesses.renew(entry.digest)
         return used
 
-    def put_away(self, digest: str) -> list[str]:
+    def retire(self, digest: str) -> list[str]:
         """Take a damaged blob out of service, so that its entries are misses, and return the bundles that share it.
 
-        Nobody's bytes are lost: they stay in the bundles, or go to quarantine.
+        Nobody's bytes are lost: they stay in the bundles, or go to quarantine. A blob that is whole by now stays.
         """
         bundles = [str(bundle.dest) for bundle in self.holders().get(digest, [])]
-        with self._index.transaction() as rows:
-            put_away(rows, self.blobs, self.root.quarantine, digest)
+        judged = self._witness(digest)
+        if judged is None or not self._is_healthy(digest):
+            with self._index.transaction() as rows:
+                if self._witness(digest) == judged:
+                    retire(rows, self.blobs, self.root.quarantine, digest)
         return bundles
+
+    def _is_healthy(self, digest: str) -> bool:
+        try:
+            return is_file(self.blobs.stat(digest)) and hash_file(self.blobs.path(digest)) == digest
+        except OSError:
+            return False
 
     def used(self, entries: Iterable[Entry]) -> None:
         """Note that an export used `entries` now."""
         now = time.time()
         for entry in entries:
-            self._notes.used(entry, now)
+            self._pending.used(entry, now)
 
     def validated(self, entry: Entry) -> None:
         """Note that the server confirmed `entry` now as the current version of its track."""
-        self._notes.validated(entry, time.time())
+        self._pending.validated(entry, time.time())
 
     def count(self, *, hits: int, misses: int) -> None:
         """Note how many tracks were found and how many had to be downloaded."""
-        self._notes.count(hits, misses)
+        self._pending.count(hits, misses)
 
     def flush(self) -> None:
         """Write what was noted, in small transactions."""
-        for batch in self._notes.take():
+        for batch in self._pending.take():
             with self._index.transaction() as rows:
                 batch.write(rows, self._boot)
 
@@ -165,17 +196,21 @@ class Store(StoreReader):
         `may_go` is asked under the lock, with the entry as it is then, and returns why it must stay, or nothing. What
         a living run has leased stays in any case.
         """
-        batches = range(0, len(keys), _ENTRIES_PER_TRANSACTION)
-        return [
-            eviction
-            for start in batches
-            for eviction in self._evict_batch(keys[start : start + _ENTRIES_PER_TRANSACTION], may_go)
-        ]
+        evictions: list[Eviction] = []
+        for start in range(0, len(keys), _ENTRIES_PER_TRANSACTION):
+            began = time.monotonic()
+            evictions += self._evict_batch(keys[start : start + _ENTRIES_PER_TRANSACTION], may_go)
+            # SQLite's waiting is no queue: whoever writes without a pause starves the others.
+            time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE))
+        return evictions
 
     def _evict_batch(self, keys: Sequence[str], may_go: Callable[[Entry], str]) -> list[Eviction]:
         with self._index.transaction() as rows:
-            leases = self.leases()
-            return [evict(rows, self.blobs, key, lambda entry: leases.on(entry) or may_go(entry)) for key in keys]
+            leases, quarantine = self.leases(), self.root.quarantine
+            return [
+                evict(rows, self.blobs, quarantine, key, lambda entry: leases.on(entry) or may_go(entry))
+                for key in keys
+            ]
 
     def register(self, bundle: Bundle) -> None:
         """Record an exported folder, replacing what was known of the same destination."""
@@ -192,38 +227,36 @@ class Store(StoreReader):
         """Drop the rows of runs that died."""
         self.forget(RUN + run_id for run_id in run_ids)
 
-    def remove_orphan(self, digest: str) -> bool:
-        """Remove a blob that no row knows, and return whether it was one."""
+    def remove_orphans(self, digests: Sequence[str]) -> list[str]:
+        """Remove those of the blobs that no row knows, and return their digests."""
         with self._index.transaction() as rows:
-            is_orphan = rows.get(BLOB + digest) is None and self.blobs.stat(digest) is not None
-            if is_orphan:
+            known = {digest for digest in digests if get_as(rows, BLOB + digest, BlobRow.from_row)}
+            orphans = [digest for digest in digests if digest not in known and self.blobs.stat(digest)]
+            for digest in orphans:
                 self.blobs.remove(digest)
-        return is_orphan
+        return orphans
 
     def quarantine_file(self, path: Path) -> bool:
         """Move a file that is no blob from among the blobs into quarantine, and return whether it was there."""
         try:
-            path.rename(self.root.quarantine / f"{path.name}-{time.time_ns()}")
+            move_away(path, path.name, self.root.quarantine)
         except FileNotFoundError:
             return False
         return True
 
     @contextmanager
-    def run(
-        self, command: str, *, dest: Path | None = None, staging: Callable[[str], Path] | None = None
-    ) -> Iterator[str]:
+    def run(self, command: str, *, dest: Path | None = None) -> Iterator[str]:
         """Be a living run for the block, with a lock file and a row, and yield the run's id.
 
-        `staging` gives the folder that the run will fill; its name holds the id, so that a sweep can tell whose it is.
-        Raise Busy when a living run has the same destination.
+        What the run stages for `dest`, in it or beside it, ends in `runs.staging_suffix` of the id: a sweep looks for
+        that. Raise Busy when a living run has the same destination.
         """
         lock = RunLock(self.root.runs)
         try:
-            folders = (str(staging(lock.id)) if staging else None, str(dest) if dest else None)
             with self._index.transaction() as rows:
                 if dest is not None and str(dest) in self._destinations():
                     raise Busy(str(dest))
-                rows.set(RUN + lock.id, RunRow(command, time.time(), *folders).to_row())
+                rows.set(RUN + lock.id, RunRow(command, time.time(), str(dest) if dest else None).to_row())
             try:
                 yield lock.id
             finally:

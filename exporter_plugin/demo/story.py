@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cachestore.cli.info import _print_person
+from cachestore.cli.info import print_person
 from cachestore.cli.output import count
 from cachestore.usage import usage
 
@@ -30,7 +30,7 @@ _LINK_WORDS = {"hardlink": "hard link", "reflink": "reflink", "copy": "copy"}
 
 def tell_beginning(mix: Mix) -> None:
     """Introduce the cloud and the mix."""
-    cloud = [row.track for row in mix.rows if row.track]
+    cloud = [row.track for row in mix.rows if row.path is None]
     local = len(mix.rows) - len(cloud)
     click.echo(
         f"A music cloud runs on this machine: {len(set(cloud))} tracks behind a token, under URLs without extensions.\n"
@@ -73,7 +73,7 @@ def tell_shared(first: Path, second: Path) -> None:
 def tell_store(store: StoreReader, config: Config) -> None:
     """Show what ``cachestore info`` says of the store."""
     click.echo("\ncachestore info")
-    _print_person(replace(config, root=Path(config.root.name)), usage(store))
+    print_person(replace(config, root=Path(config.root.name)), usage(store))
 
 
 def tell_end(kept: Workspace | None) -> None:

@@ -1,4 +1,4 @@
-"""What a bundle format sees of a bundle, and which formats there are.
+"""The files of a bundle beside its audio: M3U8, and what other packages add.
 
 A format is a callable ``write(view, folder)`` under the entry point ``exporter_plugin.bundle_formats``: it writes files
 that refer to the audio by paths relative to `folder`, directly into `folder`. What it raises costs a warning only.
@@ -6,37 +6,36 @@ that refer to the audio by paths relative to `folder`, directly into `folder`. W
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from importlib.metadata import EntryPoint
+from cachestore.events import WarningEvent
+from exporter_plugin.formats import m3u8
 
-    from exporter_plugin.row import Row
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
+
+    from cachestore.events import OnEvent
+    from exporter_plugin.outcome import BundleView
 
 ENTRY_POINTS = "exporter_plugin.bundle_formats"
 
 
-@dataclass(frozen=True, slots=True)
-class BundleRow:
-    """A row of the mix in the bundle. `file` is relative to the bundle, with ``/``; None is a hole, for `reason`."""
-
-    row: Row
-    file: str | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class BundleView:
-    """A bundle as formats see it: its name and the rows of the mix in order."""
-
-    name: str
-    rows: tuple[BundleRow, ...]
-
-
-def other_formats() -> Iterator[EntryPoint]:
-    """Yield the formats beside M3U8, which every bundle has."""
+def write_all(view: BundleView, folder: Path, tell: OnEvent) -> None:
+    """Write the bundle into `folder` in every format; one of another package that fails costs a warning."""
     from importlib.metadata import entry_points
 
-    return (point for point in entry_points(group=ENTRY_POINTS) if point.name != "m3u8")
+    m3u8.write(view, folder)
+    for point in entry_points(group=ENTRY_POINTS):
+        _write_other(point, view, folder, tell)
+
+
+def _write_other(point: EntryPoint, view: BundleView, folder: Path, tell: OnEvent) -> None:
+    before = set(folder.iterdir())
+    try:
+        point.load()(view, folder)
+    except Exception as error:  # noqa: BLE001 - somebody else's format may fail in any way; the audio is here
+        for half in set(folder.iterdir()) - before:
+            half.unlink()
+        reason = f"{type(error).__name__}: {error}"
+        tell(WarningEvent("format_failed", f"the bundle has no {point.name} file ({reason})"))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cachestore.errors import AddressError, MixError
-from cachestore.track import url_track
+from cachestore.track import Track, url_track
+from exporter_plugin.row import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from cachestore.track import Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,25 @@ class Document:
                 if os.path.lexists(form):
                     return Path(form)
         return candidates[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a mix says of a track beside where it is; `duration` in seconds."""
+
+    title: str = ""
+    artist: str = ""
+    album: str = ""
+    duration: float | None = None
+
+    def of(self, track: Track) -> Row:
+        """Return the row of a cloud track."""
+        return Row(replace(track, title=self.title, artist=self.artist, album=self.album), duration=self.duration)
+
+    def of_file(self, typed: str, path: Path) -> Row:
+        """Return the row of the local file at `path`, which the mix writes as `typed`: without titles, its own name."""
+        title = self.title or ("" if self.artist else PurePosixPath(typed).stem)
+        return Row(Track("file", typed, title=title, artist=self.artist, album=self.album), path, self.duration)
 
 
 def shown(text: str) -> str:

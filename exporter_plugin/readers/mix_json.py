@@ -1,4 +1,9 @@
-"""Our own mix format, JSON (DESIGN §6). Unknown fields are ignored, null is a field that is not there."""
+"""Our own mix format: a JSON object with a list of `tracks` and perhaps a `name`.
+
+A track has a `source` and an `id`; or a `url`, and an `id` if that is to stand for the track in its place; or a `path`,
+relative to the mix. It may have a `version` (a cloud track), `title`, `artist`, `album`, and a `duration` in seconds.
+Unknown fields are ignored, null is a field that is not there.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cachestore.track import RESERVED_SOURCES, Track, is_source_name
-from exporter_plugin.readers.document import is_steady, shown
-from exporter_plugin.row import Mix, Row
+from exporter_plugin.readers.document import Said, is_steady, shown
+from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:
     from cachestore.errors import MixError
     from exporter_plugin.readers.document import Document
+    from exporter_plugin.row import Row
 
 _KINDS = "one of source and id, url, path"
 
@@ -28,19 +34,17 @@ def read(document: Document) -> Mix:
     if not tracks:
         raise document.error("", '"tracks" is empty; expected at least one track')
     rows = tuple(_row(document, f"track {number}", track) for number, track in enumerate(tracks, 1))
-    return Mix(top.shown("name") or document.name, rows, document.folder)
+    return Mix(top.shown("name") or document.name, rows)
 
 
 def _top(document: Document) -> dict[str, Any]:
     try:
-        top = json.loads(document.text)
+        top = json.loads(document.text, parse_int=float)  # Python refuses integers of thousands of digits
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise document.error(place, f"this is no JSON ({error.msg}); expected a mix in JSON or a playlist") from None
     except RecursionError:
         raise document.error("", "its lists are nested too deeply; expected a mix") from None
-    except ValueError:  # an integer of thousands of digits
-        raise document.error("", "a number in it is too long; expected a mix") from None
     if not isinstance(top, dict):
         raise document.error("", f'the top level is {_kind(top)}; expected an object with "tracks"')
     return top
@@ -50,23 +54,12 @@ def _row(document: Document, place: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise document.error(place, f"it is {_kind(value)}; expected an object with {_KINDS}")
     fields = _Fields(document, place, value)
-    told = Row(
-        title=fields.shown("title"),
-        artist=fields.shown("artist"),
-        album=fields.shown("album"),
-        key=fields.shown("key") or None,
-        start=fields.number("start"),
-        duration=fields.number("duration"),
-        offset=fields.number("offset"),
-        fade_in=fields.number("fade_in"),
-        fade_out=fields.number("fade_out"),
-        bpm=fields.number("bpm"),
-    )
-    typed, track = fields.exact("path"), _track(fields)
-    if typed is not None and track is None:
-        return replace(told, typed=typed, path=document.local_path([typed]))
-    if typed is None and track is not None:
-        return told.of_track(track)
+    said = Said(fields.shown("title"), fields.shown("artist"), fields.shown("album"), fields.number("duration"))
+    path, track = fields.exact("path"), _track(fields)
+    if path is not None and track is None:
+        return said.of_file(path, document.local_path([path]))
+    if path is None and track is not None:
+        return said.of(track)
     found = "both a path and a cloud track" if track else "neither source and id nor url nor path"
     raise fields.error(f"it has {found}; expected {_KINDS}")
 
@@ -115,12 +108,11 @@ class _Fields:
 
     def number(self, name: str) -> float | None:
         """Return a finite number from 0, None if it is not there."""
-        value = self.fields.get(name)
-        if value is None:
+        number = self.fields.get(name)
+        if number is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(f'"{name}" is {_kind(value)}; expected a number')
-        number = _float(value)
+        if not isinstance(number, float):
+            raise self.error(f'"{name}" is {_kind(number)}; expected a number')
         if not math.isfinite(number) or number < 0:
             raise self.error(f'"{name}" is {number:g}; expected a finite number that is not negative')
         return number
@@ -132,14 +124,7 @@ class _Fields:
         return value
 
 
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
 def _kind(value: object) -> str:
     """Return what `value` is in the words of JSON."""
-    words = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    words = {dict: "an object", list: "a list", str: "text", bool: "true or false", float: "a number"}
     return words.get(type(value), "null")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from exporter_plugin.readers.document import is_steady, shown
-from exporter_plugin.row import Mix, Row
+from exporter_plugin.readers.document import Said, is_steady, shown
+from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:
     from exporter_plugin.readers.document import Document
+    from exporter_plugin.row import Row
 
 MARK = "#EXTM3U"
 _LINES = re.compile(r"\r\n|\r|\n")
@@ -25,70 +26,58 @@ def read(document: Document) -> Mix:
     """Return the mix of a playlist. Raise MixError with the number of the track and the line."""
     if _STREAM.search(document.text):
         raise document.error("", "this is an HLS stream, not a list of tracks; expected a playlist of audio files")
-    name, told, rows = document.name, _NOTHING, list[Row]()
+    name, said = document.name, Said()
+    rows: list[Row] = []
     for number, line in enumerate(map(str.strip, _LINES.split(document.text)), 1):
         if line.upper().startswith("#PLAYLIST:"):
             name = shown(line.partition(":")[2]) or name
         elif line.startswith("#"):
-            told = _comment(told, line)
+            said = _comment(said, line)
         elif line:
-            rows.append(_row(document, f"track {len(rows) + 1}, line {number}", line, told))
-            told = _NOTHING
+            rows.append(_row(document, f"track {len(rows) + 1}, line {number}", line, said))
+            said = Said()
     if not rows:
         raise document.error("", "the playlist names no track; expected at least one path or URL")
-    return Mix(name, tuple(rows), document.folder)
+    return Mix(name, tuple(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What the comments above a track say of it."""
-
-    title: str = ""
-    artist: str = ""
-    album: str = ""
-    duration: float | None = None
-
-
-_NOTHING = _Told()
-
-
-def _comment(told: _Told, line: str) -> _Told:
+def _comment(said: Said, line: str) -> Said:
     tag, _, value = line.partition(":")
     match tag.upper():
         case "#EXTALB":
-            return replace(told, album=shown(value))
+            return replace(said, album=shown(value))
         case "#EXTART":
-            return replace(told, artist=shown(value))
+            return replace(said, artist=shown(value))
         case "#EXTINF":
-            return _extinf(told, line)
-    return told
+            return _extinf(said, line)
+    return said
 
 
-def _extinf(told: _Told, line: str) -> _Told:
+def _extinf(said: Said, line: str) -> Said:
     match = _EXTINF.fullmatch(line)
     if match is None:
-        return told
+        return said
     seconds = float(match[1] or 0)  # 0 and -1 stand for "unknown"
     artist, dash, title = shown(match[2] or "").partition(" - ")
     if not dash:
-        artist, title = told.artist, artist
-    return replace(told, title=title, artist=artist, duration=seconds if 0 < seconds < 1e9 else None)
+        artist, title = said.artist, artist
+    return replace(said, title=title, artist=artist, duration=seconds if 0 < seconds < 1e9 else None)
 
 
-def _row(document: Document, place: str, line: str, told: _Told) -> Row:
+def _row(document: Document, place: str, line: str, said: Said) -> Row:
     if not is_steady(line):
         raise document.error(place, "it holds control characters; expected a path or a URL")
-    row = Row(title=told.title, artist=told.artist, album=told.album, duration=told.duration)
     scheme = _SCHEME.match(line)
     match scheme[1].lower() if scheme else "":
         case "http" | "https":
-            return row.of_track(document.url_track(place, line))
+            return said.of(document.url_track(place, line))
         case "file":
-            return replace(row, typed=(path := _file_path(document, place, line)), path=document.local_path([path]))
+            path = _file_path(document, place, line)
+            return said.of_file(path, document.local_path([path]))
         case other if other and line[len(other) + 1 :].startswith("//"):
             raise document.error(place, f"{other}:// is not supported; expected a path, file:// or http(s)://")
     spellings = [line, unquote(line), line.replace("\\", "/")]
-    return replace(row, typed=line, path=document.local_path(s for s in spellings if is_steady(s)))
+    return said.of_file(line, document.local_path(s for s in spellings if is_steady(s)))
 
 
 def _file_path(document: Document, place: str, url: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from cachestore.rows import BLOB, ENTRY, META, TRACK, BlobRow, TrackRow, entry_from_row, entry_to_row, get_as
+from cachestore.rows import BLOB, ENTRY, META, TRACK, BlobRow, MetaRow, TrackRow, entry_from_row, entry_to_row, get_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Notes that are written in one transaction."""
+    """PendingWrites that are written in one transaction."""
 
     seen: Mapping[str, _Seen]
     witnesses: Mapping[str, Witness]
@@ -48,12 +48,11 @@ class Batch:
         for digest, witness in self.witnesses.items():
             if row := get_as(rows, BLOB + digest, BlobRow.from_row):
                 rows.set(BLOB + digest, replace(row, witness=witness, boot=boot).to_row())
-        if (self.hits or self.misses) and (meta := rows.get(META)):
-            counts = {"hits": meta["hits"] + self.hits, "misses": meta["misses"] + self.misses}
-            rows.set(META, meta | counts)
+        if (self.hits or self.misses) and (meta := get_as(rows, META, MetaRow.from_row)):
+            rows.set(META, replace(meta, hits=meta.hits + self.hits, misses=meta.misses + self.misses).to_row())
 
 
-class Notes:
+class PendingWrites:
     """Collect what is to be written, then give it away in batches."""
 
     def __init__(self) -> None:
@@ -97,8 +96,19 @@ def _write_seen(rows: Transaction, key: str, seen: _Seen) -> None:
     entry = get_as(rows, ENTRY + key, entry_from_row)
     if entry is None:
         return
-    used_at = max(entry.used_at, seen.used_at)
-    validated_at = max(entry.validated_at, seen.validated_at)
+    # Not the later of two times: a clock that was once ahead must not rule for ever.
+    used_at = seen.used_at or entry.used_at
+    validated_at = seen.validated_at or entry.validated_at
     rows.set(ENTRY + key, entry_to_row(replace(entry, used_at=used_at, validated_at=validated_at)))
-    if seen.validated_at and (track := get_as(rows, TRACK + entry.address, TrackRow.from_row)):
+    if seen.validated_at:
+        _make_current(rows, entry, seen.validated_at)
+
+
+def _make_current(rows: Transaction, entry: Entry, validated_at: float) -> None:
+    """Make `entry` the current version of its track, unless the server named another one since."""
+    track = get_as(rows, TRACK + entry.address, TrackRow.from_row)
+    if track is None or track.kept[:1] == (entry.version.hex,):
+        return
+    current = get_as(rows, f"{ENTRY}{entry.address}@{track.kept[0]}", entry_from_row) if track.kept else None
+    if current is None or current.validated_at <= validated_at:
         rows.set(TRACK + entry.address, track.with_current(entry.version.hex).to_row())

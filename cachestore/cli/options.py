@@ -1,0 +1,21 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1, 64), metavar="N", help="How many downloads at once; default: `jobs`."
+)
+refresh_option = click.option(
+    "--refresh", is_flag=True, help="Download again, whatever the server says has not changed."
+)
+events_option = click.option(
+    "--events", type=click.Choice(["ndjson"]), help="Write events on stdout, one JSON object a line."
+)
+
+
+def refuse_two_outputs(*, events: str | None, as_json: bool) -> None:
+    """Raise a usage error when two options want stdout for themselves."""
+    if events and as_json:
+        raise click.UsageError("--events and --json both need stdout; choose one")

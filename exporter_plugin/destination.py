@@ -1,0 +1,170 @@
+"""What is at DEST: nothing, a bundle of ours with its files as we left them or not, or somebody else's work."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cachestore.blobs import hash_file
+from cachestore.errors import DestinationError, NoSpace, is_full
+from cachestore.events import WarningEvent
+from cachestore.runs import staging_suffix
+from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
+from exporter_plugin.naming import cut, safe_stem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter_plugin.manifest import Manifest, OwnedFile
+
+_MAX_HINT_BYTES = 100  # of DEST's name in the name of its staging folder
+
+
+class FileState(Enum):
+    """How a file of a bundle is: not there, as we left it, changed since, or never ours."""
+
+    ABSENT = auto()
+    OURS = auto()
+    EDITED = auto()
+    FOREIGN = auto()
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a bundle goes: a real `path`, and what we `published` there before, None if it is new."""
+
+    path: Path
+    published: Manifest | None
+
+    @property
+    def owned(self) -> tuple[OwnedFile, ...]:
+        """Return the records of the files that we published; after an unfinished export a file may have two."""
+        return self.published.files if self.published else ()
+
+    def look_at(self, file: str) -> tuple[FileState, OwnedFile | None]:
+        """Return how `file` is now, and its record if it is or was ours."""
+        info = _lstat(self.path / file)
+        if info is None:
+            return FileState.ABSENT, None
+        records = self._records.get(file, [])
+        untouched = next((own for own in records if own.describes(info)), None)
+        if untouched:
+            return FileState.OURS, untouched
+        return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
+
+    def has_bytes(self, own: OwnedFile) -> bool:
+        """Return whether a file has the bytes that we gave it: asked before it is replaced or removed."""
+        try:
+            return hash_file(self.path / own.file) == own.digest
+        except OSError:
+            return False
+
+    @cached_property
+    def _records(self) -> dict[str, list[OwnedFile]]:
+        records: dict[str, list[OwnedFile]] = {}
+        for own in self.owned:
+            records.setdefault(own.file, []).append(own)
+        return records
+
+    def published_stems(self) -> dict[str, str]:
+        """Return by identity the stems of published files: DAW projects point at them, so they stay."""
+        return {own.identity: PurePosixPath(own.file).stem for own in self.owned if own.identity}
+
+    def taken_stems(self) -> set[str]:
+        """Return the stems of all files among the media, ours and foreign."""
+        media = self.path / MEDIA
+        files = os.listdir(media) if media.is_dir() else []
+        return {PurePosixPath(name).stem for name in (*files, *self._records)}
+
+    def staging_path(self, run_id: str) -> Path:
+        """Return where a run stages: beside the destination, or inside where no rename leads in, as on a mount point.
+
+        The parents of the destination are made. Raise DestinationError.
+        """
+        hint = self.path.name.encode(errors="replace").decode()  # a name need not be UTF-8
+        name = f".{cut(hint, _MAX_HINT_BYTES)}{staging_suffix(run_id)}"
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            beside, inside = self.path.parent / name, self.path / name
+            return beside if not self.path.exists() or _can_move(beside, inside) else inside
+
+
+def inspect(dest: Path, root: Path, name: str) -> Destination:
+    """Return what is at `dest`. Raise DestinationError when a bundle called `name` cannot go there.
+
+    A missing or empty folder is new; a folder with files is ours if it has our bundle.json, else it is refused.
+    """
+    path = Path(os.path.realpath(dest))
+    with writing(path):
+        if path.exists() and not path.is_dir():
+            raise DestinationError(path, "is a file", "name a folder for the bundle")
+        _refuse_nesting(path, root)
+        published = read_manifest(path / MANIFEST)
+        if published is None and path.exists() and not all(_is_staging(file) for file in path.iterdir()):
+            remedy = f"name a new or an empty folder, such as {path / safe_stem(name)}"
+            raise DestinationError(path, "has files in it and is no bundle of ours", remedy)
+        if (path / MEDIA).is_symlink():
+            raise DestinationError(path, f"has a symbolic link in the place of {MEDIA}/", "remove the link")
+    return Destination(path, published)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let the failures of writing below `path` be NoSpace or DestinationError."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise NoSpace(path) from error
+        problem = f"cannot be written ({error.strerror or error})"
+        raise DestinationError(path, problem, "mend that or name another folder") from error
+
+
+def edited_warning(path: Path) -> WarningEvent:
+    """Return the warning that somebody's work was left alone."""
+    return WarningEvent("edited_file_kept", f"{path} was changed since it was exported; it is kept as it is")
+
+
+def _refuse_nesting(path: Path, root: Path) -> None:
+    if _is_below(path, root):
+        raise DestinationError(path, f"is inside the store at {root}", "name a folder outside it")
+    if _is_below(root, path):
+        raise DestinationError(path, f"has the store ({root}) in it", "name another folder")
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Return whether `path` is `folder` or in it, however either is spelled."""
+    path = Path(os.path.realpath(path))
+    return any(same.exists() and folder.exists() and same.samefile(folder) for same in (path, *path.parents))
+
+
+def _can_move(beside: Path, inside: Path) -> bool:
+    """Return whether a folder can be renamed from `beside` to `inside`: equal devices promise nothing."""
+    try:
+        beside.mkdir()
+        beside.rename(inside)
+        inside.rename(beside)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        for folder in (beside, inside):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _is_staging(path: Path) -> bool:
+    return path.name.startswith(".") and staging_suffix("") in path.name
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
