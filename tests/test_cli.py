@@ -421,3 +421,12 @@ def test_a_last_use_is_told_as_people_do() -> None:
         "2 h ago",
     ]
     assert plain("a\x7fb\u2028c") == "a\ufffdb\ufffdc"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_failure(tmp_path: Path, closed: str) -> None:
+    command = f'"{sys.executable}" -m cachestore --root "{tmp_path / "none"}" info {closed}'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert "AttributeError" not in done.stderr

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +18,6 @@ from tests.stranger import manifest, row, snapshot
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping
-    from pathlib import Path
 
     from tests.library import Sample
     from tests.servers import Nginx
@@ -73,6 +75,52 @@ def test_a_signal_ends_an_export_within_three_seconds_and_keeps_what_is_finished
     assert "Traceback" not in told
     assert stranger.has_no_bundle()
     assert [entry["id"] for entry in stranger.run("ls", "--json").facts] == ["t-flac"]
+
+
+def wait_until_signals_cancel(process: subprocess.Popen[str]) -> None:
+    """Wait until the process catches SIGTERM, which Linux tells in /proc."""
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+    pytest.fail("the command ended before it caught signals")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc to see when signals are caught")
+@pytest.mark.parametrize("command", ["fetch", "export", "repair"])
+def test_a_signal_ends_a_command_that_waits_for_the_index_from_its_beginning(
+    command: str, stranger: Stranger, cloud: Nginx
+) -> None:
+    stranger.export(row("t-flac"), dest="FIRST")
+    arguments = {"fetch": ["open:t-mp3"], "export": [stranger.mix(row("t-mp3")), "DEST"], "repair": []}[command]
+    with closing(sqlite3.connect(stranger.root / "index-v1" / "cache.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with stranger.start(command, *arguments) as process:
+            wait_until_signals_cancel(process)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=3) == 143
+            assert process.stderr is not None
+            assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.long
+def test_a_signal_ends_an_export_also_when_another_command_took_the_index_meanwhile(
+    stranger: Stranger, cloud: Nginx, music: Path, library: Mapping[str, Sample]
+) -> None:
+    (music / "endless").write_bytes(library["wav"].data * 20)
+    mix = stranger.mix(row("endless", "slow"))
+    with stranger.start("export", mix, "DEST", "--events", "ndjson") as process:
+        wait_for(process, (0, "downloading"))
+        with closing(sqlite3.connect(stranger.root / "index-v1" / "cache.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate(timeout=3)
+    assert process.returncode == 130
+    assert json.loads(rest.splitlines()[-1])["result"] == "cancelled"
+    stranger.run("prune")
+    assert stranger.has_no_bundle()
 
 
 @pytest.mark.long
