@@ -65,7 +65,7 @@ def _print_person(report: Report, settings: Settings) -> None:
         )
         for problem in report.problems
     ]
-    if rows:
+    if rows and not (report.ok and settings.quiet):
         print_table(("PROBLEM", "TRACK", "WHERE", "ALSO IN", *(["DIGEST"] if settings.verbose else [])), rows)
     if not settings.quiet:
         click.echo(f"checked {count(report.checked, 'file')}, found {count(len(report.problems), 'problem')}")
