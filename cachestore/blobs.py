@@ -130,7 +130,7 @@ class Blobs:
 
     def stat(self, digest: str) -> os.stat_result | None:
         """Return the stat of the blob, None when it is missing."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             return self.path(digest).lstat()
         return None
 

@@ -32,7 +32,8 @@ def sweep(store: Store, now: float) -> None:
 def _sweep_partials(store: Store, now: float) -> None:
     """Remove kept partials after their age, and claimed ones when no run lives that could have claimed them."""
     left = list(abandoned(store.root.partials, before=now - _OLD_PARTIAL))
-    a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id, run in store.runs() if run.command == "fetch")
+    others = {run_id for run_id, run in store.runs() if run.command != "fetch"}
+    a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)
     for partial in left:
         if partial.is_old or not a_fetch_lives:
             partial.remove()

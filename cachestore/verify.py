@@ -146,7 +146,7 @@ def _entries_without_blob(store: StoreReader) -> Iterator[Problem]:
 def _files_without_row(store: StoreReader) -> Iterator[Problem]:
     for batch in batches(store.blobs.iterate()):
         digests = {path: store.blobs.digest_of(path) for path in batch}
-        known = store.blob_rows_of(digest for digest in digests.values() if digest is not None)
+        known = store.known_blobs(digest for digest in digests.values() if digest is not None)
         for path, digest in digests.items():
             if digest is None:
                 yield Problem(ProblemKind.FOREIGN, str(path))

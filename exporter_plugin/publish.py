@@ -16,11 +16,12 @@ from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest, write_manif
 from exporter_plugin.naming import fold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
-    from exporter_plugin.manifest import Manifest
+    from exporter_plugin.manifest import Manifest, OwnedFile
 
 
 def publish(folder: Path, destination: Destination, manifest: Manifest, tell: OnEvent) -> None:
@@ -43,10 +44,24 @@ def _merge(folder: Path, destination: Destination, manifest: Manifest, tell: OnE
     both = tuple(dict.fromkeys((*manifest.files, *destination.owned)))
     _replace_manifest(folder, destination, replace(manifest, files=both, finished=False))
     (destination.path / MEDIA).mkdir(exist_ok=True)
-    for file in files:
-        (folder / file).replace(destination.path / file)
+    edited = [own for file in files if (own := _replace(folder, destination, file, tell))]
     _remove_unwanted(destination, manifest, tell)
-    _replace_manifest(folder, destination, manifest)
+    kept = {own.file: own for own in edited}
+    _replace_manifest(folder, destination, replace(manifest, files=_with(kept, manifest.files)))
+
+
+def _replace(folder: Path, destination: Destination, file: str, tell: OnEvent) -> OwnedFile | None:
+    """Move a staged file into its place, or return the record of the one there, which somebody edits at this moment."""
+    own = destination.look_at(file)[1]
+    if own and not destination.has_bytes(own):
+        tell(edited_warning(destination.path / file))
+        return own
+    (folder / file).replace(destination.path / file)
+    return None
+
+
+def _with(kept: dict[str, OwnedFile], files: Sequence[OwnedFile]) -> tuple[OwnedFile, ...]:
+    return tuple(kept.get(own.file, own) for own in files)
 
 
 def _replace_manifest(folder: Path, destination: Destination, manifest: Manifest) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from cachestore.cli.main import run
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from tests.stores import etag, put
+from tests.stores import etag, incoming, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,3 +170,21 @@ def test_a_bound_that_cannot_be_reached_is_exit_4(
 def test_a_disk_that_others_filled_is_exit_4(answer: Run) -> None:
     report = pruned(answer, "--min-free", "1000000 TB", code=4)
     assert {victim["reason"] for victim in report["evicted"]} == {"min_free"}
+
+
+@pytest.mark.parametrize("offset", [0, 20_000, 40_000], ids=["the head", "a page", "a later page"])
+def test_an_index_that_cannot_be_read_is_set_aside_by_repair(tmp_path: Path, offset: int) -> None:
+    with Store.open(tmp_path / "root") as store:
+        store.put([incoming(store, f"t{number}", f"{number}".encode()) for number in range(300)])
+    database = tmp_path / "root" / "index-v1" / "cache.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(database.read_bytes())
+    data[offset : offset + 9000] = b"\xa5" * 9000
+    database.write_bytes(data)
+    assert run(["--root", str(tmp_path / "root"), "verify"]) == 1
+    assert run(["--root", str(tmp_path / "root"), "repair"]) == 0
+    assert run(["--root", str(tmp_path / "root"), "verify"]) == 0
+    with Store.open(tmp_path / "root") as store:
+        assert put(store, "t1", b"1").size == 1
+        assert len(list(store.blobs.iterate())) == 300

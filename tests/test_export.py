@@ -311,6 +311,26 @@ def test_an_edit_that_cannot_be_seen_is_neither_replaced_nor_removed(
     assert "edited_file_kept" in house.warnings()
 
 
+@pytest.mark.parametrize("mode", ["hardlink", "copy"])
+def test_an_edit_made_while_the_export_runs_is_not_replaced(house: House, music: Music, mode: str) -> None:
+    house.export(link_mode=mode)
+    path = house.dest / "media" / house.media()[0]
+    music.tracks["t1"] = sound("new bytes")
+    edits: list[bytes] = []
+
+    def edit_at_the_end(event: Event) -> None:
+        house.told.append(event)
+        if isinstance(event, TrackEvent) and event.index == 2 and event.state is State.DONE:
+            edits.append(edit_unseen(path))
+
+    with Cache.open(house.config) as cache:
+        export_mix(house.mix, house.dest, cache=cache, link_mode=mode, on_event=edit_at_the_end)
+    assert [path.read_bytes()] == edits
+    assert "edited_file_kept" in house.warnings()
+    house.export(link_mode=mode)
+    assert [path.read_bytes()] == edits
+
+
 def test_an_edited_copy_of_a_local_track_and_an_edited_playlist_are_kept(house: House) -> None:
     house.export()
     local, playlist = house.dest / "media" / house.media()[2], house.dest / "Friday Warm-up.m3u8"

@@ -116,6 +116,23 @@ def test_kept_partials_go_after_their_age_and_foreign_files_never(store: Store) 
     assert [path.exists() for path in (old, young, foreign)] == [False, True, True]
 
 
+def test_a_blob_with_a_damaged_row_is_no_orphan(store: Store) -> None:
+    entry = put(store, "a", b"a")
+    with store._index.transaction() as rows:
+        rows._cache.set(f"b:{entry.digest}", "{")
+    sweep(store, time.time())
+    assert store.blobs.path(entry.digest).exists()
+
+
+def test_a_living_run_whose_row_is_damaged_may_be_a_fetch(store: Store) -> None:
+    claimed = partial(store, "work", 0)
+    with store.run("fetch") as run_id:
+        with store._index.transaction() as rows:
+            rows._cache.set(f"r:{run_id}", "{")
+        sweep(store, time.time())
+        assert claimed.exists()
+
+
 def test_a_claimed_partial_goes_once_no_fetch_lives(store: Store) -> None:
     claimed = partial(store, "work", 0)
     with store.run("fetch"):

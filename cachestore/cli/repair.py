@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Sequence
 
-    from cachestore.store.writer import Store
-    from cachestore.verify import Repair
+    from cachestore.verify import Repair, Report
 
 
 @click.command(epilog=epilog(["cachestore repair", "cachestore repair --json"], CHANGING))
@@ -26,27 +25,32 @@ if TYPE_CHECKING:
 @pass_settings
 def repair(settings: Settings, *, as_json: bool) -> None:
     """Check every file and mend what is wrong: what is damaged is downloaded again when it is next asked for."""
-    from cachestore import verify
-
-    with cancel_on_signals() as cancel, _store(settings, cancel) as store, store.run("repair"):
-        report = verify.verify(store, cancel=cancel)
-        repairs = verify.repair(store, report)
+    with cancel_on_signals() as cancel:
+        try:
+            report, repairs = _mend(settings, cancel)
+        except IndexDamaged as error:
+            _set_aside_index(settings, error)
+            report, repairs = _mend(settings, cancel)
     if as_json:
         print_json({"checked": report.checked, "repairs": [_facts(repair) for repair in repairs]})
     else:
         _print_person(repairs, report.checked, quiet=settings.quiet)
 
 
-def _store(settings: Settings, cancel: threading.Event) -> Store:
-    """Open the store, with a new index where the old one cannot be opened."""
-    try:
-        return settings.store(cancel)
-    except IndexDamaged as error:
-        from cachestore.store.writer import Store
+def _mend(settings: Settings, cancel: threading.Event) -> tuple[Report, list[Repair]]:
+    from cachestore import verify
 
-        Store.set_aside_index(settings.config().root)
-        click.echo(plain(f"{error.where}: {error.problem}; it is in quarantine, and a new index was begun"), err=True)
-        return settings.store(cancel)
+    with settings.store(cancel) as store, store.run("repair"):
+        report = verify.verify(store, cancel=cancel)
+        return report, verify.repair(store, report)
+
+
+def _set_aside_index(settings: Settings, error: IndexDamaged) -> None:
+    """Begin a new index where the old one cannot be read."""
+    from cachestore.store.writer import Store
+
+    Store.set_aside_index(settings.config().root)
+    click.echo(plain(f"{error.where}: {error.problem}; it is in quarantine, and a new index was begun"), err=True)
 
 
 def _facts(repair: Repair) -> dict[str, object]:

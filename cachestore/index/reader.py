@@ -69,6 +69,16 @@ class IndexReader:
             rows |= _sound(self._query(f"SELECT {_COLUMNS} FROM Cache WHERE key IN ({marks})", batch))  # noqa: S608 (marks only)
         return rows
 
+    def existing(self, keys: Iterable[str]) -> set[str]:
+        """Return those of `keys` that have a row, sound or not."""
+        wanted = list(dict.fromkeys(keys))
+        found: set[str] = set()
+        for start in range(0, len(wanted), _KEYS_PER_QUERY):
+            batch = wanted[start : start + _KEYS_PER_QUERY]
+            marks = ",".join("?" * len(batch))
+            found |= {str(key) for (key,) in self._query(f"SELECT key FROM Cache WHERE key IN ({marks})", batch)}  # noqa: S608 (marks only)
+        return found
+
     def scan(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """Yield the sound rows whose key begins with `prefix`, in key order; `damaged` names the others.
 

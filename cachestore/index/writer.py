@@ -65,6 +65,10 @@ class Transaction:
         text = self._cache.get(key)
         return None if text is None else decode(key, 1, MODE_RAW, None, "text", text)
 
+    def has(self, key: str) -> bool:
+        """Return whether there is a row of `key`, sound or not."""
+        return key in self._cache
+
     def set(self, key: str, row: Row) -> None:
         """Write the row of `key`."""
         self._cache.set(key, json.dumps(row, separators=(",", ":")))

@@ -122,6 +122,10 @@ class StoreReader:
         """Return the blob rows of those of `digests` that have one."""
         return self._get_many(BLOB, digests, BlobRow.from_row)
 
+    def known_blobs(self, digests: Iterable[str]) -> set[str]:
+        """Return those of `digests` that have a row, be it a damaged one."""
+        return {key[len(BLOB) :] for key in self._reader.existing(BLOB + digest for digest in digests)}
+
     def orphans(self) -> Iterator[list[str]]:
         """Yield, in batches, the digests of blobs that no row knows and that are younger than the index.
 
@@ -130,7 +134,7 @@ class StoreReader:
         created_at = self.meta().created_at
         for batch in batches(self.blobs.iterate()):
             found = {digest: path for path in batch if (digest := self.blobs.digest_of(path))}
-            unknown = found.keys() - self.blob_rows_of(found).keys()
+            unknown = found.keys() - self.known_blobs(found)
             yield [digest for digest in unknown if (info := self.blobs.stat(digest)) and info.st_mtime > created_at]
 
     def bundles(self) -> Iterator[Bundle]:

@@ -14,7 +14,7 @@ from cachestore.errors import BlobDamaged, Busy
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
-from cachestore.rows import BLOB, META, RUN, BlobRow, MetaRow, RunRow, get_as
+from cachestore.rows import BLOB, META, RUN, MetaRow, RunRow, get_as
 from cachestore.runs import RunLock, is_alive
 from cachestore.store.evict import evict, retire, set_pinned
 from cachestore.store.pending import PendingWrites
@@ -230,8 +230,7 @@ class Store(StoreReader):
     def remove_orphans(self, digests: Sequence[str]) -> list[str]:
         """Remove those of the blobs that no row knows, and return their digests."""
         with self._index.transaction() as rows:
-            known = {digest for digest in digests if get_as(rows, BLOB + digest, BlobRow.from_row)}
-            orphans = [digest for digest in digests if digest not in known and self.blobs.stat(digest)]
+            orphans = [digest for digest in digests if not rows.has(BLOB + digest) and self.blobs.stat(digest)]
             for digest in orphans:
                 self.blobs.remove(digest)
         return orphans
