@@ -105,7 +105,11 @@ class Index(IndexReader):
     def __init__(self, folder: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
         self.cancelled = cancelled
         self._cache = self._waiting_for("the index", lambda: _opened(folder))
-        super().__init__(folder)
+        try:
+            super().__init__(folder)
+        except BaseException:
+            self._cache.close()
+            raise
 
     def close(self) -> None:
         """Close both connections."""

@@ -57,10 +57,12 @@ class Store(StoreReader):
         """
         root = create_root(path)
         index = Index(root.index, cancelled)
-        if index.get(META) is None:
-            with index.transaction() as rows:
-                if get_as(rows, META, MetaRow.from_row) is None:
-                    rows.set(META, MetaRow(time.time()).to_row())
+        try:
+            if index.get(META) is None:
+                _write_meta(index)
+        except BaseException:
+            index.close()
+            raise
         return Store(root, index)
 
     @staticmethod
@@ -272,3 +274,10 @@ class Store(StoreReader):
             if row := get_as(rows, RUN + run_id, RunRow.from_row):
                 leased = tuple(dict.fromkeys((*row.leased, *digests)))
                 rows.set(RUN + run_id, replace(row, leased=leased).to_row())
+
+
+def _write_meta(index: Index) -> None:
+    """Write when the index was begun, unless another process has just done so."""
+    with index.transaction() as rows:
+        if get_as(rows, META, MetaRow.from_row) is None:
+            rows.set(META, MetaRow(time.time()).to_row())
