@@ -61,23 +61,18 @@ class IndexReader:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
         """Return the rows of those of `keys` that have a sound one."""
-        wanted = list(dict.fromkeys(keys))
-        rows: dict[str, Row] = {}
-        for start in range(0, len(wanted), _KEYS_PER_QUERY):
-            batch = wanted[start : start + _KEYS_PER_QUERY]
-            marks = ",".join("?" * len(batch))
-            rows |= _sound(self._query(f"SELECT {_COLUMNS} FROM Cache WHERE key IN ({marks})", batch))  # noqa: S608 (marks only)
-        return rows
+        return _sound(self._select(_COLUMNS, keys))
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that have a row, sound or not."""
+        return {str(key) for (key,) in self._select("key", keys)}
+
+    def _select(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
         wanted = list(dict.fromkeys(keys))
-        found: set[str] = set()
         for start in range(0, len(wanted), _KEYS_PER_QUERY):
             batch = wanted[start : start + _KEYS_PER_QUERY]
             marks = ",".join("?" * len(batch))
-            found |= {str(key) for (key,) in self._query(f"SELECT key FROM Cache WHERE key IN ({marks})", batch)}  # noqa: S608 (marks only)
-        return found
+            yield from self._query(f"SELECT {columns} FROM Cache WHERE key IN ({marks})", batch)  # noqa: S608 (constants, marks)
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """Yield the sound rows whose key begins with `prefix`, in key order; `damaged` names the others.

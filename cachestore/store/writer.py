@@ -68,7 +68,8 @@ class Store(StoreReader):
     @staticmethod
     def set_aside_index(path: Path) -> None:
         """Move an index that cannot be opened into quarantine, so that a new one is begun at the next opening."""
-        move_away(create_root(path).index, "index", create_root(path).quarantine)
+        root = create_root(path)
+        move_away(root.index, "index", root.quarantine)
         create_root(path)
 
     def close(self) -> None:
