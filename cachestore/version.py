@@ -15,6 +15,7 @@ class VersionKind(StrEnum):
     WEAK = "weak-etag"
     PROVIDER = "provider"
     MODIFIED = "last-modified"
+    DESCRIBED = "description"
     DIGEST = "digest"
 
 
@@ -23,8 +24,9 @@ class Version:
     """The server's word for one state of the bytes, verbatim.
 
     STRONG and WEAK hold the ETag field as sent (quotes and ``W/`` included; RFC 9110 §8.8.3), PROVIDER a version or
-    hash of the provider, MODIFIED ``Last-Modified`` and length joined by a space, DIGEST our own digest. `digest` is
-    set when one validator arrived with other bytes than before, so that both states have a key of their own.
+    hash of the provider, MODIFIED ``Last-Modified`` and length joined by a space, DESCRIBED what a service's metadata
+    says of the bytes (which may confirm them, never more), DIGEST our own digest. `digest` is set when one validator
+    arrived with other bytes than before, so that both states have a key of their own.
     """
 
     kind: VersionKind
