@@ -3,14 +3,18 @@
 `library["flac"]` is a `Sample`: FLAC, MP3 (``mp3``), Ogg Vorbis (``ogg``), AAC in MP4 (``m4a``) and ``wav``, each one
 second of noise of its own, with tags that are awkward as file names. All tests share the samples:
 `sample.copy_to(folder, "t1")` gives a copy, under any name, that may be changed.
+
+`make_wave(1000)` is a whole WAVE file of that many bytes, for tests that need any audio, much of it, or a size.
 """
 
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING
 
 from tests.servers import program
@@ -47,6 +51,13 @@ class Sample:
         """Return a copy of the file as ``folder/name``, making `folder` if need be."""
         folder.mkdir(parents=True, exist_ok=True)
         return shutil.copyfile(self.path, folder / name)
+
+
+def make_wave(size: int, seed: str = "") -> bytes:
+    """Return a whole WAVE file of exactly `size` bytes, 44 or more: mono noise in CD quality, other for other seeds."""
+    sound = Random(seed).randbytes(size - 44)
+    header = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", size - 8, b"WAVE", b"fmt ", 16, 1, 1, 44100, 88200, 2, 16)
+    return header + struct.pack("<4sI", b"data", len(sound)) + sound
 
 
 def make_library(folder: Path) -> Mapping[str, Sample]:

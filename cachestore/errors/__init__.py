@@ -28,13 +28,15 @@ expected, what to do. ``exit_code`` is what the command line answers.
     │   └── FetchFailed
     ├── Cancelled         129/130/143
     └── TrackError                  1   one track failed; the others go on
-        ├── Unauthorized           77
+        ├── Unauthorized           77   the credentials were refused
+        │   └── Forbidden          77   these credentials do not suffice
         ├── NotFound                1
-        ├── BadStatus            1/75   retryable for 408, 425, 429 and 5xx
+        ├── BadStatus            1/75   retryable for 408 425 429 500 502 503 504
         ├── Unreachable            75
         ├── TlsError                1
         ├── TimedOut               75
         ├── Truncated              75
+        ├── Corrupt                75   other bytes than the server's own digest says
         ├── NotAudio                1
         ├── TooLarge                1
         ├── BadResponse             1   an answer that breaks HTTP or what was asked for
@@ -70,7 +72,9 @@ from cachestore.errors.store import (
 from cachestore.errors.track import (
     BadResponse,
     BadStatus,
+    Corrupt,
     FetchFailed,
+    Forbidden,
     LocalFileError,
     NotAudio,
     NotCached,
@@ -97,9 +101,11 @@ __all__ = [
     "CacheStoreError",
     "Cancelled",
     "ConfigError",
+    "Corrupt",
     "DestinationError",
     "DigestCollision",
     "FetchFailed",
+    "Forbidden",
     "IndexDamaged",
     "LinkError",
     "LocalFileError",

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class TrackError(CacheStoreError):
-    """One track failed. `track` is its address, `label` its name for a person, `code` the documented event code."""
+    """One track failed. `track` is its address, `label` its name for a person, `code` the documented event code.
+
+    `status` is the HTTP status that said so, `retry_after` how many seconds the server wants to be left alone,
+    `provider_code` the service's own code of the failure (Subsonic, S3).
+    """
 
     code: ClassVar[str] = "failed"
     retryable = False
@@ -21,16 +25,25 @@ class TrackError(CacheStoreError):
     track: str
     label: str
     reason: str
+    status: int | None = field(default=None, kw_only=True)
+    retry_after: float = field(default=0.0, kw_only=True)
+    provider_code: str = field(default="", kw_only=True)
 
     def __str__(self) -> str:
         return f"{self.label}: {self.reason}" if self.label else f"{self.track}: {self.reason}"
 
 
 class Unauthorized(TrackError):
-    """The server refused the credentials (401, 403)."""
+    """The server refused the credentials (401, or a service's own word for it)."""
 
     code = "unauthorized"
     exit_code = 77
+
+
+class Forbidden(Unauthorized):
+    """The server knows who asks and does not allow it (403), or a signed URL has expired."""
+
+    code = "forbidden"
 
 
 class NotFound(TrackError):
@@ -41,13 +54,12 @@ class NotFound(TrackError):
 
 @dataclass(eq=False)
 class BadStatus(TrackError):
-    """The server answered with a status that is no success; `status` is the number."""
+    """The server answered with a status that is no success."""
 
-    status: int = field(kw_only=True)
     code = "bad_status"
 
     def __post_init__(self) -> None:
-        self.retryable = self.status in {408, 425, 429} or self.status >= 500
+        self.retryable = self.status in {408, 425, 429, 500, 502, 503, 504}
         self.exit_code = 75 if self.retryable else 1
 
 
@@ -74,9 +86,17 @@ class TimedOut(TrackError):
 
 
 class Truncated(TrackError):
-    """The body ended before the length that was promised."""
+    """The body ended before the length that was promised, or before the end that its own header tells."""
 
     code = "truncated"
+    retryable = True
+    exit_code = 75
+
+
+class Corrupt(TrackError):
+    """The body does not have the digest that the server gave for it."""
+
+    code = "corrupt"
     retryable = True
     exit_code = 75
 

@@ -1,0 +1,89 @@
+"""WAVE and AIFF: chunks of a name, a size and a body, padded to an even size (RIFF 1991; EBU Tech 3306; EA IFF 85)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cachestore.media.span import Broken, Cut, is_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cachestore.media.span import Span
+
+_MOST_CHUNKS = 10_000
+# What a program writes that cannot go back to its header: sox 0x7F000000 in AIFF and 0x7FFFF000 in WAVE, ffmpeg and
+# others 0 or 0xFFFFFFFF; each plus what stands before it.
+_PLACEHOLDER = 0x7F000000
+_WHOLE_FILE = 8  # some programs count the eight bytes of name and size of the outermost chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A chunk: its name, where its body starts, and how large that is, None when its header does not say."""
+
+    name: bytes
+    place: int
+    size: int | None
+
+
+def check_wave(span: Span) -> None:
+    """Raise Cut when the sound or the whole is shorter than the header of a RIFF, RF64 or BW64 file says."""
+    chunks = list(_chunks(span, "little", sound=b"data"))
+    form, sound = chunks[0], chunks[-1]
+    if span.read(span.start, 4) != b"RIFF" and chunks[1:] and chunks[1].name == b"ds64":
+        sizes = span.read(chunks[1].place, 16)
+        form = _Chunk(form.name, form.place, form.size or _wide(sizes[:8]))
+        sound = _Chunk(sound.name, sound.place, sound.size or _wide(sizes[8:]))
+    _check(span, "WAVE file", form, sound)
+
+
+def check_aiff(span: Span) -> None:
+    """Raise Cut when the sound or the whole is shorter than the header of an AIFF or AIFF-C file says."""
+    chunks = list(_chunks(span, "big", sound=b"SSND"))
+    _check(span, "AIFF file", chunks[0], chunks[-1])
+
+
+def _check(span: Span, what: str, form: _Chunk, sound: _Chunk) -> None:
+    unpadded = False
+    if sound.size is not None:
+        span.hold(what, sound.place + sound.size)
+        unpadded = sound.size & 1 == 1 and sound.place + sound.size == span.end
+    if form.size is not None and form.place + form.size - span.end not in {_WHOLE_FILE, int(unpadded)}:
+        span.hold(what, form.place + form.size)
+
+
+def _chunks(span: Span, order: Literal["little", "big"], *, sound: bytes) -> Iterator[_Chunk]:
+    """Yield the outermost chunk, then those in it up to that of the sound. Raise Cut when the file ends before that."""
+    yield _chunk(span.read(span.start, 8), span.start, order)
+    place = span.start + 12
+    for _ in range(_MOST_CHUNKS):
+        header = span.read(place, 8)
+        if len(header) < 8:
+            raise Cut(f"the file ends after {span.end - span.start} bytes, before its sound begins")
+        chunk = _chunk(header, place, order)
+        yield chunk
+        if chunk.name == sound:
+            return
+        place = _behind(span, place + 8 + int.from_bytes(header[4:], order))
+    raise Broken(f"the file has more than {_MOST_CHUNKS} chunks before its sound")
+
+
+def _chunk(header: bytes, place: int, order: Literal["little", "big"]) -> _Chunk:
+    size = int.from_bytes(header[4:], order)
+    return _Chunk(header[:4], place + 8, size if 0 < size < _PLACEHOLDER else None)
+
+
+def _behind(span: Span, place: int) -> int:
+    """Return where the next chunk starts when a body ends at `place`; some programs forget to pad it."""
+    if not (place - span.start) & 1:
+        return place
+    following = span.read(place, 5)
+    return place if is_name(following[:4]) and not is_name(following[1:]) else place + 1
+
+
+def _wide(size: bytes) -> int | None:
+    """Return a size of 64 bits, None where it is left open."""
+    number = int.from_bytes(size, "little")
+    return number if 0 < number < 1 << 63 else None

@@ -1,0 +1,42 @@
+"""A container within a file, and the two ways in which it can fail its own header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+
+class Cut(Exception):
+    """The container ends before the end that its own header tells; the argument is the sentence."""
+
+
+class Broken(Exception):
+    """The container says what no container says; the argument is the sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes of a container: from `start`, behind what stands before it, to `end`, the end of the file."""
+
+    file: BinaryIO
+    start: int
+    end: int
+
+    def read(self, place: int, size: int) -> bytes:
+        """Return up to `size` bytes at `place` of the file; fewer at its end, none behind it."""
+        self.file.seek(place)
+        return self.file.read(max(0, min(size, self.end - place)))
+
+    def hold(self, what: str, announced: int) -> None:
+        """Raise Cut when the file ends before `announced`, a place in it."""
+        if self.end < announced:
+            have, expected = self.end - self.start, announced - self.start
+            raise Cut(f"the {what} ends after {have} of {expected} bytes that its header announces")
+
+
+def is_name(name: bytes) -> bool:
+    """Return whether four bytes can be the name of a chunk or a box, and are not what somebody appended."""
+    return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
