@@ -1,4 +1,7 @@
-"""Fixtures that every test may take; tests/servers.py says how the servers are used."""
+"""Fixtures that every test may take.
+
+tests/servers.py, tests/raw_servers.py and tests/music_servers.py say how the servers are used.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,17 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.library import Sample, make_library
-from tests.servers import Nginx, RawServer, Stall, program
+from tests.music_servers import Rclone, Subsonic, Supysonic, music_folder
+from tests.raw_servers import RawServer
+from tests.servers import FORWARD_PROXY, Nginx, program
 from tests.stranger import Stranger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.music_servers import Protocol as RcloneProtocol
+    from tests.raw_servers import Answers
     from tests.stranger import Row
 
 
@@ -62,7 +69,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartNginx]:
 class StartRawServer(Protocol):
     """The type of the `raw_server` fixture."""
 
-    def __call__(self, *answers: bytes | Stall) -> RawServer: ...
+    def __call__(self, *answers: Answers) -> RawServer: ...
 
 
 @pytest.fixture
@@ -70,8 +77,67 @@ def raw_server() -> Iterator[StartRawServer]:
     """Start servers that answer with given bytes."""
     with ExitStack() as running:
 
-        def start(*answers: bytes | Stall) -> RawServer:
+        def start(*answers: Answers) -> RawServer:
             server = RawServer(*answers)
+            running.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def forward_proxy(nginx: StartNginx, tmp_path: Path) -> Nginx:
+    """A proxy for http."""
+    return nginx(tmp_path, body=FORWARD_PROXY)
+
+
+@pytest.fixture(scope="session")
+def _shared_supysonic(tmp_path_factory: pytest.TempPathFactory, library: Mapping[str, Sample]) -> Iterator[Supysonic]:
+    folder = music_folder(library, tmp_path_factory.mktemp("shared-music"))
+    server = Supysonic(folder, tmp_path_factory.mktemp("shared-supysonic"))
+    yield server
+    server.stop()
+
+
+class StartSubsonic(Protocol):
+    """The type of the `subsonic` fixture."""
+
+    def __call__(self, folder: Path | None = None) -> Subsonic: ...
+
+
+@pytest.fixture
+def subsonic(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSubsonic]:
+    """Start real Subsonic servers; without a folder, take the one that all tests share."""
+    program("nginx")
+    with ExitStack() as running:
+
+        def start(folder: Path | None = None) -> Subsonic:
+            if folder is None:
+                server: Supysonic = request.getfixturevalue("_shared_supysonic")
+            else:
+                server = Supysonic(folder, tmp_path_factory.mktemp("supysonic"))
+                running.callback(server.stop)
+            started = Subsonic(server, tmp_path_factory.mktemp("subsonic"))
+            running.callback(started.stop)
+            return started
+
+        yield start
+
+
+class StartRclone(Protocol):
+    """The type of the `rclone` fixture."""
+
+    def __call__(self, protocol: RcloneProtocol, folder: Path, *, login: tuple[str, str] | None = None) -> Rclone: ...
+
+
+@pytest.fixture
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartRclone]:
+    """Start real rclone servers."""
+    program("nginx")
+    with ExitStack() as running:
+
+        def start(protocol: RcloneProtocol, folder: Path, *, login: tuple[str, str] | None = None) -> Rclone:
+            server = Rclone(protocol, folder, tmp_path_factory.mktemp("rclone"), login=login)
             running.callback(server.stop)
             return server
 

@@ -1,4 +1,4 @@
-"""Real servers on loopback. Tests take them as fixtures (tests/conftest.py); helpers and types come from here.
+"""Real web servers on loopback. Tests take them as fixtures (tests/conftest.py); helpers and types come from here.
 
 `nginx(folder)` starts an nginx that serves the files of `folder` and returns it once it answers; it is stopped when the
 test ends. ``server.url`` is ``http://127.0.0.1:PORT``; below it:
@@ -13,15 +13,16 @@ test ends. ``server.url`` is ``http://127.0.0.1:PORT``; below it:
     /html/anything   200 with an HTML login page
     /status/CODE/anything      that status: 401 403 404 410 416 429 500 503 (429, 503 with ``Retry-After: 1``)
 
-`nginx(folder, body="location / {...}")` serves only what `body` says; ``tls=True`` serves https with a certificate that
-nobody trusts. ``server.requests()`` is the access log: one `Request` each, in the order in which they ended, complete
-for every answer that a client has read to its end. ``server.stop()`` cuts open connections and refuses new ones.
+`nginx(folder, body="location / {...}")` serves only what `body` says. ``tls=True`` serves https as 127.0.0.1 and
+localhost with a certificate of a CA that nobody knows: ``server.ca`` is the bundle to trust it by (SSL_CERT_FILE).
+``server.requests()`` is the access log: one `Request` each, in the order in which they ended, complete for every answer
+that a client has read to its end. ``server.stop()`` cuts open connections and refuses new ones.
 
-`raw_server(answer, ...)` plays one answer to each connection in turn, the last one for ever: bytes are sent and the
-connection closed (a cut, if they promise more); `Stall(bytes)` is sent and then nothing until the test ends. It has
-``.url`` and ``.received``, the request heads. `closed_port` is a loopback port where nobody listens.
+`forward_proxy` is an nginx that passes on what it is asked to get from ``http://ADDRESS:PORT`` (an address: it looks up
+no names; http only). Set HTTP_PROXY to its ``url``; ``host`` in its log says for whom a request was.
 
-`replace(path, data)` changes a served file so that nginx's ETag changes too.
+`closed_port` is a loopback port where nobody listens. `replace(path, data)` changes a served file so that nginx's ETag
+changes too. Servers that answer with given bytes are in tests/raw_servers.py, music servers in tests/music_servers.py.
 
 A missing program skips the test with "NOT RUN: ..."; with CACHESTORE_REQUIRE_SERVERS=1, as CI sets it, the test fails.
 """
@@ -36,7 +37,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
+import sysconfig
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -44,10 +45,25 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests.raw_servers import RawServer, Stall
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+__all__ = [
+    "FORWARD_PROXY",
+    "TOKEN",
+    "Nginx",
+    "RawServer",
+    "Request",
+    "Stall",
+    "most_at_once",
+    "not_run",
+    "program",
+    "replace",
+]
 TOKEN = "tok-7c1d"
+FORWARD_PROXY = "location / { proxy_pass http://$http_host$request_uri; proxy_set_header Host $http_host; }"
 _LOGIN_PAGE = "<!doctype html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
 _STATUSES = (401, 403, 404, 410, 416, 429, 500, 503)
 _RETRY = dict.fromkeys((429, 503), "add_header Retry-After 1 always;")
@@ -63,8 +79,8 @@ def not_run(reason: str) -> NoReturn:
 
 def program(name: str) -> str:
     """Return the path of a program that a test needs, or end the test."""
-    found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
-    return found or not_run(f"{name} is not installed; sh .ci/test installs it on Debian")
+    places = (sysconfig.get_path("scripts"), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")
+    return shutil.which(name, path=os.pathsep.join(places)) or not_run(f"{name} is missing; sh .ci/test installs it")
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -81,6 +97,7 @@ class Request:
     """One row of the access log; `ended` in Unix seconds, `took` in seconds, `sent` in bytes of body."""
 
     method: str
+    host: str
     path: str
     query: str
     status: int
@@ -106,6 +123,7 @@ class Nginx:
         self._scratch = scratch
         self._marks = itertools.count()
         self._tls = tls
+        self.ca = scratch / "tls.crt"
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
             self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
@@ -132,7 +150,7 @@ class Nginx:
         """Start nginx on a socket that already listens, as it takes one over on an upgrade: no port can be lost."""
         config = self._scratch / "nginx.conf"
         if self._tls:
-            body = f"{_certificate(self._scratch)}\n{body}"
+            body = f"{_certificate(self._scratch, self.ca)}\n{body}"
         config.write_text(_configuration(self._scratch, f"{self.port}{' ssl' if self._tls else ''}", body))
         return subprocess.Popen(
             [program("nginx"), "-p", str(self._scratch), "-c", str(config), "-e", str(self._scratch / "error.log")],
@@ -171,6 +189,7 @@ class Nginx:
 
 _LOG_FIELDS = {
     "method": "$request_method",
+    "host": "$http_host",
     "path": "$uri",
     "query": "$args",
     "status": "$status",
@@ -228,69 +247,15 @@ def _locations(folder: Path) -> str:
         {statuses}"""
 
 
-def _certificate(scratch: Path) -> str:
-    """Make a self-signed certificate; return the directives that use it."""
-    key, certificate = scratch / "tls.key", scratch / "tls.crt"
-    command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return f"ssl_certificate {certificate}; ssl_certificate_key {key};"
-
-
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """An answer that stops after `data` without closing the connection."""
-
-    data: bytes = b""
-
-
-class RawServer:
-    """Plays one answer to each connection in turn, the last one for ever."""
-
-    def __init__(self, *answers: bytes | Stall) -> None:
-        self.received: list[bytes] = []
-        self._answers = [*answers]
-        self._stopped = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def stop(self) -> None:
-        """Close the port and every connection."""
-        self._stopped.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-            thread = threading.Thread(target=self._play, args=(connection, answer))
-            self._threads.append(thread)
-            thread.start()
-
-    def _play(self, connection: socket.socket, answer: bytes | Stall) -> None:
-        with connection:
-            try:
-                self.received.append(_head(connection))
-                connection.sendall(answer.data if isinstance(answer, Stall) else answer)
-            except OSError:
-                return  # the client went away first
-            if isinstance(answer, Stall):
-                self._stopped.wait(_PATIENCE * 3)
-
-
-def _head(connection: socket.socket) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head:
-        part = connection.recv(65536)
-        if not part:
-            break
-        head += part
-    return head
+def _certificate(scratch: Path, ca_bundle: Path) -> str:
+    """Make a CA and a certificate of it; return the directives that use it."""
+    try:
+        import trustme
+    except ImportError:
+        not_run("trustme is missing; sh .ci/test installs it")
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(ca_bundle)
+    pem = scratch / "tls.pem"
+    ca.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(pem)
+    ca.cert_pem.write_to_path(pem, append=True)  # as many a server is set up: a client must not trust what it is sent
+    return f"ssl_certificate {pem}; ssl_certificate_key {pem};"
