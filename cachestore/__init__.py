@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from cachestore.errors import CacheStoreError, SourceError, TrackError
     from cachestore.events import Event, OnEvent, Provenance, State, TrackEvent, WarningEvent
     from cachestore.links import LinkMode
+    from cachestore.sources.base import Description, Playlist, PlaylistTrack
     from cachestore.track import Origin, Track, parse_address
     from cachestore.version import Version, VersionKind
+    from cachestore.web import Web
 
 __all__ = [
     "Cache",
     "CacheStoreError",
     "Config",
+    "Description",
     "Entry",
     "Event",
     "LinkMode",
     "OnEvent",
     "Origin",
+    "Playlist",
+    "PlaylistTrack",
     "Provenance",
     "Result",
     "SourceConfig",
@@ -39,6 +44,7 @@ __all__ = [
     "Version",
     "VersionKind",
     "WarningEvent",
+    "Web",
     "expand",
     "load_config",
     "parse_address",
@@ -62,11 +68,15 @@ _ROOMS = {
     "TrackEvent": "events",
     "WarningEvent": "events",
     "LinkMode": "links",
+    "Description": "sources.base",
+    "Playlist": "sources.base",
+    "PlaylistTrack": "sources.base",
     "Origin": "track",
     "Track": "track",
     "parse_address": "track",
     "Version": "version",
     "VersionKind": "version",
+    "Web": "web",
 }
 
 

@@ -106,7 +106,7 @@ class Cache:
     def _hire(self, jobs: int) -> Workers:
         from cachestore.fetching.workers import Workers
 
-        return Workers(self.config, self.store.root.partials, jobs)
+        return Workers(self.config, self.store.root, jobs)
 
     def enforce_bound(self, on_event: OnEvent | None = None) -> None:
         """Evict what the bounds demand: what an export calls when it is done, and `close` after downloads.

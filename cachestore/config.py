@@ -24,11 +24,21 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """One ``[sources.NAME]`` table. `options` is raw: every ``${VAR}`` still stands, and values may be secret."""
+    """One ``[sources.NAME]`` table of the file `path`, if it is from one.
+
+    `options` is raw: every ``${VAR}`` still stands, and values may be secret.
+    """
 
     name: str
     kind: str
     options: Mapping[str, object] = field(repr=False)
+    path: Path | None = None
+
+    @property
+    def where(self) -> str:
+        """Return what an error says of the table's place."""
+        table = f"sources.{self.name}"
+        return f"{self.path}: {table}" if self.path else table
 
     def variables(self) -> list[str]:
         """Return the names of the environment variables that this source needs, sorted."""
@@ -52,6 +62,7 @@ class Config:
     max_track_size: int = 4 * 10**9
     connect_timeout: float = 10.0
     stall_timeout: float = 30.0
+    total_timeout: float = 3 * 3600.0
     retries: int = 5
     sources: Mapping[str, SourceConfig] = field(default_factory=dict)
     path: Path | None = None
@@ -67,7 +78,7 @@ def load_config(
     file = _named_file(path, environ) or _default_file()
     document = _read(file) if file else {}
     values = {key: _value(f"{file}: {key}", key, value) for key, value in document.items() if key != "sources"}
-    sources = _sources(f"{file}: sources", document.get("sources", {}))
+    sources = _sources(file, document.get("sources", {}))
     configured = values.pop("root", None)
     return Config(root=_root(root, environ, configured, file), sources=sources, path=file, **values)
 
@@ -165,13 +176,14 @@ def _value(where: str, key: str, value: object) -> Any:  # noqa: ANN401 - what a
         raise ConfigError(where, f"{_shown(value)} is not accepted; expected {expected}") from None
 
 
-def _sources(where: str, tables: object) -> dict[str, SourceConfig]:
+def _sources(file: Path | None, tables: object) -> dict[str, SourceConfig]:
     if not isinstance(tables, dict):
-        raise ConfigError(where, "expected tables such as [sources.studio]")
-    return {name: _source(f"{where}.{name}", name, table) for name, table in tables.items()}
+        raise ConfigError(f"{file}: sources", "expected tables such as [sources.studio]")
+    return {name: _source(file, name, table) for name, table in tables.items()}
 
 
-def _source(where: str, name: str, table: object) -> SourceConfig:
+def _source(file: Path | None, name: str, table: object) -> SourceConfig:
+    where = f"{file}: sources.{name}"
     if name in RESERVED_SOURCES:
         raise ConfigError(where, f"the name is reserved ({', '.join(sorted(RESERVED_SOURCES))}); choose another")
     if not is_source_name(name):
@@ -182,7 +194,7 @@ def _source(where: str, name: str, table: object) -> SourceConfig:
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or not kind:
         raise ConfigError(where, 'the key kind is missing or no text; expected, for example, kind = "http"')
-    return SourceConfig(name, kind, options)
+    return SourceConfig(name, kind, options, file)
 
 
 def _shown(value: object) -> str:
@@ -263,5 +275,6 @@ _KEYS: Mapping[str, tuple[Callable[[object], object], str]] = {
     "max_track_size": (_size, _SIZE),
     "connect_timeout": (_timeout, _TIMEOUT),
     "stall_timeout": (_timeout, _TIMEOUT),
+    "total_timeout": (_timeout, _TIMEOUT),
     "retries": (lambda value: _integer(value, 0, None), "an integer, 0 or more"),
 }

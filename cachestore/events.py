@@ -43,7 +43,8 @@ class TrackEvent:
     """A row of the mix changed its state, or made progress.
 
     `index` is the 0-based row, `track` its address (or the path of a local track), `received` and `total` are bytes
-    (total None when unknown), `error` is set when the row failed or was skipped.
+    (total None when unknown), `error` is set when the row failed or was skipped. When `elsewhere`, another process
+    downloads this track: `received` and `total` are its figures.
     """
 
     index: int
@@ -54,6 +55,7 @@ class TrackEvent:
     received: int | None = None
     total: int | None = None
     error: TrackError | None = None
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def sweep(store: Store, now: float) -> None:
 
 
 def _sweep_partials(store: Store, now: float) -> None:
-    """Remove kept partials after their age, and claimed ones when no run lives that could have claimed them."""
+    """Remove kept partials after their age, and claimed ones and locks when no run lives that could have made them."""
     left = list(abandoned(store.root.partials, before=now - _OLD_PARTIAL))
     others = {run_id for run_id, run in store.runs() if run.command != "fetch"}
     a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
-from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs
+from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs, stdin_eof_option
 from cachestore.cli.output import count, plain, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from exporter_plugin.export import ExportFailed
     from exporter_plugin.report import Report
 
-_EXAMPLES = ["cachestore export friday.json ~/Music/Friday", "cachestore export - Friday < friday.m3u8"]
+_EXAMPLES = [
+    "cachestore export friday.json ~/Music/Friday",
+    "cachestore export - Friday < friday.m3u8",
+    "cachestore export home:playlist/Friday ~/Music/Friday",
+]
 _EXITS = {
     1: "tracks failed, and nothing was published",
     3: "published with holes (--on-error skip)",
@@ -53,6 +57,7 @@ _EXITS = {
 @jobs_option
 @click.option("--offline", is_flag=True, help="Make no request: cached or failed.")
 @refresh_option
+@stdin_eof_option
 @events_option
 @json_option
 @pass_settings
@@ -62,23 +67,26 @@ def export(
     *,
     mix: str,
     dest: str,
+    cancel_on_stdin_eof: bool,
     events: str | None,
     as_json: bool,
     **how: Any,  # noqa: ANN401 - the options that are arguments of export_mix, by the same names
 ) -> int:
     """Export MIX as a bundle at DEST: a folder with the audio of all tracks, a playlist and bundle.json.
 
-    MIX is a file in JSON, M3U or M3U8, or - for standard input. DEST is a new or empty folder, or a bundle of ours,
-    which is brought up to date.
+    MIX is a file in JSON, M3U or M3U8, - for standard input, or a playlist of a source, SOURCE:playlist/NAME. DEST is a
+    new or empty folder, or a bundle of ours, which is brought up to date.
     """
     if how["offline"] and how["refresh"]:
         raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")
+    if cancel_on_stdin_eof and mix == "-":
+        raise click.UsageError("--cancel-on-stdin-eof needs standard input for itself, and the mix - is read from it")
     refuse_two_outputs(events=events, as_json=as_json)
     from exporter_plugin.export import ExportFailed
 
     try:
         with reporter(settings, events=events) as tell:
-            report = _export(settings, tell, mix, dest, how)
+            report = _export(settings, tell, mix, dest, how, stdin_eof=cancel_on_stdin_eof)
     except ExportFailed as failed:
         _print_failed(failed, _command(settings, click.get_current_context()))
         return failed.exit_code
@@ -92,17 +100,20 @@ def export(
     return report.exit_code
 
 
-def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[str, Any]) -> Report:
+def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[str, Any], *, stdin_eof: bool) -> Report:
     """Export with `how`, the arguments of export_mix that have the names of the options."""
     from cachestore.cache import Cache
     from exporter_plugin.export import export_mix
-    from exporter_plugin.mix import read_mix
+    from exporter_plugin.mix import playlist_of_source, read_mix
 
-    # Before signals become a cancel: a wait for standard input could not be cancelled.
-    wanted = read_mix(mix)
-    with cancel_on_signals() as cancel, Cache.open(settings.config(), cancel=cancel) as cache:
-        tell.start(len(wanted.rows))
-        return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+    # A file before signals become a cancel: a wait for standard input or a pipe could not be cancelled.
+    wanted = None if playlist_of_source(mix) else read_mix(mix)
+    with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
+        config = settings.config()
+        wanted = wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel)
+        with Cache.open(config, cancel=cancel) as cache:
+            tell.start(len(wanted.rows))
+            return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
 
 
 def _facts(report: Report) -> dict[str, object]:

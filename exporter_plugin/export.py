@@ -63,12 +63,12 @@ def export_mix(
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
 ) -> Report:
-    """Export `mix`, or the mix in that file, as a bundle at `dest`, and return what was done.
+    """Export `mix`, or the one that `read_mix` finds there, as a bundle at `dest`, and return what was done.
 
     What is None comes from the configuration of `cache`. Either the bundle is published or `dest` is as it was. Raise
     MixError, DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
     """
-    mix = mix if isinstance(mix, Mix) else read_mix(mix)
+    mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=offline, cancel=cancel)
     name = name or mix.name or Path(dest).absolute().name
     mode = LinkMode(link_mode or cache.config.link_mode)
     skip = (on_error or cache.config.on_error) == "skip"

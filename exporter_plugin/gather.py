@@ -68,7 +68,8 @@ def _linked(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
     if result.error is not None:
         return Hole(row, result.error)
     entry = result.entry
-    owned = staging.place(row.identity, entry.ext, entry.digest, lambda staged: link(entry, staged))
+    row = row.called(entry.label)
+    owned = staging.place(row, entry.ext, entry.digest, lambda staged: link(entry, staged))
     return Placed(row, owned, result.origin, entry, result.stale)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cachestore.errors import LocalFileError, NotAudio
 from cachestore.events import Provenance
 from cachestore.links import copy_private
-from cachestore.media import identify
+from cachestore.media import recognize
 from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def place_local(row: Row, path: Path, staging: Staging) -> Outcome:
     """Bring a row its file, a private copy of the one at `path`. Raise NoSpace."""
     try:
         ext, content = _look_at(path, row)
-        owned = staging.place(row.identity, ext, content, partial(copy_private, path))
+        owned = staging.place(row, ext, content, partial(copy_private, path))
     except (NotAudio, OSError, ValueError) as error:
         return Hole(row, LocalFileError(row.address, row.label, _problem(error, row)))
     return Placed(row, owned, Provenance.LOCAL)
@@ -34,7 +34,10 @@ def _look_at(path: Path, row: Row) -> tuple[str, str]:
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):  # a FIFO would be waited for
         raise NotAudio(row.address, row.label, "it is no regular file")
-    return identify(path, row.track).ext, f"{info.st_size}-{info.st_mtime_ns}"
+    media = recognize(path)  # whole or not: the person who has the file knows
+    if media is None:
+        raise NotAudio(row.address, row.label, "it is no audio file")
+    return media.ext, f"{info.st_size}-{info.st_mtime_ns}"
 
 
 def _problem(error: Exception, row: Row) -> str:

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachestore.config import load_config
 from cachestore.errors import MixError
-from exporter_plugin.readers import mix_json, playlist
+from cachestore.playlists import parse_playlist
+from exporter_plugin.readers import mix_json, playlist, source_playlist
 from exporter_plugin.readers.document import Document
 
 if TYPE_CHECKING:
+    import threading
     from typing import BinaryIO
 
+    from cachestore.config import Config
+    from cachestore.playlists import PlaylistAddress
     from exporter_plugin.row import Mix
 
 _STDIN = "standard input"
 _MAX_BYTES = 64 * 1024 * 1024  # far above any mix, far below an album by mistake or an endless device
 
 
-def read_mix(path: str | Path, *, stdin: BinaryIO | None = None) -> Mix:
-    """Return the mix in the file `path`, or on `stdin` for ``-``. Raise MixError.
+def read_mix(
+    path: str | Path,
+    *,
+    stdin: BinaryIO | None = None,
+    config: Config | None = None,
+    offline: bool = False,
+    cancel: threading.Event | None = None,
+) -> Mix:
+    """Return the mix in the file `path`, on `stdin` for ``-``, or that of a playlist ``source:playlist/NAME-or-ID``.
 
     What starts with ``#EXTM3U`` or is a file named ``.m3u`` or ``.m3u8`` is a playlist, all else our JSON. A mix
     without a name is called by the stem of its file; on stdin it stays nameless, and its paths are relative to the
-    working directory.
+    working directory. Raise MixError.
+
+    The source's server is asked with `config`, else as the command line finds it, but not when `offline`. That may
+    raise ConfigError, TrackError or, once `cancel` is set, Cancelled.
     """
     if str(path) == "-":
         return _read(Document(_STDIN, _text(_STDIN, stdin or _stdin()), Path.cwd(), ""), suffix="")
+    address = playlist_of_source(path)
+    if address is not None:
+        return source_playlist.read(address, config or load_config(), offline=offline, cancel=cancel)
     file = Path(path)
     try:
         with file.open("rb") as opened:
@@ -37,6 +56,11 @@ def read_mix(path: str | Path, *, stdin: BinaryIO | None = None) -> Mix:
     except ValueError:  # a NUL in the path
         raise MixError(repr(str(path)), "", "this is no path; expected the file of a mix") from None
     return _read(Document(str(path), text, file.absolute().parent, file.stem), suffix=file.suffix.lower())
+
+
+def playlist_of_source(path: str | Path) -> PlaylistAddress | None:
+    """Return which playlist of a source `path` names, None for a file; a file of that very name wins."""
+    return None if os.path.lexists(path) else parse_playlist(str(path))
 
 
 def _stdin() -> BinaryIO:
@@ -64,7 +88,7 @@ def _text(name: str, opened: BinaryIO) -> str:
 def _refusal(error: OSError) -> str:
     match error:
         case FileNotFoundError():
-            return "there is no such file; expected a mix in JSON or a playlist"
+            return "there is no such file; expected a mix in JSON, a playlist, or SOURCE:playlist/NAME"
         case IsADirectoryError():
             return "this is a folder; expected the file of a mix"
     return f"it cannot be read ({error.strerror}); expected a mix in JSON or a playlist"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -26,6 +26,11 @@ class Row:
     def label(self) -> str:
         """Return "Artist - Title", or as much of it as is known, else the address: the label that `fetch` shows."""
         return self.track.label
+
+    def called(self, label: str) -> Row:
+        """Return the row under the name that its service gave the track, if the mix has none for it."""
+        said = self.track.title or self.track.artist or label == self.track.address
+        return self if said else replace(self, track=replace(self.track, title=label))
 
     @property
     def address(self) -> str:

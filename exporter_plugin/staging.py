@@ -16,7 +16,7 @@ from exporter_plugin.naming import Named, track_stems
 from exporter_plugin.outcome import Hole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from cachestore.events import OnEvent
@@ -45,19 +45,23 @@ class Staging:
     ) -> None:
         self._folder = folder
         self._destination = destination
-        self._stems = _stems(rows, destination)
+        self._rows = len(rows)
+        self._taken = destination.taken_stems()
+        self._named = _unpublished(rows, destination.published_stems())
+        self._stems = track_stems([*self._named.values()], self._rows, self._taken) | destination.published_stems()
         self._link_mode = link_mode
         self._tell = tell
         self._placed: dict[str, OwnedFile] = {}
 
-    def place(self, identity: str, ext: str, content: str, make: Callable[[Path], LinkMode]) -> OwnedFile:
-        """Return the file of a track whose bytes are `content`; rows of one identity share it.
+    def place(self, row: Row, ext: str, content: str, make: Callable[[Path], LinkMode]) -> OwnedFile:
+        """Return the file of a row's track, whose bytes are `content`; rows of one identity share it.
 
         `make` writes the file and returns the mode used. It is not called when the published file is right already, or
         was changed by somebody, who is told that it is kept.
         """
+        identity = row.identity
         if identity not in self._placed:
-            file = f"{MEDIA}/{self._stems[identity]}.{ext}"
+            file = f"{MEDIA}/{self._stem(row)}.{ext}"
             kept = self._kept(file, lambda own: own.content == content and self._is_linked_right(own))
             self._placed[identity] = kept or self._made(file, identity, content, make)
         return self._placed[identity]
@@ -74,6 +78,15 @@ class Staging:
             write_all(view, self._folder, self._tell)
             playlists = [self._settle(path) for path in sorted(self._folder.iterdir()) if path.is_file()]
         return [owned for owned in playlists if owned]
+
+    def _stem(self, row: Row) -> str:
+        """Return the planned stem, or one by the title that the service gave where the mix has none."""
+        named = self._named.get(row.identity)
+        if named is not None and named.title != row.track.title:
+            # The index keeps it apart from all others of this export.
+            self._stems |= track_stems([replace(named, title=row.track.title)], self._rows, self._taken)
+            del self._named[row.identity]
+        return self._stems[row.identity]
 
     def _is_there(self, own: OwnedFile) -> bool:
         return self._destination.look_at(own.file)[0] is not FileState.ABSENT
@@ -113,13 +126,11 @@ class Staging:
         return OwnedFile(file, info.st_size, info.st_mtime_ns, digest)
 
 
-def _stems(rows: Sequence[Row], destination: Destination) -> dict[str, str]:
-    """Return the stem of every track by identity: the published one, else a new one by its first row."""
-    published = destination.published_stems()
+def _unpublished(rows: Sequence[Row], published: Collection[str]) -> dict[str, Named]:
+    """Return by identity what the names of the tracks are made of that have none yet; their first row counts."""
     firsts = {row.identity: (index, row) for index, row in reversed(list(enumerate(rows, 1)))}
-    named = [
-        Named(identity, index, row.track.artist, row.track.title, row.fallback)
+    return {
+        identity: Named(identity, index, row.track.artist, row.track.title, row.fallback)
         for identity, (index, row) in firsts.items()
         if identity not in published
-    ]
-    return track_stems(named, len(rows), destination.taken_stems()) | published
+    }

@@ -61,7 +61,7 @@ class House:
         filling = Staging(folder, destination, rows, mode, self.told.append)
         for row in rows:
             data = f"{row.track.title}{version}"
-            filling.place(row.identity, "wav", data, writer(data))
+            filling.place(row, "wav", data, writer(data))
         playlists = filling.write_playlists(BundleView(name, ()))
         return Manifest(name, 1.0, (*filling.files_of([]), *playlists), (ROW,))
 

@@ -16,6 +16,7 @@ from cachestore.errors import (
     BadStatus,
     Cancelled,
     ConfigError,
+    Forbidden,
     NotAudio,
     NotCached,
     NotFound,
@@ -24,6 +25,8 @@ from cachestore.errors import (
     Unreachable,
 )
 from cachestore.events import Provenance, State, TrackEvent, WarningEvent
+from cachestore.sources.account import Account
+from cachestore.sources.registry import Sources
 from cachestore.track import Origin, Track
 from cachestore.version import Version, VersionKind
 from tests.servers import TOKEN, most_at_once
@@ -195,15 +198,10 @@ def test_a_provider_that_knows_its_version_is_believed_without_a_request(
     version = Version(VersionKind.PROVIDER, "revision 1")
 
     class Provider:
-        def __init__(self, config: Config) -> None: ...
-
-        def source_of(self, track: Track) -> Provider:
-            return self
-
         def resolve(self, track: Track) -> Origin:
             return Origin(f"{server.url}/plain/{track.id}", version=version)
 
-    monkeypatch.setattr("cachestore.fetching.workers.Sources", Provider)
+    monkeypatch.setattr(Sources, "account_of", lambda sources, track: Account("studio", Provider()))
     [first] = cache.fetch([Track("studio", "wav")])
     assert first.entry.version == version
     [second] = cache.fetch([Track("studio", "wav")])
@@ -260,7 +258,7 @@ def test_a_server_that_is_down_is_stood_in_for_by_the_cache_with_a_warning(cache
     [
         (Track("studio", "none"), NotFound),
         (Track("status", "401"), Unauthorized),
-        (Track("status", "403"), Unauthorized),
+        (Track("status", "403"), Forbidden),
         (Track("status", "410"), NotFound),
         (Track("status", "500"), BadStatus),
         (Track("html", "x"), NotAudio),
@@ -307,17 +305,18 @@ def test_no_more_than_jobs_downloads_run_at_once(cache: Cache, server: Nginx, li
 
 
 def test_cancel_ends_a_slow_download_at_once_and_keeps_what_was_finished(cache: Cache, served: Path) -> None:
-    (served / "long").write_bytes((served / "wav").read_bytes() * 20)
+    for name in ("long", "longer"):
+        (served / name).write_bytes((served / "wav").read_bytes() * 20)
     cancel = threading.Event()
     heard = Heard()
 
     def listen(event: Event) -> None:
         heard.append(event)
         states = {each.index: each.state for each in heard if isinstance(each, TrackEvent)}
-        if states == {0: State.DONE, 1: State.DOWNLOADING, 2: State.CHECKING}:
+        if states == {0: State.DONE, 1: State.DOWNLOADING, 2: State.DOWNLOADING}:
             cancel.set()
 
-    tracks = [Track("plain", "flac"), Track("slow", "long"), Track("slow", "long", version='"x"')]
+    tracks = [Track("plain", "flac"), Track("slow", "long"), Track("slow", "longer")]
     results = cache.fetch(tracks, jobs=2, on_event=listen, cancel=cancel)
     with pytest.raises(Cancelled):
         list(results)

@@ -123,6 +123,7 @@ def test_quiet_and_verbose_exclude_each_other(capsys: pytest.CaptureFixture[str]
         (["show"], "Error: Missing argument 'ADDRESS'."),
         (["pin"], "Error: Missing argument 'ADDRESS...'."),
         (["fetch"], "Error: Missing argument 'TRACK...'."),
+        (["playlists"], "Error: Missing argument 'SOURCE'."),
         (["fetch", "studio:1", "--jobs", "0"], "Error: Invalid value for '--jobs': 0 is not in the range 1<=x<=64."),
         (["fetch", "studio:1", "--events", "xml"], "Error: Invalid value for '--events'"),
         (["fetch", "studio:1", "--events", "ndjson", "--json"], "Error: --events and --json both need stdout"),
@@ -157,9 +158,9 @@ def test_the_listing_has_every_command_and_a_broken_plugin_stops_none(
     for name, summary in BUILT_IN.items():
         assert f"  {name} " in listing
         assert summary in listing
-    assert "  missing  [broken]\n" in listing
-    assert "  text     [broken]\n" in listing
-    assert "  good     Say what was given.\n" in listing
+    assert "  missing    [broken]\n" in listing
+    assert "  text       [broken]\n" in listing
+    assert "  good       Say what was given.\n" in listing
 
 
 @pytest.mark.parametrize(
@@ -373,7 +374,7 @@ def test_output_to_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 def test_the_shell_completes_commands_and_options() -> None:
     words = {"_CACHESTORE_COMPLETE": "bash_complete", "COMP_WORDS": "cachestore p", "COMP_CWORD": "1"}
     done = cachestore(env={**os.environ, **words})
-    assert done.stdout.split() == ["plain,pin", "plain,prune"]
+    assert done.stdout.split() == ["plain,pin", "plain,playlists", "plain,prune"]
     words |= {"COMP_WORDS": "cachestore ls --", "COMP_CWORD": "2"}
     assert "plain,--json" in cachestore(env={**os.environ, **words}).stdout.split()
 
@@ -387,7 +388,7 @@ def test_the_shell_gets_its_completion_script() -> None:
 @pytest.mark.parametrize(
     "args",
     [["--version"], ["ls"], ["show", "s:1"], ["info"], ["why", "x"], ["pin", "s:1"], ["rm", "s:1"], ["prune"],
-     ["verify"], ["repair"], ["doctor"], ["fetch", "--help"]],
+     ["verify"], ["repair"], ["doctor"], ["fetch", "--help"], ["playlists", "--help"]],
 )  # fmt: skip
 def test_a_command_imports_no_network_and_no_bars(tmp_path: Path, args: list[str]) -> None:
     code = (

@@ -118,7 +118,7 @@ def test_a_changed_file_arrives_as_a_new_version(
     ("path", "code", "event_code"),
     [
         ("status/401/x", 77, "unauthorized"),
-        ("status/403/x", 77, "unauthorized"),
+        ("status/403/x", 77, "forbidden"),
         ("status/404/x", 1, "not_found"),
         ("status/500/x", 75, "bad_status"),
         ("html/x", 1, "not_audio"),

@@ -15,6 +15,7 @@ import pytest
 from cachestore.cli import doctor, probes
 from cachestore.cli.main import run
 from cachestore.links import LinkMode
+from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from cachestore.store.writer import Store
 from cachestore.track import Track
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cachestore.entry import Entry
+    from tests.conftest import StartRawServer
+    from tests.stranger import Stranger
 
     Run = Callable[..., str]
 
@@ -157,7 +160,23 @@ def test_info_json_has_the_documented_keys(answer: Run, root: Path) -> None:
         "pinned": 1,
         "hits": 0,
         "misses": 0,
+        "partials": [],
     }
+
+
+def test_info_lists_the_downloads_that_were_cut_short(stranger: Stranger, raw_server: StartRawServer) -> None:
+    body = b"fLaC" + bytes(8192)
+    head = 'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Type: audio/flac\r\nContent-Length: 100000\r\n\r\n'
+    url = raw_server(head.encode() + body).url
+    stranger.configure(url)
+    stranger.run("fetch", f"{url}/x", code=75)
+    facts = stranger.run("info", "--json").facts
+    [partial] = facts["partials"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", partial.pop("changed_at"))
+    assert partial == {"track": f"url:{url}/x", "received": len(body), "total": 100000}
+    size = format_size(facts["partial_bytes"])
+    told = f"partial     {size} in 1 unfinished download, under way or to be resumed; prune removes them after 7 days\n"
+    assert told in stranger.run("info").out
 
 
 def test_info_is_readable(answer: Run, root: Path) -> None:
@@ -259,13 +278,31 @@ def test_the_doctor_does_not_create_a_store(tmp_path: Path, capsys: pytest.Captu
     assert not list(tmp_path.iterdir())
 
 
-def test_the_source_block_of_the_doctor_can_be_pasted(tmp_path: Path, answer: Run) -> None:
+def test_the_source_blocks_of_the_doctor_can_be_pasted(
+    tmp_path: Path, answer: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "config.toml"
-    file.write_text(doctor._SOURCE_BLOCK)
+    file.write_text(doctor._SOURCE_BLOCKS)
     page = answer("doctor", "--config", str(file), code=1)
     assert "PROBLEM  source   studio (http)\n" in page
     assert "-> set STUDIO_TOKEN in the environment of export and fetch\n" in page
+    assert "-> set NAVIDROME_PASSWORD in the environment of export and fetch\n" in page
     assert f"--config {file} prune --quiet\n" in page
+    monkeypatch.setenv("STUDIO_TOKEN", "x")
+    monkeypatch.setenv("NAVIDROME_PASSWORD", "x")
+    page = answer("doctor", "--config", str(file))
+    assert "ok       source   studio (http)\nok       source   home (subsonic)\n" in page
+
+
+def test_the_doctor_finds_a_proxy_that_cannot_be_used(
+    tmp_path: Path, answer: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://x")
+    assert "PROBLEM" not in answer("doctor")
+    file = tmp_path / "config.toml"
+    file.write_text('[sources.open]\nkind = "http"\nurl = "https://music.example/{id}"\n')
+    page = answer("doctor", "--config", str(file), code=1)
+    assert "PROBLEM  network  the environment: a proxy (HTTPS_PROXY, " in page
 
 
 @pytest.mark.parametrize(
@@ -274,7 +311,7 @@ def test_the_source_block_of_the_doctor_can_be_pasted(tmp_path: Path, answer: Ru
         ("jobs = 0", "PROBLEM  config   {file}: jobs: 0 is not accepted; expected an integer from 1 to 64\n"),
         (
             '[sources.studio]\nkind = "htpp"\nurl = "https://music.example/{id}"',
-            "PROBLEM  source   sources.studio.kind: there is no kind htpp",
+            "PROBLEM  source   {file}: sources.studio.kind: there is no kind htpp",
         ),
         ('min_free = "100000 TB"', "-> free some space there, or lower min_free (100000.0 TB)\n"),
     ],

@@ -62,6 +62,7 @@ def test_every_key_of_the_file_is_read(write: Write) -> None:
         max_track_size = "100 MB"
         connect_timeout = 1
         stall_timeout = "2 s"
+        total_timeout = "3 min"
         retries = 0
         [sources.studio]
         kind = "http"
@@ -84,11 +85,17 @@ def test_every_key_of_the_file_is_read(write: Write) -> None:
         "max_track_size": 10**8,
         "connect_timeout": 1,
         "stall_timeout": 2,
+        "total_timeout": 180,
         "retries": 0,
         "path": file,
     }
     assert sources == {
-        "studio": {"name": "studio", "kind": "http", "options": {"url": "https://music.example/{id}"}},
+        "studio": {
+            "name": "studio",
+            "kind": "http",
+            "options": {"url": "https://music.example/{id}"},
+            "path": file,
+        },
     }
 
 

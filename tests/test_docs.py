@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from dataclasses import fields
 from inspect import getmembers, isclass
@@ -22,6 +23,7 @@ from cachestore.cli.context import global_options
 from cachestore.cli.main import cli
 from cachestore.config import default_config_path
 from cachestore.sources.registry import Sources
+from cachestore.web import open_web
 from exporter_plugin import export_mix
 from exporter_plugin.demo.audio import CLOUD, LOCAL, render
 from exporter_plugin.demo.origin import MusicOrigin
@@ -260,13 +262,16 @@ def test_the_source_of_the_page_resolves_a_track(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(tmp_path)
     config = load_config(tmp_path / "config.toml", environ={})
 
-    origin = Sources(config, {"MY_TOKEN": TOKEN}).source_of(Track("mine", "7")).resolve(Track("mine", "7"))
+    track = Track("mine", "7")
+    web = open_web(config, jobs=1, cancel=threading.Event())
+    origin = Sources(config, web, {"MY_TOKEN": TOKEN}).account_of(track).resolve(track)
     assert origin.url == "https://mine.example/audio/7"
     assert origin.headers == {"Authorization": f"Bearer {TOKEN}"}
     with pytest.raises(SourceError, match="its id is no number"):
-        Sources(config, {"MY_TOKEN": TOKEN}).source_of(Track("mine", "7")).resolve(Track("mine", "seven"))
+        Sources(config, web, {"MY_TOKEN": TOKEN}).account_of(track).resolve(Track("mine", "seven"))
     with pytest.raises(errors.ConfigError, match="MY_TOKEN is not set"):
-        Sources(config, {}).source_of(Track("mine", "7"))
+        Sources(config, web, {}).account_of(track)
+    web.close()
 
 
 @pytest.fixture

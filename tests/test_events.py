@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -79,6 +80,12 @@ def test_a_track_event_has_its_row_state_origin_and_bytes() -> None:
 def test_what_is_not_known_is_not_there() -> None:
     track = stream_of(TrackEvent(0, "demo:t1", "Low Tide", State.QUEUED))[1]
     assert set(track) == {"v", "seq", "ts", "type", "index", "track", "label", "state"}
+
+
+def test_what_another_process_downloads_is_marked() -> None:
+    theirs, ours = stream_of(replace(progress(0, 10), elsewhere=True), progress(1, 10))[1:3]
+    assert (theirs["elsewhere"], theirs["bytes"], theirs["total"]) == (True, 10, 100)
+    assert "elsewhere" not in ours
 
 
 @pytest.mark.parametrize(

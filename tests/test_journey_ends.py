@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.library import make_wave
 from tests.servers import most_at_once
 from tests.stranger import manifest, row, snapshot
 
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.long
-def test_no_more_downloads_run_at_once_than_jobs_says(
-    stranger: Stranger, cloud: Nginx, music: Path, library: Mapping[str, Sample]
-) -> None:
+def test_no_more_downloads_run_at_once_than_jobs_says(stranger: Stranger, cloud: Nginx, music: Path) -> None:
     for number in range(5):
-        (music / f"s{number}").write_bytes(library["flac"].data + bytes([number]))
+        (music / f"s{number}").write_bytes(make_wave(124_000, str(number)))
     stranger.export(*(row(f"s{number}", "slow") for number in range(5)), options=("--jobs", "2"))
     assert most_at_once(cloud.requests("/slow/")) == 2
 

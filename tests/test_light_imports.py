@@ -87,7 +87,7 @@ def test_what_runs_often_loads_nothing_heavy(name: str, cached: tuple[Path, str]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--version"], ["--help"], *([name, "--help"] for name in [*OFFLINE, *sorted(ONLINE - {"playlists"})])],
+    [["--version"], ["--help"], *([name, "--help"] for name in [*OFFLINE, *sorted(ONLINE)])],
 )
 def test_help_and_version_load_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert not {"httpx", "rich", "diskcache", "tenacity"} & loaded(arguments, tmp_path / "root")

@@ -1,22 +1,42 @@
+"""Partials: unfinished downloads that survive cancels and kills, each with one owner."""
+
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachestore.blobs import BlobDigest
-from cachestore.errors import Cancelled
-from cachestore.partials import Partial, claim
+from cachestore.boot import boot_id
+from cachestore.errors import Cancelled, NoSpace
+from cachestore.partials import DownloadLock, Unfinished, abandoned, claim, claims, newest, unfinished
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+    from cachestore.partials import Partial
 
 STRONG = Version(VersionKind.STRONG, '"a"')
+PROVIDED = Version(VersionKind.PROVIDER, "rev-7")
 GO_ON = threading.Event()
+TRACK = "studio:t42"
 
 
 def _digest(data: bytes) -> str:
@@ -25,112 +45,568 @@ def _digest(data: bytes) -> str:
     return running.hexdigest()
 
 
-def kept(folder: Path, data: bytes, version: Version = STRONG, total: int = 100) -> None:
-    with claim(folder, "studio:t42") as partial:
-        partial.begin(version, total)
+@contextmanager
+def claimed(folder: Path, address: str = TRACK) -> Iterator[Partial]:
+    with claim(folder, address, DownloadLock.without(folder), GO_ON) as partial:
+        yield partial
+
+
+def kept(
+    folder: Path, data: bytes, *, total: int | None = 100, version: Version = STRONG, address: str = TRACK
+) -> Path:
+    """Leave what a cancelled download leaves; return its file."""
+    before = set(folder.iterdir())
+    with claimed(folder, address) as partial:
+        partial.begin(version, version, total)
         partial.write(data)
+    return next(path for path in set(folder.iterdir()) - before if path.suffix == ".part")
 
 
-def adopted(folder: Path, address: str = "studio:t42") -> Partial:
-    partial = claim(folder, address)
-    partial.adopt(GO_ON)
-    return partial
+def killed(folder: Path, data: bytes, **sidecar: object) -> Path:
+    """Leave what a killed download leaves, with other words in its sidecar; return its file."""
+    path = kept(folder, data)
+    path = path.rename(path.with_suffix(".work"))
+    row = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(row | sidecar))
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.suffix for path in folder.iterdir())
+
+
+def age(path: Path, seconds: float) -> None:
+    os.utime(path, (seconds, seconds))
+
+
+# Keeping and taking over
 
 
 def test_a_partial_is_taken_over_with_its_bytes_hashed_again(tmp_path: Path) -> None:
-    kept(tmp_path, b"abc")
-    partial = adopted(tmp_path)
-    assert (partial.version, partial.total, partial.received) == (STRONG, 100, 3)
-    partial.write(b"def")
-    partial.finish()
+    kept(tmp_path, b"abc", total=6)
+    with claimed(tmp_path) as partial:
+        assert (partial.version, partial.total, partial.received) == (STRONG, 6, 3)
+        assert partial.resumable
+        assert not partial.complete
+        partial.write(b"def")
+        assert partial.complete
+        partial.finish()
     assert partial.hexdigest == _digest(b"abcdef")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"abcdef"]
 
 
 def test_a_partial_can_be_claimed_once(tmp_path: Path) -> None:
     kept(tmp_path, b"abc")
-    assert adopted(tmp_path).received == 3
-    assert adopted(tmp_path).received == 0
+    with claimed(tmp_path) as first, claimed(tmp_path, "home:t1") as other:
+        assert (first.received, other.received) == (3, 0)
+        assert first.path.suffix == ".work"
+        assert list(tmp_path.glob("*.part")) == []
+
+
+def test_of_many_who_want_a_partial_one_gets_it(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: claims._kept(tmp_path, TRACK), range(8)))
+    assert sum(path is not None for path in found) == 1
 
 
 def test_a_partial_of_another_track_is_not_touched(tmp_path: Path) -> None:
     kept(tmp_path, b"abc")
-    assert adopted(tmp_path, "home:t42").received == 0
-    assert adopted(tmp_path).received == 3
+    with claimed(tmp_path, "home:t42") as other:
+        assert other.received == 0
+    with claimed(tmp_path) as partial:
+        assert partial.received == 3
 
 
 def test_a_partial_that_is_finished_leaves_the_with_block_as_it_is(tmp_path: Path) -> None:
-    with claim(tmp_path, "studio:t42") as partial:
-        partial.begin(STRONG, 3)
+    with claimed(tmp_path) as partial:
+        partial.begin(STRONG, STRONG, 3)
         partial.write(b"abc")
         partial.finish()
-    assert [path.suffix for path in tmp_path.iterdir()] == [".work"]
+    assert names(tmp_path) == [".work"]
+
+
+@pytest.mark.parametrize(
+    ("version", "validator", "total"),
+    [
+        (STRONG, STRONG, None),
+        (PROVIDED, None, None),
+        (Version(VersionKind.WEAK, 'W/"a"'), None, 100),
+        (Version(VersionKind.MODIFIED, "then 100"), None, 100),
+        (None, None, 100),
+    ],
+)
+def test_what_nobody_can_ask_the_rest_of_is_not_kept(
+    tmp_path: Path, version: Version | None, validator: Version | None, total: int | None
+) -> None:
+    with claimed(tmp_path) as partial:
+        partial.begin(version, validator, total)
+        partial.write(b"abc")
+        assert not partial.resumable
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("validator", [None, STRONG])
+def test_what_a_provider_has_a_word_for_is_kept_with_what_its_server_says(
+    tmp_path: Path, validator: Version | None
+) -> None:
+    with claimed(tmp_path) as partial:
+        partial.begin(PROVIDED, validator, 100)
+        partial.write(b"abc")
+    with claimed(tmp_path) as partial:
+        assert (partial.version, partial.validator, partial.received) == (PROVIDED, validator, 3)
+
+
+def test_a_partial_of_nothing_is_not_kept(tmp_path: Path) -> None:
+    with claimed(tmp_path) as partial:
+        partial.begin(STRONG, STRONG, 100)
+    assert names(tmp_path) == []
+
+
+def test_a_partial_that_is_begun_anew_forgets_what_it_had(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc")
+    other = Version(VersionKind.STRONG, '"b"')
+    with claimed(tmp_path) as partial:
+        partial.begin(other, other, 2)
+        assert partial.received == 0
+        partial.write(b"xy")
+    with claimed(tmp_path) as partial:
+        assert (partial.version, partial.total, partial.hexdigest) == (other, 2, _digest(b"xy"))
+
+
+def test_a_partial_that_is_cleared_is_gone_and_can_be_begun_anew(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc")
+    with claimed(tmp_path) as partial:
+        partial.clear()
+        assert (partial.version, partial.total, partial.received, names(tmp_path)) == (None, None, 0, [])
+        partial.begin(STRONG, STRONG, 3)
+        partial.write(b"xyz")
+        partial.finish()
+    assert partial.path.read_bytes() == b"xyz"
+
+
+def test_a_file_that_was_flushed_can_be_read_and_written_on(tmp_path: Path) -> None:
+    with claimed(tmp_path) as partial:
+        partial.begin(STRONG, STRONG, 6)
+        partial.write(b"abc")
+        partial.flush()
+        assert partial.path.read_bytes() == b"abc"
+        partial.write(b"def")
+        partial.finish()
+    assert partial.path.read_bytes() == b"abcdef"
+
+
+def test_a_sidecar_tells_what_the_bytes_are_of_and_nothing_else(tmp_path: Path) -> None:
+    path = kept(tmp_path, b"abc")
+    assert json.loads(path.with_suffix(".json").read_text()) == {
+        "track": TRACK,
+        "version": ["etag", '"a"'],
+        "validator": ["etag", '"a"'],
+        "total": 100,
+        "boot": boot_id(),
+    }
+
+
+_TAG = ["etag", '"a"']
+_SIDECAR = {"track": TRACK, "version": _TAG, "validator": _TAG, "total": 9, "boot": ""}
 
 
 @pytest.mark.parametrize(
     "sidecar",
     [
         b"",
-        b'{"kind": "etag", "value": "\\"a\\"", "tot',
         b"[]",
         b"7",
-        b'{"kind": "rumour", "value": "a", "total": 9}',
-        b'{"kind": "etag", "value": 7, "total": 9}',
-        b'{"kind": "etag", "value": "a", "total": "9"}',
-        b'{"kind": "etag", "value": "a", "total": true}',
         b"\xff\xfe",
+        b"[" * 100_000,
+        json.dumps(_SIDECAR).encode()[:50],
+        *(
+            json.dumps(_SIDECAR | wrong).encode()
+            for wrong in (
+                {"version": ["rumour", "a"]},
+                {"version": ["etag", 7]},
+                {"version": ["etag"]},
+                {"version": "etag"},
+                {"version": 7},
+                {"validator": ["etag", None]},
+                {"validator": None},
+                {"total": "9"},
+                {"total": True},
+                {"total": -1},
+                {"total": 2},
+                {"total": None},
+                {"track": None},
+                {"boot": 1},
+            )
+        ),
+        *(json.dumps({k: v for k, v in _SIDECAR.items() if k != gone}).encode() for gone in _SIDECAR),
     ],
 )
 def test_a_partial_whose_sidecar_cannot_be_relied_on_is_dropped(tmp_path: Path, sidecar: bytes) -> None:
-    kept(tmp_path, b"abc")
-    next(tmp_path.glob("*.json")).write_bytes(sidecar)
-    with adopted(tmp_path) as partial:
+    kept(tmp_path, b"abc").with_suffix(".json").write_bytes(sidecar)
+    with claimed(tmp_path) as partial:
         assert partial.received == 0
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
 
 
 def test_a_partial_without_its_sidecar_is_dropped(tmp_path: Path) -> None:
-    kept(tmp_path, b"abc")
-    next(tmp_path.glob("*.json")).unlink()
-    with adopted(tmp_path) as partial:
+    kept(tmp_path, b"abc").with_suffix(".json").unlink()
+    with claimed(tmp_path) as partial:
         assert partial.received == 0
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
+
+
+def test_a_partial_longer_than_the_whole_is_dropped(tmp_path: Path) -> None:
+    with kept(tmp_path, b"abc", total=3).open("ab") as file:
+        file.write(b"d")
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
+    assert names(tmp_path) == []
 
 
 def test_a_cancel_while_bytes_are_hashed_again_gives_the_partial_back(tmp_path: Path) -> None:
     kept(tmp_path, bytes(3 * 1024 * 1024), total=10**7)
     cancel = threading.Event()
     cancel.set()
-    with pytest.raises(Cancelled), claim(tmp_path, "studio:t42") as partial:
-        partial.adopt(cancel)
-    assert adopted(tmp_path).received == 3 * 1024 * 1024
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with pytest.raises(Cancelled), claim(tmp_path, TRACK, lock, cancel):
+        pytest.fail("it was claimed all the same")
+    assert names(tmp_path) == [".json", ".part"]
+    with claimed(tmp_path) as partial:
+        assert partial.received == 3 * 1024 * 1024
+
+
+def test_a_full_disk_gets_back_what_the_partial_had(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc", total=10**6)
+    with claimed(tmp_path) as partial:
+        partial.path.unlink()
+        partial.path.symlink_to("/dev/full")
+        with pytest.raises(NoSpace):
+            partial.write(bytes(10**5))
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_is_found_at_the_latest_by_a_flush(tmp_path: Path) -> None:
+    with claimed(tmp_path) as partial:
+        partial.path.symlink_to("/dev/full")
+        partial.begin(STRONG, STRONG, 3)
+        partial.write(b"abc")
+        with pytest.raises(NoSpace):
+            partial.flush()
+    assert names(tmp_path) == []
+
+
+# Rescue: what a killed process wrote
+
+
+def test_the_bytes_of_a_process_that_is_really_killed_are_rescued(tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib, signal, threading
+from cachestore.partials import DownloadLock, claim
+from cachestore.version import Version, VersionKind
+folder = pathlib.Path({str(tmp_path)!r})
+with claim(folder, {TRACK!r}, DownloadLock.acquire(folder, {TRACK!r}), threading.Event()) as partial:
+    version = Version(VersionKind.STRONG, '"a"')
+    partial.begin(version, version, 200_000)
+    partial.write(bytes(range(250)) * 400)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert names(tmp_path) == [".json", ".lock", ".work"]
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        assert partial.received > 90_000
+        assert partial.path.read_bytes() == (bytes(range(250)) * 400)[: partial.received]
+        assert (partial.version, partial.total) == (STRONG, 200_000)
+
+
+def test_a_rescue_copies_and_leaves_the_original_alone(tmp_path: Path) -> None:
+    path = killed(tmp_path, b"abc")
+    with claimed(tmp_path) as partial:
+        assert (partial.received, partial.version, partial.total) == (3, STRONG, 100)
+        assert partial.path != path
+        partial.write(b"def")
+        partial.flush()
+        assert path.read_bytes() == b"abc"
+
+
+def test_two_who_rescue_the_same_bytes_do_not_meet(tmp_path: Path) -> None:
+    killed(tmp_path, b"abc")
+    with claimed(tmp_path) as one, claimed(tmp_path) as other:
+        one.write(b"def")
+        other.write(b"xyz")
+        one.flush()
+        other.flush()
+        assert [one.path.read_bytes(), other.path.read_bytes()] == [b"abcdef", b"abcxyz"]
+
+
+def test_what_is_kept_is_taken_before_what_is_to_be_rescued(tmp_path: Path) -> None:
+    killed(tmp_path, b"abc")
+    kept_of_rescued = kept(tmp_path, b"xy")
+    with claimed(tmp_path) as partial:
+        assert partial.path == kept_of_rescued.with_suffix(".work")
+
+
+def test_the_longest_of_several_is_rescued(tmp_path: Path) -> None:
+    for data in (b"ab", b"abcd", b"abc"):
+        killed(tmp_path, data)
+    with claimed(tmp_path) as partial:
+        assert partial.received == 4
+
+
+@pytest.mark.parametrize(
+    "sidecar",
+    [{"boot": "another"}, {"boot": ""}, {"total": None}, {"validator": None}, {"total": "x"}],
+)
+def test_what_may_be_incomplete_or_cannot_go_on_is_not_rescued(
+    tmp_path: Path, sidecar: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(tmp_path, b"abc", **sidecar)
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: pytest.fail("bytes were copied"))
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
+
+
+def test_where_a_boot_has_no_name_nothing_is_rescued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(tmp_path, b"abc", boot="")
+    monkeypatch.setattr(claims, "boot_id", lambda: "")
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
+
+
+def test_a_partial_taken_over_after_a_reboot_can_be_rescued_after_a_kill(tmp_path: Path) -> None:
+    sidecar = kept(tmp_path, b"abc").with_suffix(".json")
+    sidecar.write_text(sidecar.read_text().replace(boot_id(), "another"))
+    with claimed(tmp_path) as partial:
+        partial.write(b"def")
+        partial.flush()
+        with claimed(tmp_path) as rescued:
+            assert rescued.received == 6
+
+
+def test_bytes_that_were_begun_anew_while_they_were_copied_are_not_rescued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = killed(tmp_path, b"abc")
+    copy = shutil.copyfile
+
+    def copy_slowly(source: Path, target: Path) -> None:
+        source.write_bytes(b"xyz")
+        path.with_suffix(".json").write_text("begun anew")
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_slowly)
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
+    assert names(tmp_path) == [".json", ".work"]
+
+
+@pytest.mark.parametrize("what", ["the disk is full", "the original goes"])
+def test_a_rescue_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    path = killed(tmp_path, b"abc")
+
+    def copy_badly(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:2])
+        if what == "the disk is full":
+            raise OSError(errno.ENOSPC, what)
+        path.unlink()
+        path.with_suffix(".json").unlink()
+
+    monkeypatch.setattr(shutil, "copyfile", copy_badly)
+    left = names(tmp_path)
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
+        assert names(tmp_path) == (left if what == "the disk is full" else [])
+
+
+# The lock
+
+
+def test_one_has_the_lock_until_it_is_released(tmp_path: Path) -> None:
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    assert DownloadLock.acquire(tmp_path, TRACK) is None
+    other = DownloadLock.acquire(tmp_path, "home:t42")
+    assert other is not None
+    other.release()
+    lock.release()
+    lock.release()
+    assert names(tmp_path) == []
+    again = DownloadLock.acquire(tmp_path, TRACK)
+    assert again is not None
+    again.release()
+
+
+def test_a_lock_can_be_released_by_another_thread(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        lock = pool.submit(DownloadLock.acquire, tmp_path, TRACK).result()
+    assert lock is not None
+    lock.release()
+    again = DownloadLock.acquire(tmp_path, TRACK)
+    assert again is not None
+    again.release()
+
+
+def test_a_partial_left_unfinished_releases_its_lock_and_a_finished_one_does_not(tmp_path: Path) -> None:
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        partial.begin(STRONG, STRONG, 3)
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        partial.begin(STRONG, STRONG, 3)
+        partial.write(b"abc")
+        partial.finish()
+    assert DownloadLock.acquire(tmp_path, TRACK) is None
+    partial.lock.release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_where_locks_do_not_work_everybody_gets_one_that_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    _assert_nobody_is_kept_out(tmp_path)
+
+
+def test_where_locks_do_not_exist_everybody_gets_one_that_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    _assert_nobody_is_kept_out(tmp_path)
+
+
+def _assert_nobody_is_kept_out(folder: Path) -> None:
+    for lock in (DownloadLock.acquire(folder, TRACK), DownloadLock.acquire(folder, TRACK)):
+        assert lock is not None
+        lock.release()
+
+
+# What lies there
+
+
+def test_unfinished_downloads_are_listed_kept_and_claimed(tmp_path: Path) -> None:
+    age(kept(tmp_path, b"abc"), 1000)
+    lock = DownloadLock.acquire(tmp_path, "home:t1")
+    assert lock is not None
+    with claim(tmp_path, "home:t1", lock, GO_ON) as partial:
+        partial.begin(None, None, None)
+        partial.write(b"abcd")
+        partial.flush()
+        age(partial.path, 2000)
+        (tmp_path / "notes.txt").write_text("mine")
+        (tmp_path / f"{'0' * 32}.part").write_text("mine")
+        found = set(unfinished(tmp_path))
+    assert found == {Unfinished(TRACK, 3, 100, 1000.0), Unfinished("home:t1", 4, None, 2000.0)}
+
+
+def test_a_partial_whose_track_is_unknown_is_listed_all_the_same(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc").with_suffix(".json").unlink()
+    assert [(one.track, one.received, one.total) for one in unfinished(tmp_path)] == [("", 3, None)]
+
+
+def test_where_there_is_no_folder_nothing_is_unfinished(tmp_path: Path) -> None:
+    assert list(unfinished(tmp_path / "nowhere")) == []
+
+
+def test_the_partial_of_a_track_that_was_written_last_is_told(tmp_path: Path) -> None:
+    assert newest(tmp_path, TRACK) is None
+    age(killed(tmp_path, b"abcd"), 1000)
+    age(killed(tmp_path, b"abc"), 2000)
+    kept(tmp_path, b"abcde", address="home:t1")
+    assert newest(tmp_path, TRACK) == Unfinished(TRACK, 3, 100, 2000.0)
+
+
+def test_what_is_old_or_claimed_is_abandoned(tmp_path: Path) -> None:
+    old, fresh = kept(tmp_path, b"abc"), kept(tmp_path, b"abc", address="home:t1")
+    age(old, 1000)
+    age(old.with_suffix(".json"), 1000)
+    lock = tmp_path / f"{'0' * 32}.lock"
+    lock.touch()
+    new_lock = tmp_path / f"{'1' * 32}.lock"
+    new_lock.touch()
+    age(lock, 1000)
+    (tmp_path / "notes.txt").touch()
+    age(tmp_path / "notes.txt", 1000)
+    with claimed(tmp_path, "home:t2") as partial:
+        partial.begin(STRONG, STRONG, 3)
+        found = {one.path: one.is_old for one in abandoned(tmp_path, before=2000)}
+        assert {path: is_old for path, is_old in found.items() if path.suffix != ".json"} == {
+            old: True,
+            lock: False,
+            new_lock: False,
+            partial.path: False,
+        }
+    for one in abandoned(tmp_path, before=2000):
+        one.remove()
+    assert set(tmp_path.iterdir()) == {fresh, fresh.with_suffix(".json"), tmp_path / "notes.txt"}
+
+
+def test_a_sidecar_is_as_old_as_its_bytes(tmp_path: Path) -> None:
+    begun_long_ago = kept(tmp_path, b"abc")
+    age(begun_long_ago.with_suffix(".json"), 1000)
+    for one in abandoned(tmp_path, before=2000):
+        one.remove()
+    with claimed(tmp_path) as partial:
+        assert partial.received == 3
+
+
+def test_an_old_sidecar_without_bytes_is_abandoned(tmp_path: Path) -> None:
+    path = kept(tmp_path, b"abc")
+    path.unlink()
+    age(path.with_suffix(".json"), 1000)
+    for one in abandoned(tmp_path, before=2000):
+        one.remove()
+    assert names(tmp_path) == []
+
+
+# Whatever happens
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(
-    chunks=st.lists(st.tuples(st.binary(min_size=1, max_size=50), st.booleans()), max_size=8),
-    kind=st.sampled_from([VersionKind.STRONG, VersionKind.PROVIDER, VersionKind.WEAK, VersionKind.MODIFIED]),
+    chunks=st.lists(
+        st.tuples(st.binary(min_size=1, max_size=50), st.sampled_from(["", "cancelled", "killed", "killed, rebooted"])),
+        min_size=1,
+        max_size=8,
+    ),
+    version=st.sampled_from([STRONG, PROVIDED, Version(VersionKind.WEAK, 'W/"a"'), None]),
 )
 def test_whatever_was_interrupted_the_bytes_kept_are_a_beginning_of_the_body(
-    tmp_path: Path, chunks: list[tuple[bytes, bool]], kind: VersionKind
+    tmp_path: Path, chunks: list[tuple[bytes, str]], version: Version | None
 ) -> None:
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
     body = b"".join(chunk for chunk, _ in chunks)
-    version = Version(kind, "v")
-    sent = 0
-    partial = adopted(tmp_path)
-    partial.begin(version, len(body))
-    for chunk, interrupted in chunks:
-        partial.write(chunk)
-        sent += len(chunk)
-        if interrupted:
-            partial.__exit__(None, None, None)
-            partial = adopted(tmp_path)
-            assert partial.received == (sent if kind in {VersionKind.STRONG, VersionKind.PROVIDER} else 0)
+    sent = left = 0
+    for number, (chunk, end) in enumerate(chunks):
+        with claimed(folder) as partial:
+            assert partial.received == left
             if partial.received == 0:
-                partial.begin(version, len(body))
-                partial.write(body[:sent])
-    partial.finish()
+                partial.begin(version, STRONG if version == STRONG else None, len(body))
+            sent += len(chunk)
+            partial.write(body[left:sent])
+            if number == len(chunks) - 1:
+                partial.finish()
+        _interrupt(folder, end)
+        left = sent if version in {STRONG, PROVIDED} and end != "killed, rebooted" else 0
     assert partial.path.read_bytes() == body
     assert partial.hexdigest == _digest(body)
-    partial.path.unlink()
-    assert list(tmp_path.iterdir()) == []
+
+
+def _interrupt(folder: Path, end: str) -> None:
+    """Make of a kept partial what a kill would have left."""
+    if end.startswith("killed"):
+        for part in list(folder.glob("*.part")):
+            part.rename(part.with_suffix(".work"))
+    if end == "killed, rebooted":
+        for sidecar in folder.glob("*.json"):
+            sidecar.write_text(sidecar.read_text().replace(boot_id(), "another"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -10,9 +11,11 @@ import sys
 import time
 
 import pytest
+from rich.console import Console
 
+from cachestore.cli.bars import Bars
 from cachestore.cli.context import Settings
-from cachestore.cli.lines import line
+from cachestore.cli.lines import Lines, elsewhere, line
 from cachestore.cli.progress import reporter
 from cachestore.errors import NotFound
 from cachestore.events import Event, Provenance, State, TrackEvent, WarningEvent
@@ -83,6 +86,137 @@ def test_the_number_of_rows_may_come_later(capsys: pytest.CaptureFixture[str]) -
         tell.start(3)
         tell(settled(0, Provenance.LOCAL))
     assert capsys.readouterr().err.startswith("[1/3] local")
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def downloading(received: int, total: int | None = 100_000_000, *, elsewhere: bool = False) -> TrackEvent:
+    state = State.DOWNLOADING
+    return TrackEvent(2, "demo:t2", "Kobo - Last Stop", state, None, received, total, elsewhere=elsewhere)
+
+
+def told_in_time(capsys: pytest.CaptureFixture[str], *events: tuple[float, TrackEvent], quiet: bool = False) -> str:
+    """Return what a log has of `events`, each so many seconds after the beginning."""
+    clock = Clock()
+    with Lines(quiet=quiet, clock=clock) as tell:
+        tell.start(14)
+        for seconds, event in events:
+            clock.now = 1000.0 + seconds
+            tell(event)
+    return capsys.readouterr().err
+
+
+def test_a_log_hears_of_a_long_download_after_half_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [(second, downloading(second * 1_000_000)) for second in range(10, 41)]
+    assert told_in_time(capsys, *steps) == (
+        "        downloading Kobo - Last Stop  40 %, 40.0 MB of 100 MB, 1.0 MB/s, 1 min left\n"
+    )
+
+
+def test_a_log_is_not_flooded_by_a_download_that_takes_hours(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [(second, downloading(second, 10_800)) for second in range(10_800)]
+    lines = told_in_time(capsys, *steps).splitlines()
+    assert len(lines) == 38  # after 30, 90, 210, 450 seconds, then every five minutes
+    assert all(re.search(r"  \d+ %, .* of 10\.8 kB, 1 B/s, \d+ (s|min|h) left$", line) for line in lines)
+
+
+def test_a_log_says_what_is_known_of_a_download_without_a_length(capsys: pytest.CaptureFixture[str]) -> None:
+    told = told_in_time(capsys, (0, downloading(0, None)), (30, downloading(60_000_000, None)))
+    assert told == "        downloading Kobo - Last Stop  60.0 MB, 2.0 MB/s\n"
+
+
+def test_a_download_that_stands_or_began_again_has_no_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    told = told_in_time(capsys, (0, downloading(50_000_000)), (30, downloading(50_000_000)), (90, downloading(0)))
+    assert told.splitlines() == [
+        "        downloading Kobo - Last Stop  50 %, 50.0 MB of 100 MB",
+        "        downloading Kobo - Last Stop  0 %, 0 B of 100 MB",
+    ]
+
+
+def test_a_log_hears_at_once_that_another_export_downloads_a_track(capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = [(second, downloading(43_900_000 + second, elsewhere=True)) for second in range(29)]
+    ours = [(29.5, downloading(60_000_000)), (59.5, downloading(90_000_000)), (61, settled(2, Provenance.NETWORK))]
+    assert told_in_time(capsys, *theirs, *ours).splitlines() == [
+        "        waiting     Kobo - Last Stop: another export is downloading this, 43 %",
+        "        downloading Kobo - Last Stop  90 %, 90.0 MB of 100 MB, 1.0 MB/s, 10 s left",
+        "[ 1/14] downloaded  Anna Lind - Low Tide  4.2 MB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("received", "total", "words"),
+    [
+        (43, 100, ", 43 %"),
+        (999, 1000, ", 99 %"),
+        (120, 100, ", 100 %"),
+        (2_500_000, None, ", 2.5 MB"),
+        (None, None, ""),
+    ],
+)
+def test_another_export_is_shown_with_percent_or_bytes(received: int | None, total: int | None, words: str) -> None:
+    event = TrackEvent(0, "demo:t", "T", State.DOWNLOADING, None, received, total, elsewhere=True)
+    assert elsewhere(event) == f"another export is downloading this{words}"
+
+
+def test_quiet_leaves_out_how_downloads_go(capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = downloading(1, elsewhere=True)
+    assert told_in_time(capsys, (0, downloading(0)), (99, downloading(9)), (100, theirs), quiet=True) == ""
+
+
+def drawn(bars: Bars) -> str:
+    """Return the bars as a terminal of 100 columns would have them."""
+    screen = io.StringIO()
+    Console(file=screen, width=100).print(bars._live.get_renderable())
+    return screen.getvalue()
+
+
+def test_a_bar_has_bytes_speed_and_the_time_left() -> None:
+    clock = Clock()
+    bars = Bars(clock=clock)
+    for second in range(11):
+        clock.now = 1000.0 + second
+        bars(downloading(40_000_000 + second * 2_000_000))
+    assert re.search(r"^  Kobo - Last Stop +━+\S* +60\.0/100\.0 MB +2\.0 MB/s +00:20", drawn(bars), re.MULTILINE)
+
+
+def test_a_bar_without_a_length_has_bytes_and_speed() -> None:
+    clock = Clock()
+    bars = Bars(clock=clock)
+    for second in range(11):
+        clock.now = 1000.0 + second
+        bars(downloading(second * 2_000_000, None))
+    assert re.search(r"^  Kobo - Last Stop .* 20\.0/\? MB +2\.0 MB/s *$", drawn(bars), re.MULTILINE)
+
+
+def test_a_download_that_begins_again_is_a_new_bar() -> None:
+    clock = Clock()
+    bars = Bars(clock=clock)
+    for received in (50_000_000, 100_000_000, 0):
+        clock.now += 1
+        bars(downloading(received))
+    assert re.search(r" 0\.0/100\.0 MB +\? +--:--", drawn(bars))
+
+
+def test_what_another_export_downloads_has_words_in_place_of_a_bar() -> None:
+    bars = Bars()
+    bars(downloading(43_900_000, elsewhere=True))
+    theirs = drawn(bars)
+    assert re.search(
+        r"^  Kobo - Last Stop +another export is downloading this, 43 %$", theirs.rstrip("\n"), re.MULTILINE
+    )
+    assert "MB" not in theirs
+    bars(downloading(50_000_000))
+    assert "another export" not in drawn(bars)
+    assert "50.0/100.0 MB" in drawn(bars)
+    bars(settled(2, Provenance.NETWORK))
 
 
 PLAY = """

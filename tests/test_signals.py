@@ -1,20 +1,28 @@
-"""Signals: they cancel a run, and the exit code says which one it was."""
+"""Signals, and the end of standard input: they cancel a run, and the exit code says which signal it was."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cachestore.cli.signals import Cancel, cancel_on_signals
 from cachestore.errors import Cancelled
+from tests.raw_servers import Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from tests.conftest import StartRawServer
+    from tests.library import Sample
+    from tests.servers import Nginx
+    from tests.stranger import Stranger
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -106,3 +114,134 @@ def test_a_second_interrupt_ends_a_process_that_does_not_come_to_an_end() -> Non
         assert expect() == "cancelled\n"
         _interrupt(process)
         assert process.wait(10) == -signal.SIGINT
+
+
+# The end of standard input
+
+_WATCHING = """
+import sys
+from cachestore.cli.signals import cancel_on_signals
+with cancel_on_signals(stdin_eof=True) as cancel:
+    print("ready", flush=True)
+    print("cancelled" if cancel.wait(20) else "waited in vain", cancel.exit_code, flush=True)
+"""
+_DONE_WATCHING = """
+import sys
+from cachestore.cli.signals import cancel_on_signals
+with cancel_on_signals(stdin_eof=True) as cancel:
+    pass
+print(cancel.is_set(), flush=True)
+print(sys.stdin.read(), flush=True)
+"""
+
+
+def watching(script: str, stdin: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script], stdin=stdin, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_end_of_standard_input_cancels_as_an_interrupt_does() -> None:
+    with watching(_WATCHING) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("what is said does not matter\n" * 10_000)
+        process.stdin.flush()
+        process.stdin.close()
+        assert process.stdout.read() == "cancelled 130\n"
+
+
+def test_the_death_of_a_parent_cancels() -> None:
+    child = "subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=subprocess.PIPE)"
+    parent = f"import subprocess, sys; {child}.wait()"
+    command = [sys.executable, "-c", parent, _WATCHING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+        assert process.stdout.read() == "cancelled 130\n"
+
+
+def test_a_standard_input_that_has_ended_cancels_at_once() -> None:
+    with watching(_WATCHING, stdin=subprocess.DEVNULL) as process:
+        assert process.communicate()[0] == "ready\ncancelled 130\n"
+
+
+def test_a_closed_standard_input_cancels_at_once() -> None:
+    command = ["sh", "-c", f"exec \"{sys.executable}\" -c '{_WATCHING}' <&-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("ready\ncancelled 130\n", "")
+
+
+def test_a_signal_cancels_while_standard_input_goes_on() -> None:
+    with watching(_WATCHING) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "cancelled 143\n"
+        assert process.wait(10) == 0  # though the pipe is still open
+
+
+def test_what_comes_on_standard_input_afterwards_is_left_to_others() -> None:
+    with watching(_DONE_WATCHING) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "False\n"
+        process.stdin.write("for somebody else")
+        process.stdin.close()
+        assert process.stdout.read() == "for somebody else\n"
+
+
+@pytest.mark.parametrize("ended", ["</dev/null", "<&-"])
+def test_a_command_without_standard_input_is_cancelled_before_it_does_anything(
+    ended: str, stranger: Stranger, library: Mapping[str, Sample]
+) -> None:
+    library["wav"].copy_to(stranger.home, "intro.wav")
+    command = [sys.executable, "-m", "cachestore", "export", stranger.mix({"path": "intro.wav"}), "DEST"]
+    stranger.configure("http://127.0.0.1:9")
+    shell = f'exec "$@" --cancel-on-stdin-eof {ended}'
+    environment = os.environ | stranger.environment
+    done = subprocess.run(["sh", "-c", shell, "sh", *command], cwd=stranger.home, env=environment, check=False)
+    assert done.returncode == 130
+    assert not (stranger.home / "DEST").exists()
+
+
+@pytest.mark.parametrize("command", ["fetch", "export"])
+def test_the_end_of_standard_input_ends_a_command_within_three_seconds_while_a_server_stalls(
+    command: str, stranger: Stranger, raw_server: StartRawServer
+) -> None:
+    asked = threading.Event()
+
+    def stall(_: bytes) -> Stall:
+        asked.set()
+        return Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nfLaC")
+
+    url = raw_server(stall).url
+    stranger.configure(url)
+    arguments = {"fetch": [f"{url}/x"], "export": [stranger.mix({"url": f"{url}/x"}), "DEST"]}[command]
+    started = [sys.executable, "-m", "cachestore", command, *arguments, "--cancel-on-stdin-eof"]
+    with subprocess.Popen(
+        started,
+        cwd=stranger.home,
+        env=os.environ | stranger.environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        assert asked.wait(20)
+        ended = time.monotonic()
+        process.stdin.close()
+        assert process.stderr.read() == "cachestore: cancelled; what was finished stays in the cache\n"
+        assert process.wait(20) == 130
+    assert time.monotonic() - ended < 3
+    assert stranger.has_no_bundle()
+
+
+def test_without_the_option_the_end_of_standard_input_means_nothing(stranger: Stranger, cloud: Nginx) -> None:
+    stranger.run("fetch", "open:t-flac", stdin="")
+
+
+def test_a_mix_on_standard_input_and_its_end_as_a_cancel_exclude_each_other(stranger: Stranger) -> None:
+    told = stranger.run("export", "-", "DEST", "--cancel-on-stdin-eof", stdin='{"tracks": []}', code=2).err
+    assert "--cancel-on-stdin-eof needs standard input for itself" in told

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import threading
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,8 @@ from cachestore.sources import registry
 from cachestore.sources.registry import Sources
 from cachestore.sources.template import Template
 from cachestore.track import Origin, Track, url_track
+from cachestore.web.retries import Retries
+from cachestore.web.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +27,25 @@ BEARER = {"Authorization": "Bearer ${STUDIO_TOKEN}"}
 ENVIRON = {"STUDIO_TOKEN": "tok-7c1d"}
 
 
+def unasked() -> Web:
+    """Return a web that no request may be made with."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(f"{request.url} was asked for")
+
+    return Web(httpx.Client(transport=httpx.MockTransport(refuse)), Retries(0, 1.0), threading.Event())
+
+
 def sources(environ: Mapping[str, str] = ENVIRON, **tables: Mapping[str, object]) -> Sources:
     made = {
         name: SourceConfig(name, str(table.get("kind", "http")), {k: v for k, v in table.items() if k != "kind"})
         for name, table in tables.items()
     }
-    return Sources(Config(root=Path("/nowhere"), sources=made), environ)
+    return Sources(Config(root=Path("/nowhere"), sources=made), unasked(), environ)
 
 
 def resolve(made: Sources, track: Track) -> Origin:
-    return made.source_of(track).resolve(track)
+    return made.account_of(track).resolve(track)
 
 
 def mistake(made: Sources, track: Track) -> str:
@@ -84,11 +97,9 @@ def test_a_header_that_http_cannot_carry_is_refused_without_showing_it(token: st
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        (
-            {"url": STREAM, "haeders": {}},
-            "sources.studio.haeders: there is no such option; did you mean headers?",
-        ),
-        ({}, "sources.studio.url: the option is missing"),
+        ({"url": STREAM, "haeders": {}}, "sources.studio.haeders: there is no such option; did you mean headers?"),
+        ({"url": STREAM, "reslove_url": STREAM}, "sources.studio.reslove_url: there is no such option; did you mean"),
+        ({}, "sources.studio.url: the option is missing; expected it, or resolve_url"),
         ({"url": 7}, "sources.studio.url: expected a text"),
         ({"url": "ftp://music.example/{id}"}, "sources.studio.url: expected an http(s) URL"),
         ({"url": "music.example/{id}"}, "sources.studio.url: expected an http(s) URL"),
@@ -100,10 +111,23 @@ def test_a_header_that_http_cannot_carry_is_refused_without_showing_it(token: st
         ({"url": STREAM, "headers": "Bearer x"}, "sources.studio.headers: expected a table"),
         ({"url": STREAM, "headers": {"X-Level": 3}}, "sources.studio.headers.X-Level: expected a text"),
         ({"url": STREAM, "headers": {"X Y": "z"}}, "sources.studio.headers.X Y: this cannot be the name of a header"),
+        ({"kind": "htpp", "url": STREAM}, "sources.studio.kind: there is no kind htpp; did you mean http?"),
+        ({"url": STREAM, "resolve_url": STREAM}, "sources.studio: expected url, the stream's own, or resolve_url, "),
+        ({"url": STREAM, "stream_pointer": "/a"}, "sources.studio.stream_pointer: there is no document to point into"),
+        ({"url": STREAM, "version_pointer": ""}, "sources.studio.version_pointer: there is no document to point into"),
+        ({"resolve_url": STREAM}, "sources.studio.stream_pointer: the option is missing; expected where"),
+        ({"resolve_url": "x/{id}", "stream_pointer": "/a"}, "sources.studio.resolve_url: expected an http(s) URL"),
+        ({"resolve_url": STREAM, "stream_pointer": "stream"}, "sources.studio.stream_pointer: expected a JSON pointer"),
+        ({"resolve_url": STREAM, "stream_pointer": "#/a"}, "sources.studio.stream_pointer: expected a JSON pointer"),
+        ({"resolve_url": STREAM, "stream_pointer": "/a~2"}, "sources.studio.stream_pointer: expected a JSON pointer"),
         (
-            {"kind": "htpp", "url": STREAM},
-            "sources.studio.kind: there is no kind htpp; did you mean http?",
+            {"resolve_url": STREAM, "stream_pointer": "/a", "version_pointer": 7},
+            "sources.studio.version_pointer: expected a text",
         ),
+        ({"url": STREAM, "credential_command": "pass show"}, "sources.studio.credential_command: expected a program"),
+        ({"url": STREAM, "credential_command": []}, "sources.studio.credential_command: expected a program"),
+        ({"url": STREAM, "credential_command": [""]}, "sources.studio.credential_command: expected a program"),
+        ({"url": STREAM, "credential_command": ["pass", 1]}, "sources.studio.credential_command: expected a program"),
     ],
 )
 def test_a_mistake_in_a_source_names_its_place_and_what_was_expected(table: dict[str, object], said: str) -> None:
@@ -177,6 +201,11 @@ def test_where_the_id_stands_in_the_query_the_path_must_be_the_same() -> None:
     assert not resolve(made, url_track("https://music.example/stream2?id=t1")).headers
 
 
+def test_a_source_with_documents_covers_no_url_since_below_it_are_documents() -> None:
+    table = {"resolve_url": "https://music.example/api/{id}", "stream_pointer": "/stream", "headers": BEARER}
+    assert not resolve(sources(studio=table), url_track("https://music.example/api/t1")).headers
+
+
 def test_of_two_sources_above_a_url_the_deeper_one_counts() -> None:
     made = sources(
         outer={"url": "https://music.example/{id}", "headers": {"X-From": "outer"}},
@@ -202,7 +231,7 @@ def test_no_spelling_of_a_path_leads_out_of_the_template(path: str) -> None:
 class Shelf:
     """A third party's source."""
 
-    def __init__(self, config: SourceConfig, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: SourceConfig, environ: Mapping[str, str], web: Web) -> None:
         self.base = config.options["base"]
 
     def resolve(self, track: Track) -> Origin:
@@ -224,7 +253,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Sources:
 
 def test_a_kind_of_a_third_party_is_found_by_its_entry_point(shelf: Sources) -> None:
     assert resolve(shelf, Track("books", "t1")) == Origin("https://shelf.example/t1")
-    assert shelf.source_of(Track("books", "t1")) is shelf.source_of(Track("books", "t2"))
+    assert shelf.account_of(Track("books", "t1")) is shelf.account_of(Track("books", "t2"))
 
 
 def test_a_third_party_fails_its_track_only_and_its_words_are_not_shown(shelf: Sources) -> None:

@@ -21,6 +21,7 @@ BUILT_IN = {
     "info": "Show how full the cache is.",
     "ls": "List what is in the cache.",
     "pin": "Keep tracks until they are unpinned.",
+    "playlists": "List the playlists of a source.",
     "prune": "Remove what is over the bounds, least recently used first.",
     "repair": "Mend what verify finds.",
     "rm": "Remove tracks from the cache.",

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,20 +23,26 @@ from cachestore.config import default_config_path
 from cachestore.errors import ConfigError, IndexDamaged, PreconditionError, RootMissing
 from cachestore.quantities import format_size
 from cachestore.root import refuse_foreign_content
-from cachestore.sources.registry import Sources
 from cachestore.store.reader import StoreReader
-from cachestore.track import Track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cachestore.config import Config, SourceConfig
+    from cachestore.sources.registry import Sources
 
-_SOURCE_BLOCK = """\
+_SOURCE_BLOCKS = """\
 [sources.studio]
 kind = "http"
 url = "https://music.example/api/tracks/{id}/stream"
-headers = { Authorization = "Bearer ${STUDIO_TOKEN}" }"""
+headers = { Authorization = "Bearer ${STUDIO_TOKEN}" }
+
+[sources.home]
+kind = "subsonic"
+url = "https://navidrome.example"
+user = "dj"
+password = "${NAVIDROME_PASSWORD}"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +88,38 @@ def _sqlite() -> Finding:
 
 def _config(config: Config) -> Iterator[Finding]:
     yield Finding("config", str(config.path) if config.path else "no file, the defaults hold")
-    sources = Sources(config)
-    for source in config.sources.values():
-        yield _source(source, sources)
+    if config.sources:
+        yield from _sources(config)
+
+
+def _sources(config: Config) -> Iterator[Finding]:
+    """Make all sources, without asking anything."""
+    from threading import Event
+
+    from cachestore.sources.registry import Sources
+    from cachestore.web import open_web
+
+    try:
+        web = open_web(config, jobs=1, cancel=Event())
+    except ConfigError as error:
+        yield Finding("network", str(error), "correct or unset that variable")
+        return
+    with closing(web):
+        sources = Sources(config, web)
+        for source in config.sources.values():
+            yield _source(source, sources)
 
 
 def _source(source: SourceConfig, sources: Sources) -> Finding:
+    fact = f"{source.name} ({source.kind})"
+    missing = [name for name in source.variables() if name not in os.environ]
+    if missing:
+        return Finding("source", fact, f"set {', '.join(missing)} in the environment of export and fetch")
     try:
-        sources.source_of(Track(source.name, "any"))
+        sources.account(source.name)
     except ConfigError as error:
         return Finding("source", str(error), "mend that in the configuration")
-    missing = [name for name in source.variables() if name not in os.environ]
-    mend = f"set {', '.join(missing)} in the environment of export and fetch" if missing else ""
-    return Finding("source", f"{source.name} ({source.kind})", mend)
+    return Finding("source", fact)
 
 
 def _root(config: Config) -> Iterator[Finding]:
@@ -162,7 +188,7 @@ def _links(place: str, source: Path, folder: Path, config: Config) -> Finding:
 
 def _print_advice(settings: Settings) -> None:
     click.echo(f"\nThe configuration is read from {_config_path(settings)}.")
-    click.echo(f"A source in it looks like this:\n\n{_SOURCE_BLOCK}\n")
+    click.echo(f"A source in it looks like one of these:\n\n{_SOURCE_BLOCKS}")
     click.echo(f"To keep the store within its bounds, add this line with crontab -e:\n\n{_cron_line(settings)}")
 
 

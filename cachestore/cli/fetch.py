@@ -9,7 +9,7 @@ import click
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
-from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs
+from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs, stdin_eof_option
 from cachestore.cli.output import count, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
@@ -35,15 +35,23 @@ _EXITS = {
 @click.argument("tracks", metavar="TRACK...", nargs=-1, required=True, type=parse_address)
 @jobs_option
 @refresh_option
+@stdin_eof_option
 @events_option
 @json_option
 @pass_settings
 def fetch(
-    settings: Settings, tracks: Sequence[Track], *, jobs: int | None, refresh: bool, events: str | None, as_json: bool
+    settings: Settings,
+    tracks: Sequence[Track],
+    *,
+    jobs: int | None,
+    refresh: bool,
+    cancel_on_stdin_eof: bool,
+    events: str | None,
+    as_json: bool,
 ) -> None:
     """Download the tracks that are not in the cache, and ask the server about those that are."""
     refuse_two_outputs(events=events, as_json=as_json)
-    with reporter(settings, events=events) as tell, cancel_on_signals() as cancel:
+    with reporter(settings, events=events) as tell, cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel:
         from cachestore.cache import Cache
 
         with Cache.open(settings.config(), cancel=cancel) as cache:

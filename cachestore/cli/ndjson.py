@@ -102,6 +102,7 @@ def _facts(event: TrackEvent) -> dict[str, object]:
         "origin": event.origin,
         "bytes": event.received,
         "total": event.total,
+        "elsewhere": True if event.elsewhere else None,
     }
     if event.error is not None:
         facts |= {

@@ -13,6 +13,9 @@ refresh_option = click.option(
 events_option = click.option(
     "--events", type=click.Choice(["ndjson"]), help="Write events on stdout, one JSON object a line."
 )
+stdin_eof_option = click.option(
+    "--cancel-on-stdin-eof", is_flag=True, help="Let the end of standard input cancel, too, as a signal does."
+)
 
 
 def refuse_two_outputs(*, events: str | None, as_json: bool) -> None:

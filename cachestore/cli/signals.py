@@ -1,10 +1,10 @@
-"""Signals become a cancel that every thread can wait for."""
+"""Signals, and the end of standard input, become a cancel that every thread can wait for."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 class Cancel(threading.Event):
-    """Set when the run is to stop; `signum` is the signal that asked for it."""
+    """Set when the run is to stop; `signum` is the signal that asked for it, SIGINT when it was none."""
 
     signum: int = signal.SIGINT
 
@@ -29,17 +29,21 @@ class Cancel(threading.Event):
 
 
 @contextmanager
-def cancel_on_signals() -> Iterator[Cancel]:
+def cancel_on_signals(*, stdin_eof: bool = False) -> Iterator[Cancel]:
     """Give a Cancel that SIGINT, SIGTERM and SIGHUP set; a second SIGINT ends the process at once.
 
-    A Cancelled that leaves the block gets the exit code of the signal. Outside the main thread no signal is caught.
+    With `stdin_eof` the end of standard input sets it, too. A Cancelled that leaves the block gets the exit code of the
+    signal. Outside the main thread no signal is caught.
     """
     cancel = Cancel()
     try:
-        if threading.current_thread() is threading.main_thread():
-            with _caught(cancel):
-                yield cancel
-        else:
+        with ExitStack() as watched:
+            if threading.current_thread() is threading.main_thread():
+                watched.enter_context(_caught(cancel))
+            if stdin_eof:
+                from cachestore.cli.stdin_eof import set_on_stdin_eof
+
+                watched.enter_context(set_on_stdin_eof(cancel))
             yield cancel
     except Cancelled as cancelled:
         cancelled.exit_code = cancel.exit_code

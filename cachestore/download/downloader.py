@@ -1,57 +1,34 @@
-"""The retries of a download, over all that can be retried: connecting, headers, and the middle of a body."""
+"""The download of one track, once: by this process, or by another one that does it already."""
 
 from __future__ import annotations
 
-import threading
-import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from tenacity import Retrying, stop_after_attempt
-from tenacity.wait import wait_random_exponential
-
-from cachestore.download.flights import Flights
-from cachestore.download.transfer import Transfer
-from cachestore.errors import Cancelled, TrackError
-from cachestore.partials import claim
+from cachestore.download.transfer import Elsewhere, Transfer
+from cachestore.partials import DownloadLock, Unfinished, claim, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import httpx
-    from tenacity import RetryCallState
-
-    from cachestore.download.transfer import Body, NotModified
+    from cachestore.download.transfer import Body, NotModified, Renew, Watch
+    from cachestore.partials import Partial
     from cachestore.track import Origin, Track
     from cachestore.version import Version
+    from cachestore.web import Web
 
-_BACKOFF = wait_random_exponential(multiplier=0.5, max=30)  # seconds, full jitter
-_LONGEST_RETRY_AFTER = 60.0
+_SECONDS_BETWEEN_LOOKS = 0.25
+_PATIENCE = 120.0
 
 
 class Downloader:
-    """Downloads tracks into partials of `folder`, from several threads at once.
+    """Downloads tracks into partials of `folder`, from several threads at once; `max_size` bounds a body in bytes."""
 
-    `max_size` bounds a body in bytes; `retries` is how often a track is tried again, counted anew whenever new bytes
-    arrive. `now` (Unix time) and `wait` (on an event, so many seconds; whether it was set) are there for tests.
-    """
-
-    def __init__(
-        self,
-        client: httpx.Client,
-        folder: Path,
-        *,
-        max_size: int,
-        retries: int,
-        now: Callable[[], float] = time.time,
-        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
-    ) -> None:
-        self._flights = Flights(client)
+    def __init__(self, web: Web, folder: Path, *, max_size: int) -> None:
+        self._web = web
         self._folder = folder
         self._max_size = max_size
-        self._retries = retries
-        self._now = now
-        self._wait = wait
 
     def get(
         self,
@@ -59,48 +36,68 @@ class Downloader:
         origin: Origin,
         known: Sequence[Version],
         *,
-        on_progress: Callable[[int, int | None], None],
-        cancel: threading.Event,
-    ) -> Body | NotModified:
+        renew: Renew,
+        watch: Watch,
+        is_late: Callable[[], bool] = lambda: False,
+    ) -> Body | NotModified | Elsewhere:
         """Return the bytes of a track, unless the server has one of the `known` versions.
 
-        `on_progress` is told the bytes received and the total, None if unknown: at the start of a body, then for every
-        chunk. Raise TrackError, NoSpace, and Cancelled once `cancel` is set or `abort` was called.
+        `renew` gives another origin when one was refused, `watch` is told what happens. While another process downloads
+        the track, wait until it is done and return `Elsewhere`: what it brought is in the store. `is_late` says, once
+        nobody else downloads it, whether it is there already. Raise TrackError, NoSpace, or Cancelled.
         """
-        with claim(self._folder, track.address) as partial:
-            partial.adopt(cancel)
+        lock = DownloadLock.acquire(self._folder, track.address)
+        if lock is not None and is_late():
+            lock.release()
+            return Elsewhere()
+        if lock is None and not known:
+            if self._waited_for_another(track, watch):
+                return Elsewhere()
+            lock = DownloadLock.without(self._folder)
+        outcome = self._transfer(track, origin, known, lock, renew, watch)
+        if isinstance(outcome, Elsewhere) and not self._waited_for_another(track, watch):
+            outcome = self._transfer(track, origin, known, DownloadLock.without(self._folder), renew, watch)
+        return outcome
+
+    def _transfer(
+        self,
+        track: Track,
+        origin: Origin,
+        known: Sequence[Version],
+        lock: DownloadLock | None,
+        renew: Renew,
+        watch: Watch,
+    ) -> Body | NotModified | Elsewhere:
+        """Transfer the body under `lock`, which goes to the `Body`; without one, only find out whether it is needed."""
+        with self._claimed(track, lock) as partial:
             transfer = Transfer(
-                flights=self._flights,
+                web=self._web,
                 track=track,
                 origin=origin,
                 known=known,
                 partial=partial,
                 max_size=self._max_size,
-                on_progress=on_progress,
-                cancel=cancel,
-                now=self._now,
+                renew=renew,
+                watch=watch,
             )
-            return self._retrying(transfer)(transfer.attempt)
+            return self._web.retries.run(
+                transfer.attempt, deadline=transfer.deadline, cancel=self._web.cancel, advanced=transfer.advanced
+            )
 
-    def abort(self) -> None:
-        """End everything that waits for the network, for good; set the cancel event first, which ends other waits."""
-        self._flights.abort()
+    def _claimed(self, track: Track, lock: DownloadLock | None) -> AbstractContextManager[Partial | None]:
+        return nullcontext() if lock is None else claim(self._folder, track.address, lock, self._web.cancel)
 
-    def _retrying(self, transfer: Transfer) -> Retrying:
-        def worth_it(state: RetryCallState) -> bool:
-            error = state.outcome.exception() if state.outcome else None
-            if transfer.advanced():
-                state.attempt_number = 1
-            return isinstance(error, TrackError) and error.retryable and transfer.retry_after <= _LONGEST_RETRY_AFTER
-
-        def pause(seconds: float) -> None:
-            if self._wait(transfer.cancel, seconds):
-                raise Cancelled
-
-        return Retrying(
-            retry=worth_it,
-            stop=stop_after_attempt(self._retries + 1),
-            wait=lambda state: transfer.retry_after + _BACKOFF(state),
-            sleep=pause,
-            reraise=True,
-        )
+    def _waited_for_another(self, track: Track, watch: Watch) -> bool:
+        """Wait while another process downloads `track`; return False when it stands still, so that we go alone."""
+        clock = self._web.retries.clock
+        before, since = None, clock()
+        while (lock := DownloadLock.acquire(self._folder, track.address)) is None:
+            theirs = newest(self._folder, track.address) or Unfinished(track.address, 0, None, 0.0)
+            if theirs != before:
+                before, since = theirs, clock()
+                watch.elsewhere(theirs.received, theirs.total)
+            if clock() - since > _PATIENCE:
+                return False
+            self._web.pause(_SECONDS_BETWEEN_LOOKS)
+        lock.release()
+        return True

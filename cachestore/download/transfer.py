@@ -2,26 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
-from cachestore.download import fields
-from cachestore.download.failures import RefusedAnswer, body_failure, network_failure, status_failure
-from cachestore.download.hops import follow
-from cachestore.errors import BadResponse, Cancelled, NotAudio, SourceError, TooLarge, Truncated
+from cachestore.download.digests import WANT, promises
+from cachestore.download.gate import examine
+from cachestore.errors import BadResponse, TooLarge, TrackError, Truncated
 from cachestore.quantities import format_size
+from cachestore.track import Origin
 from cachestore.version import Version, VersionKind
+from cachestore.web import fields
+from cachestore.web.failures import body_failure
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from cachestore.download.flights import Flights
-    from cachestore.partials import Partial
-    from cachestore.track import Origin, Track
+    from cachestore.download.digests import Promise
+    from cachestore.media import Media
+    from cachestore.partials import DownloadLock, Partial
+    from cachestore.track import Track
+    from cachestore.web import Web
+
+# With what else to try after the server refused an origin, None if there is nothing.
+Renew = Callable[[Origin, TrackError], Origin | None]
+
+_PROGRESS = 16 * 1024
+_PERHAPS_EXPIRED = frozenset({400, 401, 403, 410})
+# What only we may ask: who copies a source's headers from a browser has a Range among them.
+_OURS = frozenset(
+    {
+        "accept-encoding",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "range",
+        "want-repr-digest",
+    }
+)
+
+
+class Watch(Protocol):
+    """Who is told how a download goes; sizes in bytes, `total` None if unknown."""
+
+    def received(self, received: int, total: int | None) -> None:
+        """Take how much has come: at the start of a body, then for every chunk."""
+
+    def verifying(self, size: int) -> None:
+        """Take that the body is here and is being examined."""
+
+    def elsewhere(self, received: int, total: int | None) -> None:
+        """Take how far another process is, which downloads the track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,173 +68,207 @@ class NotModified:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another process downloads the track, or has just done so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
-    """A whole body of `size` bytes; the file at `path` is the caller's. `version` is None if the server has no word."""
+    """A whole body of `size` bytes that has passed the gate; the file at `path` is the caller's.
+
+    `version` is None if the server has no word for it, `name` is what the server would call the file, if anything.
+    `lock` is to be released when the body is published, or dropped.
+    """
 
     path: Path
     digest: str
     size: int
     version: Version | None
+    media: Media
+    name: str
+    lock: DownloadLock
 
 
 @dataclass(slots=True, kw_only=True)
 class Transfer:
-    """The download of one track into one partial, in one attempt or several."""
+    """The download of one track into one partial, in one attempt or several; without one, only the question for it."""
 
-    flights: Flights
+    web: Web
     track: Track
     origin: Origin
     known: Sequence[Version]
-    partial: Partial
+    partial: Partial | None
     max_size: int
-    on_progress: Callable[[int, int | None], None]
-    cancel: threading.Event
-    now: Callable[[], float]
-    retry_after: float = field(default=0.0, init=False)  # seconds, as the last answer wishes
+    renew: Renew
+    watch: Watch
+    deadline: float = field(init=False)
+    _renewed: bool = field(default=False, init=False)
+    _promises: list[Promise] = field(default_factory=list, init=False)
+    _name: str = field(default="", init=False)
     _farthest: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._farthest = self.partial.received
+        self.deadline = self.web.retries.deadline()
+        self._farthest = self.partial.received if self.partial else 0
 
-    def attempt(self) -> Body | NotModified:
+    def attempt(self) -> Body | NotModified | Elsewhere:
         """Ask the origin, and again at once where an answer shows that the question was wrong.
 
         Such an answer takes something out of the question, so there is an end. Raise TrackError, NoSpace, Cancelled.
         """
-        self.retry_after = 0.0
         outcome = None
         while outcome is None:
-            outcome = self._ask()
+            try:
+                outcome = self._ask()
+            except TrackError as error:
+                self._renew_or_raise(error)
         return outcome
 
     def advanced(self) -> bool:
-        """Return whether bytes have come, since the last call, that no attempt had before."""
-        before, self._farthest = self._farthest, max(self._farthest, self.partial.received)
-        return self._farthest > before
+        """Return whether more has come, since this was last so, than drips from a server that sends next to nothing."""
+        received = self.partial.received if self.partial else 0
+        if received < self._farthest + _PROGRESS:
+            return False
+        self._farthest = received
+        return True
 
-    def _ask(self) -> Body | NotModified | None:
-        try:
-            url, headers = httpx.URL(self.origin.url), self._headers()
-            _ = url.host  # decodes an international name, which not every text is
-        except (httpx.InvalidURL, UnicodeError):
-            reason = "its URL or headers cannot be sent; check the source and the id"
-            raise SourceError(self.track.address, self.track.label, reason) from None
-        try:
-            with follow(self.flights, url, headers) as response:
-                return self._receive(response)
-        except httpx.HTTPError as error:
-            self._stop_if_cancelled()
-            raise network_failure(self.track, error) from None
-        except RefusedAnswer as error:
-            raise BadResponse(self.track.address, self.track.label, error.reason) from None
-        except httpx.InvalidURL:  # httpx prepares a redirect also when it is not to follow it
-            reason = "the server redirects to something that is no URL"
-            raise BadResponse(self.track.address, self.track.label, reason) from None
+    def _ask(self) -> Body | NotModified | Elsewhere | None:
+        partial = self.partial
+        if partial is not None and partial.complete and self.origin.version == partial.version:
+            return self._whole(partial)
+        with self.web.get(self.track, self.origin.url, self._headers()) as response:
+            return self._receive(response)
 
-    def _headers(self) -> httpx.Headers:
-        # Latin-1 carries any byte that an ETag or a token may have.
-        headers = httpx.Headers(dict(self.origin.headers), encoding="latin-1")
-        ours = fields.conditions(self.known) | {"Accept-Encoding": "identity"}
-        version = self.partial.version
-        if self.partial.resumable and version is not None and self._still_wanted(version):
-            ours["Range"] = f"bytes={self.partial.received}-"
-            if version.kind is VersionKind.STRONG:
-                ours["If-Range"] = version.value
-        for name, value in ours.items():
-            headers[name] = value
-        return headers
+    def _renew_or_raise(self, error: TrackError) -> None:
+        """Go on with another origin, once, where the old one may have expired; what has come stays."""
+        may_have_expired = error.status in _PERHAPS_EXPIRED or error.provider_code
+        other = self.renew(self.origin, error) if may_have_expired and not self._renewed else None
+        if other is None:
+            raise error
+        self._renewed, self.origin = True, other
 
-    def _still_wanted(self, version: Version) -> bool:
-        """Return whether the rest of `version` can be asked for: the provider's word beats the server's."""
-        return version.kind is VersionKind.STRONG if self.origin.version is None else version == self.origin.version
+    def _headers(self) -> dict[str, str]:
+        theirs = {name: value for name, value in self.origin.headers.items() if name.lower() not in _OURS}
+        ours = WANT | {"Accept-Encoding": "identity"}
+        return theirs | ours | fields.conditions(self._offered()) | self._range()
 
-    def _receive(self, response: httpx.Response) -> Body | NotModified | None:
+    def _offered(self) -> list[Version]:
+        """Return the versions that need no body: the known ones, and that of a partial that only lacks this answer."""
+        partial = self.partial
+        return [*self.known, partial.version] if partial and partial.complete and partial.version else [*self.known]
+
+    def _range(self) -> dict[str, str]:
+        """Return the fields that ask for the rest of the partial, if it can be resumed (RFC 9110 §13.1.5, §14.2)."""
+        partial = self.partial
+        if partial is None or not partial.resumable or partial.complete:
+            return {}
+        validator = partial.validator
+        if partial.version != (self.origin.version or validator):
+            return {}
+        rest = {"Range": f"bytes={partial.received}-"}
+        if validator is None:
+            return rest
+        is_date = validator.kind is VersionKind.MODIFIED
+        return rest | {"If-Range": fields.date_of(validator) if is_date else validator.value}
+
+    def _receive(self, response: httpx.Response) -> Body | NotModified | Elsewhere | None:
         """Return the outcome, or None to ask again with less in the question."""
-        response.headers.encoding = "latin-1"
         asked = response.request.headers
         match response.status_code:
             case 304 if "if-none-match" in asked or "if-modified-since" in asked:
                 return self._confirm(response.headers)
-            case 416 if "range" in asked:
+            case 416 if "range" in asked and self.partial is not None:
                 self.partial.clear()
                 return None
-            case 206 if "range" in asked:
-                if not self._continues(response.headers):
-                    self.partial.clear()
-                    return None
+            case 206 if "range" in asked and self.partial is not None:
+                return self._go_on(response, self.partial)
             case 200:
-                self._begin(response.headers)
+                return self._begin(response)
             case 206 | 304 as status:
-                raise RefusedAnswer(f"the server answered {status} to a question that does not allow it")
-            case status:
-                self.retry_after = fields.retry_after(response.headers.get("retry-after", ""), self.now()) or 0.0
-                raise status_failure(self.track, status, self.retry_after)
-        self._read(response)
-        return self._whole()
+                raise self._refused(f"the server answered {status} to a question that does not allow it")
+        raise self.web.failure_of(self.track, response)
 
-    def _confirm(self, headers: httpx.Headers) -> NotModified | None:
-        version = fields.confirmed(self.known, headers)
-        if version is None:
-            self.known = ()  # nothing tells which version it means: ask for the bytes
+    def _confirm(self, headers: httpx.Headers) -> Body | NotModified | None:
+        partial, version = self.partial, fields.confirmed(self._offered(), headers)
+        if version in self.known and version is not None:
+            if partial is not None:
+                partial.clear()  # it is a beginning of something that is not wanted any more
+            return NotModified(version)
+        if partial is not None and version is not None:
+            return self._whole(partial)
+        self.known = ()  # nothing tells which version it means: ask for the bytes
+        if partial is not None:
+            partial.clear()
+        return None
+
+    def _go_on(self, response: httpx.Response, partial: Partial) -> Body | None:
+        part = self._rest(response.headers, partial)
+        if part is None:
+            partial.clear()
             return None
-        self.partial.clear()
-        return NotModified(version)
+        self._promises += promises(response.headers, start=part.start, end=part.end, partial=True)
+        self._name = self._name or fields.file_name(response.headers.get("content-disposition", ""))
+        return self._read(response, partial)
 
-    def _continues(self, headers: httpx.Headers) -> bool:
-        """Return whether a 206 goes on where the partial ends: servers ignore If-Range (RFC 9110 §13.1.5)."""
+    def _rest(self, headers: httpx.Headers, partial: Partial) -> fields.ContentRange | None:
+        """Return what a 206 holds if it goes on where the partial ends: servers ignore If-Range (RFC 9110 §13.1.5)."""
         part = fields.content_range(headers.get("content-range", ""))
-        if part is None or (part.start, part.total) != (self.partial.received, self.partial.total):
-            return False
-        if fields.content_length(headers) not in {None, part.end - part.start + 1} or _is_encoded(headers):
-            return False
-        version = self.partial.version
-        return version is not None and (version.kind is VersionKind.PROVIDER or version == fields.version_of(headers))
+        if part is None or (part.start, part.total) != (partial.received, partial.total):
+            return None
+        if fields.content_length(headers) not in {None, part.end - part.start + 1} or fields.is_encoded(headers):
+            return None
+        return part if partial.validator is None or fields.is_of(partial.validator, headers) else None
 
-    def _begin(self, headers: httpx.Headers) -> None:
-        if _is_encoded(headers):
-            raise RefusedAnswer("the server compressed the body, though it was asked not to")
+    def _begin(self, response: httpx.Response) -> Body | Elsewhere:
+        headers, partial = response.headers, self.partial
+        if partial is None:
+            return Elsewhere()
+        if fields.is_encoded(headers):
+            raise self._refused("the server compressed the body, though it was asked not to")
         total = fields.content_length(headers)
         self._refuse_larger(total or 0)
-        self.partial.begin(self.origin.version or fields.version_of(headers), total)
+        found = fields.version_of(headers)
+        validator = found if found and fields.is_strong(found, headers) else None
+        partial.begin(self.origin.version or found, validator, total)
+        self._promises = promises(headers, partial=False)
+        self._name = fields.file_name(headers.get("content-disposition", ""))
+        return self._read(response, partial)
 
-    def _read(self, response: httpx.Response) -> None:
-        partial = self.partial
-        self.on_progress(partial.received, partial.total)
+    def _read(self, response: httpx.Response, partial: Partial) -> Body:
+        self.watch.received(partial.received, partial.total)
         try:
-            for chunk in response.iter_raw():
-                self._stop_if_cancelled()
+            for chunk in self.web.chunks(self.track, response.iter_raw(), self.deadline):
                 partial.write(chunk)
                 self._refuse_larger(partial.received)
-                self.on_progress(partial.received, partial.total)
+                self.watch.received(partial.received, partial.total)
         except httpx.HTTPError as error:
-            self._stop_if_cancelled()
+            self.web.raise_if_cancelled()
             raise body_failure(self.track, error, partial.received, partial.total) from None
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
-            self._stop_if_cancelled()
+            self.web.raise_if_cancelled()
+        return self._whole(partial)
 
-    def _whole(self) -> Body:
-        partial = self.partial
+    def _whole(self, partial: Partial) -> Body:
         if partial.total is not None and partial.received > partial.total:
             partial.clear()
-            raise RefusedAnswer("the server sent more bytes than it announced")
-        if partial.total is not None and partial.received < partial.total:
-            reason = f"the server sent only {partial.received} of {partial.total} bytes"
-            raise Truncated(self.track.address, self.track.label, reason)
-        if partial.received == 0:
-            raise NotAudio(self.track.address, self.track.label, "the server sent an empty body instead of audio")
+            raise self._refused("the server sent more bytes than it announced")
+        self.watch.verifying(partial.received)
+        try:
+            media = examine(self.track, partial, self._promises, self.web.raise_if_cancelled)
+        except TrackError as error:
+            if not isinstance(error, Truncated) or partial.total in {None, partial.received}:
+                partial.clear()  # these bytes are of no use; a body that was cut goes on
+            raise
         partial.finish()
-        return Body(partial.path, partial.hexdigest, partial.received, partial.version)
+        digest, size, version = partial.hexdigest, partial.received, partial.version
+        return Body(partial.path, digest, size, version, media, self._name, partial.lock)
 
     def _refuse_larger(self, size: int) -> None:
         if size > self.max_size:
-            self.partial.clear()
+            if self.partial is not None:
+                self.partial.clear()
             reason = f"it is larger than max_track_size allows ({format_size(self.max_size)})"
             raise TooLarge(self.track.address, self.track.label, reason)
 
-    def _stop_if_cancelled(self) -> None:
-        if self.cancel.is_set() or self.flights.aborted:
-            raise Cancelled
-
-
-def _is_encoded(headers: httpx.Headers) -> bool:
-    return headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
+    def _refused(self, reason: str) -> BadResponse:
+        return BadResponse(self.track.address, self.track.label, reason)

@@ -61,7 +61,7 @@ def decide(track: Track, whole: Sequence[Entry], policy: Policy, now: float) -> 
 def fallback(whole: Sequence[Entry], error: TrackError, policy: Policy, now: float) -> Hit | None:
     """Return the stale entry that stands in when the server cannot be reached or is broken, None if none may."""
     is_servers_fault = isinstance(error, Unreachable | TimedOut) or (
-        isinstance(error, BadStatus) and error.status >= 500
+        isinstance(error, BadStatus) and (error.status or 0) >= 500
     )
     if whole and is_servers_fault and _is_within(policy.stale_if_error, whole[0], now):
         return Hit(whole[0], stale=True)

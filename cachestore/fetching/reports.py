@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cachestore.fetching.wanted import Stored
+    from cachestore.partials import DownloadLock
     from cachestore.store.publish import Incoming
     from cachestore.track import Track
     from cachestore.version import Version
@@ -13,11 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Ask for a track, on condition that the server has none of the `known` versions."""
+    """Ask for a track, on condition that the server has none of the `known` versions.
+
+    `stored` is what the store had of it before: when there is something else by now, the question is settled.
+    """
 
     number: int
     track: Track
     known: tuple[Version, ...]
+    stored: Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,28 @@ class Verifying:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another process downloads the track, and has got so far; `total` is None when it does not know."""
+
+    number: int
+    received: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another process has just downloaded the track, or given it up: the store tells."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Arrived:
-    """The body is good and may enter the store."""
+    """The body is good and may enter the store; other processes wait for `lock`."""
 
     number: int
     incoming: Incoming
+    lock: DownloadLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +84,4 @@ class Failed:
     error: BaseException
 
 
-Report = Progress | Verifying | Arrived | Unchanged | Failed
+Report = Progress | Verifying | Waiting | Elsewhere | Arrived | Unchanged | Failed

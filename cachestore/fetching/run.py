@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, NoSpace, TrackError
 from cachestore.events import State
 from cachestore.fetching.decide import Ask, Hit, candidates, decide, fallback
-from cachestore.fetching.reports import Arrived, Failed, Progress, Question, Unchanged, Verifying
-from cachestore.fetching.wanted import Result, Wanted, distinct, result_of
+from cachestore.fetching.reports import Arrived, Elsewhere, Failed, Progress, Question, Unchanged, Verifying, Waiting
+from cachestore.fetching.wanted import Result, Wanted, distinct, result_of, stored_of
 
 if TYPE_CHECKING:
     import threading
@@ -47,58 +47,67 @@ class FetchRun:
         self._workers: Workers | None = None
         self._tell = teller
         self._cancel = cancel
+        self._run_id = ""
+        self._began = time.time()
         self._wanted = distinct(tracks)
         self._by_row = {row: wanted for wanted in self._wanted for row in wanted.rows}
 
     def results(self) -> Generator[Result]:
         """Yield one result a row, in input order. Raise Cancelled, or whatever ends the run as a whole."""
-        try:
-            with self._store.run("fetch") as run_id:
-                self._begin(run_id)
+        with ExitStack() as life:  # it outlasts the workers: a sweep takes what they download from the dead
+            try:
+                self._run_id = life.enter_context(self._store.run("fetch"))
+                self._begin()
                 for row in sorted(self._by_row):
                     wanted = self._by_row[row]
                     while wanted.outcome is None:
                         self._pump()
                     yield result_of(wanted, row)
-        except BaseException:
-            self._abandon()
-            raise
-        finally:
-            self._end()
+            except BaseException:
+                self._abandon()
+                raise
+            finally:
+                self._end()
 
-    def _begin(self, run_id: str) -> None:
+    def _begin(self) -> None:
         for wanted in self._wanted:
             self._tell.state(wanted, State.QUEUED)
-        self._look_up(run_id)
-        now = time.time()
-        questions: list[Question] = []
-        for wanted in self._wanted:
-            decision = decide(wanted.track, wanted.whole, self._policy, now)
-            if isinstance(decision, Ask):
-                questions.append(Question(wanted.number, wanted.track, decision.known))
-            else:
-                self._settle(wanted, decision)
+        self._look_up(self._wanted)
         self._raise_if_cancelled()
-        self._ask(questions)
+        self._decide(self._wanted)
 
-    def _look_up(self, run_id: str) -> None:
-        """Find what is kept of every track, lease it, and see whether it is whole; what is damaged is retired."""
-        kept = self._store.kept(wanted.track for wanted in self._wanted)
-        for wanted in self._wanted:
-            wanted.whole = candidates(wanted.track, kept.get(wanted.track.address, []))
-        entries = {entry.key: entry for wanted in self._wanted for entry in wanted.whole}
-        self._store.lease(run_id, [entry.digest for entry in entries.values()])
+    def _look_up(self, several: Sequence[Wanted]) -> None:
+        """Find what is kept of tracks, lease it, and see whether it is whole; what is damaged is retired."""
+        kept = self._store.kept(wanted.track for wanted in several)
+        for wanted in several:
+            entries_of_track = kept.get(wanted.track.address, [])
+            wanted.stored = stored_of(entries_of_track)
+            wanted.whole = candidates(wanted.track, entries_of_track)
+        entries = {entry.key: entry for wanted in several for entry in wanted.whole}
+        self._store.lease(self._run_id, [entry.digest for entry in entries.values()])
         whole = {entry.key for entry in self._store.whole(list(entries.values()))}
         for entry in (entry for key, entry in entries.items() if key not in whole):
             self._tell.damaged(entry, self._store.retire(entry.digest))
-        for wanted in self._wanted:
+        for wanted in several:
             wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
+
+    def _decide(self, several: Sequence[Wanted]) -> None:
+        """Settle the tracks that need no server, and ask for the others."""
+        now = time.time()
+        questions: list[Question] = []
+        for wanted in several:
+            decision = decide(wanted.track, wanted.whole, self._policy, now)
+            if isinstance(decision, Ask):
+                questions.append(Question(wanted.number, wanted.track, decision.known, wanted.stored))
+            else:
+                self._settle(wanted, decision)
+        self._ask(questions)
 
     def _ask(self, questions: Sequence[Question]) -> None:
         """Hand all questions to the workers; a source that is unknown or wrong is found before the first request."""
         if not questions:
             return
-        self._workers = self._hire()
+        self._workers = self._workers or self._hire()
         self._workers.ask(questions)
         for question in questions:
             self._tell.state(self._wanted[question.number], State.CHECKING)
@@ -120,6 +129,10 @@ class FetchRun:
                 self._tell.progress(wanted, State.DOWNLOADING, report.received, report.total)
             case Verifying():
                 self._tell.progress(wanted, State.VERIFYING, report.size, report.size)
+            case Waiting():
+                self._tell.elsewhere(wanted, report.received, report.total)
+            case Elsewhere():
+                self._look_again(wanted)
             case Unchanged():
                 entry = next(entry for entry in wanted.whole if entry.version == report.version)
                 self._store.validated(entry)
@@ -129,6 +142,15 @@ class FetchRun:
             case Arrived():
                 return False
         return True
+
+    def _look_again(self, wanted: Wanted) -> None:
+        """Take what another process has downloaded since we began, or ask ourselves."""
+        self._look_up([wanted])
+        fresh = next((entry for entry in wanted.whole if entry.validated_at >= self._began), None)
+        if fresh is not None:
+            self._settle(wanted, Hit(fresh))
+        else:
+            self._decide([wanted])
 
     def _fail(self, wanted: Wanted, error: BaseException) -> None:
         """Settle for a stale entry or the track's error; any other error ends the run."""
@@ -144,6 +166,13 @@ class FetchRun:
         if not arrived:
             return
         try:
+            self._put(arrived)
+        finally:
+            for report in arrived:
+                report.lock.release()
+
+    def _put(self, arrived: Sequence[Arrived]) -> None:
+        try:
             entries = self._store.put([report.incoming for report in arrived])
         except NoSpace:
             for report in arrived:
@@ -154,7 +183,7 @@ class FetchRun:
                 self._refuse(arrived[0], error)
             else:
                 for report in arrived:
-                    self._publish([report])
+                    self._put([report])
         else:
             for report, entry in zip(arrived, entries, strict=True):
                 self._accept(self._wanted[report.number], entry)

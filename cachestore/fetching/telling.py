@@ -34,6 +34,15 @@ class Teller:
             event = TrackEvent(row, track.address, track.label, state, Provenance.NETWORK, received, total)
             self._on_event(event)
 
+    def elsewhere(self, wanted: Wanted, received: int, total: int | None) -> None:
+        """Tell how far another process is that downloads the track."""
+        for row in wanted.rows:
+            track = wanted.track
+            event = TrackEvent(
+                row, track.address, track.label, State.DOWNLOADING, None, received, total, elsewhere=True
+            )
+            self._on_event(event)
+
     def outcome(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
         """Tell how a track ended."""
         for row in wanted.rows:

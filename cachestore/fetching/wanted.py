@@ -9,20 +9,28 @@ from cachestore.errors import TrackError
 from cachestore.events import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cachestore.entry import Entry
     from cachestore.fetching.decide import Hit
     from cachestore.track import Track
 
 
+# What the store has of a track: the keys, and when the bytes of each were stored.
+Stored = frozenset[tuple[str, float]]
+
+
 @dataclass(slots=True)
 class Wanted:
-    """One distinct track, the rows that ask for it, the whole blobs kept of it, and the outcome once there is one."""
+    """One distinct track, the rows that ask for it, the outcome once there is one.
+
+    When it was last looked up, the store had `stored` of it, of which `whole` may serve it.
+    """
 
     number: int
     track: Track
     rows: list[int]
+    stored: Stored = frozenset()
     whole: list[Entry] = field(default_factory=list)
     outcome: Hit | TrackError | None = None
     downloaded: bool = False
@@ -30,6 +38,11 @@ class Wanted:
     def origin(self, row: int) -> Provenance:
         """Return where the bytes of a row came from: a download counts for the first row that asked for it."""
         return Provenance.NETWORK if self.downloaded and row == self.rows[0] else Provenance.CACHE
+
+
+def stored_of(kept: Iterable[Entry]) -> Stored:
+    """Return what the entries that are kept of a track tell of it."""
+    return frozenset((entry.key, entry.stored_at) for entry in kept)
 
 
 def distinct(tracks: Sequence[Track]) -> list[Wanted]:

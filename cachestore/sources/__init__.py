@@ -1,9 +1,15 @@
 """Sources: each turns a track into its origin, the URL and headers to ask with.
 
-base       what a source is
-http       a URL template and headers
-template   URLs with {id} in them
-options    reading what the configuration says
-url        bare URLs
-registry   the source of a track, by the configuration; third parties by the entry point group `cachestore.sources`
+base          what a source is
+account       a source as one run uses it
+registry      the account of a track, by the configuration; third parties by the entry point group `cachestore.sources`
+http          URLs from a template, or from a document, and headers
+stream        where a document says that a stream is
+credentials   headers, some of them printed by a command
+command       running that command
+pointer       taking values out of a document
+subsonic      servers of the Subsonic API
+url           bare URLs
+template      URLs with {id} in them
+options       reading what the configuration says
 """

@@ -1,13 +1,13 @@
-"""The kind ``http``: a URL template and headers."""
+"""The kind ``http``: a URL template and headers; or the template of a JSON document that says where the stream is."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from cachestore.config import expand
-from cachestore.errors import ConfigError
-from cachestore.sources.options import check_names, table_of_texts, text
+from cachestore.errors import ConfigError, Forbidden, Unauthorized
+from cachestore.sources.credentials import Credentials
+from cachestore.sources.options import check_names, text
+from cachestore.sources.stream import StreamPlace
 from cachestore.sources.template import Template
 from cachestore.track import Origin
 
@@ -15,36 +15,69 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cachestore.config import SourceConfig
+    from cachestore.errors import TrackError
     from cachestore.track import Track
+    from cachestore.web import Web
 
-_OPTIONS = ("url", "headers")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER_VALUE = re.compile(r"[!-~\x80-\xff]([\t -~\x80-\xff]*[!-~\x80-\xff])?")
+_POINTERS = ("stream_pointer", "version_pointer")
+_OPTIONS = ("url", "headers", "credential_command", "resolve_url", *_POINTERS)
+_EXPIRED = frozenset({400, 401, 403, 410})
 
 
 class HttpSource:
-    """Tracks whose URL follows from their id. Raise ConfigError for options that cannot be used."""
+    """Tracks whose URL follows from their id, or whose document's does. Raise ConfigError for unusable options."""
 
-    def __init__(self, config: SourceConfig, environ: Mapping[str, str]) -> None:
-        where = f"sources.{config.name}"
-        check_names(where, config.options, _OPTIONS)
-        self._template = Template.parse(f"{where}.url", text(where, config.options, "url"), environ)
-        self._headers = table_of_texts(where, config.options, "headers")
-        self._where = f"{where}.headers"
-        self._environ = environ
+    def __init__(self, config: SourceConfig, environ: Mapping[str, str], web: Web) -> None:
+        where, options = config.where, config.options
+        check_names(where, options, _OPTIONS)
+        _check_combination(where, options)
+        name = "resolve_url" if "resolve_url" in options else "url"
+        self._template = Template.parse(f"{where}.{name}", text(where, options, name), environ)
+        self._stream = StreamPlace.parse(where, options) if name == "resolve_url" else None
+        self._credentials = Credentials(config, environ, web)
+        self._web = web
 
     def resolve(self, track: Track) -> Origin:
-        """Return the URL of the track and the headers."""
-        return Origin(self._template.fill(track), self.headers())
+        """Return the URL of the track, which may be one that this source covers or that its document names.
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers, their variables expanded. Raise ConfigError, never with a value in it."""
-        return {name: self._value(f"{self._where}.{name}", name, raw) for name, raw in self._headers.items()}
+        Raise ConfigError, Cancelled, or the TrackError of what went wrong with the document or the credentials.
+        """
+        headers = self._credentials.headers(track)
+        if self._stream is None:
+            return Origin(track.url or self._template.fill(track), headers)
+        url = self._template.fill(track)
+        try:
+            document = self._web.json(track, url, headers)
+        except Unauthorized as error:
+            if not _is_refusal(error) or not self._credentials.renew(track, headers):
+                raise
+            headers = self._credentials.headers(track)
+            document = self._web.json(track, url, headers)
+        return self._stream.origin(track, url, headers, document)
 
-    def _value(self, where: str, name: str, raw: str) -> str:
-        value = expand(raw, where, self._environ)
-        if _HEADER_NAME.fullmatch(name) is None:
-            raise ConfigError(where, "this cannot be the name of a header")
-        if _HEADER_VALUE.fullmatch(value) is None:
-            raise ConfigError(where, "the value is empty, ends in a space, or has a line break or the like in it")
-        return value
+    def renew(self, track: Track, refused: Origin, error: TrackError) -> bool:
+        """Return whether there are other credentials, or a document that may name another URL than the expired one."""
+        renewed = _is_refusal(error) and self._credentials.renew(track, refused.headers)
+        return renewed or (self._stream is not None and _is_expiry(error))
+
+
+def _check_combination(where: str, options: Mapping[str, object]) -> None:
+    match "url" in options, "resolve_url" in options:
+        case True, True:
+            raise ConfigError(where, "expected url, the stream's own, or resolve_url, that of a document, but not both")
+        case False, False:
+            raise ConfigError(f"{where}.url", "the option is missing; expected it, or resolve_url with stream_pointer")
+        case False, True if "stream_pointer" not in options:
+            expected = "expected where in the document the URL of the stream stands, such as /stream/url"
+            raise ConfigError(f"{where}.stream_pointer", f"the option is missing; {expected}")
+        case True, False if pointers := [name for name in _POINTERS if name in options]:
+            raise ConfigError(f"{where}.{pointers[0]}", "there is no document to point into without resolve_url")
+
+
+def _is_refusal(error: TrackError) -> bool:
+    return isinstance(error, Unauthorized) and not isinstance(error, Forbidden)
+
+
+def _is_expiry(error: TrackError) -> bool:
+    """Return whether a URL may have expired: S3 says 403 or 400, nginx 410, others 401."""
+    return error.status in _EXPIRED or isinstance(error, Unauthorized)

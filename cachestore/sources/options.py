@@ -36,3 +36,14 @@ def table_of_texts(where: str, options: Mapping[str, object], name: str) -> dict
         if not isinstance(inner, str):
             raise ConfigError(f"{where}.{name}.{key}", "expected a text")
     return value
+
+
+def program(where: str, options: Mapping[str, object], name: str) -> list[str]:
+    """Return an option that is a program and its arguments, empty by default. Raise ConfigError."""
+    if name not in options:
+        return []
+    value = options[name]
+    if isinstance(value, list) and all(isinstance(part, str) for part in value) and value and value[0]:
+        return value
+    expected = 'expected a program and its arguments as a list of texts, such as ["pass", "show", "studio"]'
+    raise ConfigError(f"{where}.{name}", expected)

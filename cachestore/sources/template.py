@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from cachestore.config import expand
 from cachestore.errors import ConfigError, SourceError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cachestore.track import Track
 
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Template:
         text = expand(raw, where, environ)
         try:
             parts = urlsplit(text)
-            complete = parts.scheme in _PORTS and all(_origin(parts))
+            complete = parts.scheme in PORTS and all(server_of(text))
         except ValueError:
             complete = False
         if not complete:
@@ -56,26 +56,25 @@ class Template:
         return self.text.replace("{id}", encoded)
 
     def covers(self, url: str) -> bool:
-        """Return whether `url` has the template's origin and a path that begins as the template's does up to ``{id}``.
+        """Return whether `url` is on the template's server and its path begins as the template's does up to ``{id}``.
 
         If the id stands in the query, the paths must be equal. A path with a step ``..``, however encoded, is never
         covered: it could end anywhere.
         """
-        mine = urlsplit(self.text)
         try:
-            other = urlsplit(url)
-            same_origin = _origin(mine) == _origin(other)
+            is_same = server_of(url) == server_of(self.text)
         except ValueError:
             return False
-        path = _decoded(other.path)
-        if not same_origin or _steps(path):
+        path = _decoded(urlsplit(url).path)
+        if not is_same or _steps(path):
             return False
-        return path.startswith(self.reach) if "{id}" in mine.path else path == self.reach
+        return path.startswith(self.reach) if "{id}" in urlsplit(self.text).path else path == self.reach
 
 
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port. Raise ValueError."""
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+def server_of(url: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port of `url`. Raise ValueError."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
 
 
 def _decoded(path: str) -> str:

@@ -12,6 +12,7 @@ import httpx
 from cachestore.errors import (
     BadResponse,
     BadStatus,
+    Forbidden,
     NotFound,
     SourceError,
     TimedOut,
@@ -40,12 +41,21 @@ class RefusedAnswer(Exception):
 def status_failure(track: Track, status: int, retry_after: float) -> TrackError:
     """Return the failure of a status that brings no body; `retry_after` in seconds, 0 if not said."""
     known = {int(member): f"{member.value} {member.phrase}" for member in HTTPStatus}.get(status, str(status))
-    if status in {401, 403}:
-        return Unauthorized(track.address, track.label, f"the server refused the credentials ({known})")
+    place = track.address, track.label
+    if status == 401:
+        return Unauthorized(*place, f"the server refused the credentials ({known})", status=status)
+    if status == 403:
+        return Forbidden(*place, f"the server does not allow it ({known}){_hint(track)}", status=status)
     if status in {404, 410}:
-        return NotFound(track.address, track.label, f"the server has no such track ({known})")
+        hint = _hint(track) if status == 410 else ""
+        return NotFound(*place, f"the server has no such track ({known}){hint}", status=status)
     later = f" and wants to be asked again in {format_age(retry_after)}" if retry_after else ""
-    return BadStatus(track.address, track.label, f"the server answered {known}{later}", status=status)
+    return BadStatus(*place, f"the server answered {known}{later}", status=status, retry_after=retry_after)
+
+
+def _hint(track: Track) -> str:
+    """Return what to do about a URL of somebody's that authorizes itself."""
+    return "; if its URL was signed, it has expired: take a new one" if "?" in (track.url or "") else ""
 
 
 def network_failure(track: Track, error: httpx.HTTPError) -> TrackError:
@@ -83,10 +93,7 @@ def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[Trac
             case ssl.SSLCertVerificationError():
                 return TlsError, f"the certificate of {place} was not accepted: {cause.verify_message}"
             case ssl.SSLError():
-                return (
-                    TlsError,
-                    f"no TLS connection to {place}: {(cause.reason or 'it failed').lower().replace('_', ' ')}",
-                )
+                return TlsError, f"no TLS connection to {place}: {_words(cause.reason)}"
             case socket.gaierror():
                 return Unreachable, f"the name {place} does not resolve"
             case OSError(strerror=str(strerror)):

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from cachestore.download.fields import content_length
 from cachestore.errors import Cancelled
+from cachestore.web.fields import content_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SMALL = 64 * 1024
+_GRACE = 0.1  # seconds
 
 
 class Flights:
@@ -116,6 +117,7 @@ def _drain(response: httpx.Response) -> None:
     """Read a body that nobody wanted if it came together with its headers, so that its connection can be used again."""
     length = 0 if response.status_code == httpx.codes.NOT_MODIFIED else content_length(response.headers)
     if length is not None and length <= _SMALL and not response.is_stream_consumed:
+        response.request.extensions["timeout"]["read"] = _GRACE
         with suppress(httpx.HTTPError):
             for chunk in response.iter_raw():
                 if len(chunk) < length:

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from cachestore.download.failures import RefusedAnswer
+from cachestore.web.failures import RefusedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cachestore.download.flights import Flights
+    from cachestore.web.flights import Flights
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FOR_ANYONE = frozenset(
-    {b"accept", b"accept-encoding", b"if-modified-since", b"if-none-match", b"if-range", b"range", b"user-agent"}
+    {
+        b"accept",
+        b"accept-encoding",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"range",
+        b"user-agent",
+        b"want-repr-digest",
+    }
 )
 
 

@@ -1,0 +1,26 @@
+"""Unfinished downloads on disk, each with one owner.
+
+    <track>.<unique>.part   kept for whoever claims it next; its bytes are on the disk, not only in memory
+    <track>.<unique>.work   claimed: only the one who made or renamed it may write it
+    <track>.<unique>.json   what the bytes are a part of: address, validator, total; no URL, nothing secret
+    <track>.lock            locked by the process that downloads the track, so that it is downloaded once
+
+<track> is a hash of the track's address. A claim is the rename of .part to .work, of which only one can succeed, also
+where file locks lie: the lock saves a download, it keeps nothing from harm. The sidecar has the unique name of its
+bytes, so that it is never read with others.
+
+partial   one claimed partial
+claims    getting one
+locks     who downloads a track
+sidecar   what is known of the bytes
+listing   what lies there, for people and for the sweep
+"""
+
+from __future__ import annotations
+
+from cachestore.partials.claims import claim
+from cachestore.partials.listing import Abandoned, Unfinished, abandoned, newest, unfinished
+from cachestore.partials.locks import DownloadLock
+from cachestore.partials.partial import Partial
+
+__all__ = ["Abandoned", "DownloadLock", "Partial", "Unfinished", "abandoned", "claim", "newest", "unfinished"]

@@ -1,0 +1,74 @@
+"""What lies among the partials, for people, for who waits for another process, and for the sweep."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.partials.sidecar import read_sidecar, sidecar_of, track_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_NAME = re.compile(r"[0-9a-f]{32}\.([0-9a-f]{32}\.(part|work|json)|lock)")
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An unfinished download: `track` is its address, empty if unknown, `changed_at` Unix seconds."""
+
+    track: str
+    received: int
+    total: int | None
+    changed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A file that may be removed: too old, or else claimed or locked by a run that may be dead."""
+
+    path: Path
+    is_old: bool
+
+    def remove(self) -> None:
+        """Remove the file, and what is known of it."""
+        self.path.unlink(missing_ok=True)
+        sidecar_of(self.path).unlink(missing_ok=True)
+
+
+def unfinished(folder: Path) -> Iterator[Unfinished]:
+    """Yield the downloads that are under way or can be resumed; none where there is no such folder."""
+    yield from _listed(folder, "*")
+
+
+def newest(folder: Path, address: str) -> Unfinished | None:
+    """Return the partial of a track that was written last, None if there is none; a crash may have left a longer."""
+    return max(_listed(folder, track_name(address)), key=lambda partial: partial.changed_at, default=None)
+
+
+def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
+    """Yield what was given back before `before` (Unix seconds), and all that is claimed or locked, old or not."""
+    for path in folder.iterdir():
+        if _NAME.fullmatch(path.name) and not _is_sidecar(path):
+            with suppress(FileNotFoundError):
+                is_claimed = path.suffix in {".work", ".lock"}
+                if is_claimed or path.lstat().st_mtime < before:
+                    yield Abandoned(path, is_old=not is_claimed)
+
+
+def _is_sidecar(path: Path) -> bool:
+    """Return whether the file goes with the bytes beside it, however old it is: it is written before them."""
+    return path.suffix == ".json" and any(path.with_suffix(suffix).exists() for suffix in (".part", ".work"))
+
+
+def _listed(folder: Path, track: str) -> Iterator[Unfinished]:
+    for path in sorted(folder.glob(f"{track}.*.*")):
+        if path.suffix in {".part", ".work"} and _NAME.fullmatch(path.name):
+            with suppress(OSError):
+                info = path.stat()
+                known = read_sidecar(sidecar_of(path))
+                address, total = (known.address, known.total) if known else ("", None)
+                yield Unfinished(address, info.st_size, total, info.st_mtime)

@@ -1,0 +1,171 @@
+"""One claimed partial."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from cachestore.blobs import BlobDigest
+from cachestore.boot import boot_id
+from cachestore.errors import Cancelled, NoSpace, is_full
+from cachestore.partials.sidecar import Sidecar, read_sidecar, sidecar_of
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+    from typing import BinaryIO
+
+    from cachestore.partials.locks import DownloadLock
+    from cachestore.version import Version
+
+_REHASH_CHUNK = 1024 * 1024
+
+
+class Partial:
+    """One claimed partial of a track: `received` bytes of a body, digested as they arrive.
+
+    A context manager: left unfinished, it is kept for the next claim if it can be resumed, else removed, and `lock` is
+    released. When it is finished, both the file at `path` and the lock are the caller's.
+    """
+
+    def __init__(self, path: Path, address: str, lock: DownloadLock) -> None:
+        self.path = path
+        self.lock = lock
+        self.received = 0
+        self._nothing = Sidecar(address, version=None, validator=None, total=None, boot=boot_id())
+        self._is = self._nothing
+        self._digest = BlobDigest()
+        self._file: BinaryIO | None = None
+        self._finished = False
+
+    @property
+    def version(self) -> Version | None:
+        """Return the version of the body, None if the server has no word for it."""
+        return self._is.version
+
+    @property
+    def validator(self) -> Version | None:
+        """Return the strong validator that the server gave with the body, None if it gave none."""
+        return self._is.validator
+
+    @property
+    def total(self) -> int | None:
+        """Return the length of the whole body, None if unknown."""
+        return self._is.total
+
+    @property
+    def resumable(self) -> bool:
+        """Return whether a server can be asked for the rest."""
+        return self.received > 0 and self._is.resumable
+
+    @property
+    def complete(self) -> bool:
+        """Return whether there is no rest, so that it only has to be asked whether the version is still the same."""
+        return self.resumable and self.received == self.total
+
+    @property
+    def hexdigest(self) -> str:
+        """Return the digest of the bytes received."""
+        return self._digest.hexdigest()
+
+    def begin(self, version: Version | None, validator: Version | None, total: int | None) -> None:
+        """Start from nothing with the body of `version`; `validator` is a strong one or None. Raise NoSpace."""
+        self._reset()
+        self._is = replace(self._nothing, version=version, validator=validator, total=total)
+        with self._or_nothing():
+            self._file = self.path.open("wb")
+            self._is.write(sidecar_of(self.path))
+
+    def write(self, chunk: bytes) -> None:
+        """Add `chunk`. Raise NoSpace."""
+        with self._or_nothing():
+            if self._file is None:
+                self._file = self.path.open("r+b")
+                self._file.seek(self.received)
+            self._file.write(chunk)
+        self._digest.update(chunk)
+        self.received += len(chunk)
+
+    def flush(self) -> None:
+        """Let all bytes be read at `path`. Raise NoSpace."""
+        with self._or_nothing():
+            self._close()
+
+    def finish(self) -> None:
+        """Close the whole body; its file stays at `path`. Raise NoSpace."""
+        self.flush()
+        sidecar_of(self.path).unlink(missing_ok=True)
+        self._finished = True
+
+    def clear(self) -> None:
+        """Forget and remove what was received."""
+        self._reset()
+        self.path.unlink(missing_ok=True)
+        sidecar_of(self.path).unlink(missing_ok=True)
+
+    def adopt(self, cancel: threading.Event) -> None:
+        """Take over the bytes at `path`, if any, hashing them again from the first. Raise Cancelled or NoSpace."""
+        kept = read_sidecar(sidecar_of(self.path))
+        if kept is None or not kept.resumable:
+            return
+        self._is = replace(kept, address=self._nothing.address, boot=self._nothing.boot)
+        buffer = memoryview(bytearray(_REHASH_CHUNK))
+        with self.path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                self._digest.update(buffer[:count])
+                self.received += count
+                if cancel.is_set():
+                    raise Cancelled
+        if self.received > (self.total or 0):
+            self.clear()
+        elif self._is != kept:  # claimed after a reboot: what was kept then is on the disk
+            with self._or_nothing():
+                self._is.write(sidecar_of(self.path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._finished:
+            return
+        try:
+            self._keep() if self.resumable else self.clear()
+        except OSError:
+            self.clear()
+        finally:
+            self.lock.release()
+
+    @contextmanager
+    def _or_nothing(self) -> Iterator[None]:
+        """Remove everything when the disk fails: a full one needs the room."""
+        try:
+            yield
+        except OSError as error:
+            self.clear()
+            if is_full(error):
+                raise NoSpace(self.path.parent) from None
+            raise
+
+    def _reset(self) -> None:
+        with suppress(OSError):
+            self._close()
+        self._is, self.received = self._nothing, 0
+        self._digest = BlobDigest()
+
+    def _keep(self) -> None:
+        """Give the partial back, its bytes on the disk first: after a crash nothing tells that some are missing."""
+        self._close()
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        self.path.rename(self.path.with_suffix(".part"))
+
+    def _close(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()

@@ -1,0 +1,85 @@
+"""What is known of the bytes of a partial, in a small file beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from cachestore.version import Version, VersionKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What the bytes are a part of: `total` of them in the whole, None if unknown.
+
+    `validator`: the strong one of the answer that brought them, None if it had none; not the same as the version where
+    that is the provider's word. `boot`: the boot in which the bytes were written; under another one, those that nobody
+    synced may be missing.
+    """
+
+    address: str
+    version: Version | None
+    validator: Version | None
+    total: int | None
+    boot: str
+
+    @property
+    def resumable(self) -> bool:
+        """Return whether the rest can be asked for: of these very bytes, up to a known end."""
+        is_provided = self.version is not None and self.version.kind is VersionKind.PROVIDER
+        return self.total is not None and (is_provided or self.validator is not None)
+
+    def write(self, path: Path) -> None:
+        """Write the sidecar to `path`. Raise OSError."""
+        row = {
+            "track": self.address,
+            "version": self.version and [self.version.kind, self.version.value],
+            "validator": self.validator and [self.validator.kind, self.validator.value],
+            "total": self.total,
+            "boot": self.boot,
+        }
+        path.write_text(json.dumps(row))
+
+
+def read_sidecar(path: Path) -> Sidecar | None:
+    """Return the sidecar at `path`, or None when there is nothing to rely on."""
+    try:
+        row = json.loads(path.read_bytes())
+        versions = _version(row["version"]), _version(row["validator"])
+        return Sidecar(_text(row["track"]), *versions, _total(row["total"]), _text(row["boot"]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def track_name(address: str) -> str:
+    """Return what the names of a track's files begin with."""
+    return blake2b(address.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def sidecar_of(path: Path) -> Path:
+    """Return where the sidecar of the bytes at `path` is."""
+    return path.with_suffix(".json")
+
+
+def _version(value: Any) -> Version | None:  # noqa: ANN401 - whatever JSON holds
+    if value is None:
+        return None
+    kind, text = value
+    return Version(VersionKind(kind), _text(text))
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _total(value: Any) -> int | None:  # noqa: ANN401 - whatever JSON holds
+    if value is not None and (type(value) is not int or value < 0):
+        raise TypeError
+    return value

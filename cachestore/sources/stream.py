@@ -1,0 +1,96 @@
+"""Where a track's stream is, as a JSON document of its service says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from cachestore.sources.options import text
+from cachestore.sources.pointer import Pointer
+from cachestore.sources.template import PORTS, server_of
+from cachestore.track import Origin
+from cachestore.version import Version, VersionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cachestore.track import Track
+
+_LONGEST_VERSION = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlace:
+    """Where in a service's documents the URL of a track's stream stands, and its version, if the service has any."""
+
+    url: Pointer
+    version: Pointer | None
+
+    @classmethod
+    def parse(cls, where: str, options: Mapping[str, object]) -> Self:
+        """Return what the options of the source at `where` say. Raise ConfigError."""
+        url = Pointer.parse(f"{where}.stream_pointer", text(where, options, "stream_pointer"))
+        if "version_pointer" not in options:
+            return cls(url, None)
+        return cls(url, Pointer.parse(f"{where}.version_pointer", text(where, options, "version_pointer")))
+
+    def origin(self, track: Track, asked: str, headers: Mapping[str, str], document: object) -> Origin:
+        """Return the origin that the `document` found at the URL `asked` names. Raise SourceError.
+
+        The `headers` it was asked with go to the same scheme, host and port only: anyone else must not see them, and
+        signed URLs are refused with another authorization beside their own.
+        """
+        url, version = self._url(track, asked, document), self._version(track, document)
+        if server_of(url) != server_of(asked):
+            return Origin(url, {}, version)
+        return Origin(_with_userinfo(url, asked), headers, version)
+
+    def _url(self, track: Track, asked: str, document: object) -> str:
+        value = self.url.value(document)
+        url = _joined(asked, value) if isinstance(value, str) and value else ""
+        if not url:
+            raise self.url.mistake(track, value, "the http(s) URL of a stream")
+        if (urlsplit(asked).scheme, urlsplit(url).scheme) == ("https", "http"):
+            raise self.url.mistake(track, value, "an https URL, since resolve_url is one")
+        return url
+
+    def _version(self, track: Track, document: object) -> Version | None:
+        """Return the version, None where the service says with a null that it has none for this track."""
+        if self.version is None:
+            return None
+        value = self.version.value(document)
+        if value is None:
+            return None
+        if not _is_version(value):
+            expected = f"a number or a text of up to {_LONGEST_VERSION} characters"
+            raise self.version.mistake(track, value, expected)
+        return Version(VersionKind.PROVIDER, str(value))
+
+
+def _joined(base: str, reference: str) -> str:
+    """Return the URL that `reference` means at `base` (RFC 3986 §5), empty if it is none of http(s)."""
+    if not reference.isprintable() or "\\" in reference:
+        return ""  # parsers differ on which server this means
+    try:
+        url = urljoin(base, reference)
+        scheme, host, _ = server_of(url)
+    except ValueError:
+        return ""
+    return url if scheme in PORTS and host else ""
+
+
+def _with_userinfo(url: str, asked: str) -> str:
+    """Return `url` with the userinfo of `asked`, unless it has its own."""
+    userinfo = "".join(urlsplit(asked).netloc.rpartition("@")[:2])
+    parts = urlsplit(url)
+    if not userinfo or "@" in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=userinfo + parts.netloc))
+
+
+def _is_version(value: object) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) <= _LONGEST_VERSION and value.isprintable()
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,105 @@
+"""What a Subsonic server answers: refusals in JSON or XML, and JSON that may have any shape."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.errors import BadResponse, Forbidden, NotFound, TrackError, Unauthorized
+from cachestore.media.envelopes import envelope
+from cachestore.text import is_steady, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cachestore.track import Track
+
+# https://opensubsonic.netlify.app/docs/responses/error/; a code that is not here is the server's own trouble.
+_REFUSALS: Mapping[str, tuple[type[TrackError], str]] = {
+    "20": (BadResponse, "the server speaks a newer Subsonic API than 1.16.1 only"),
+    "30": (BadResponse, "the server speaks an older Subsonic API than 1.16.1 only"),
+    "40": (Unauthorized, "the server refused the user or the password"),
+    "41": (Unauthorized, "the server takes no token from this user"),
+    "42": (Unauthorized, "the server does not take this kind of credentials"),
+    "43": (Unauthorized, "the server saw two kinds of credentials at once"),
+    "44": (Unauthorized, "the server refused the API key"),
+    "50": (Forbidden, "the server does not allow it to this user"),
+    "60": (Forbidden, "the server does not work after its trial period"),
+    "70": (NotFound, "the server does not have it"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A JSON object of an answer; what is not as the API says is a BadResponse of `subject`."""
+
+    subject: Track
+    fields: Mapping[str, object]
+
+    def record(self, name: str) -> Record:
+        """Return the object in a field that must be there."""
+        value = self.fields.get(name)
+        if not isinstance(value, dict):
+            raise self._misfit(name)
+        return Record(self.subject, value)
+
+    def records(self, name: str) -> list[Record]:
+        """Return the objects in a list; servers leave an empty one out, or write null."""
+        values = self.fields.get(name)
+        if values is None:
+            return []
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise self._misfit(name)
+        return [Record(self.subject, value) for value in values]
+
+    def id(self) -> str:
+        """Return the id, which some servers write as a number."""
+        value = self.fields.get("id")
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str) or not value or not is_steady(value):
+            raise self._misfit("id")
+        return value
+
+    def text(self, name: str) -> str:
+        """Return a field as it can be shown, empty if it is not there; a number is a text, too: "1979" is a title."""
+        value = self.fields.get(name)
+        if value is None:
+            return ""
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self._misfit(name)
+        return shown(str(value))
+
+    def number(self, name: str) -> float | None:
+        """Return a number that is not negative, None if the field holds none."""
+        value = self.fields.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            return None
+        return value
+
+    def _misfit(self, name: str) -> BadResponse:
+        reason = f'the server\'s answer does not fit the Subsonic API ("{name}" is missing or wrong)'
+        return BadResponse(self.subject.address, self.subject.label, reason)
+
+
+def read_answer(subject: Track, content: bytes) -> Record:
+    """Return the ``subsonic-response`` of a success. Raise Unauthorized, Forbidden, NotFound or BadResponse."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):  # some servers tell failures in XML, whatever was asked for
+        document = None
+    response = document.get("subsonic-response") if isinstance(document, dict) else None
+    if isinstance(response, dict) and response.get("status") == "ok" and "error" not in response:
+        return Record(subject, response)
+    refused = envelope(content)
+    if refused is not None and refused.kind == "subsonic":
+        raise _refusal(subject, refused.code)
+    reason = "the server answered with something that is no Subsonic response; check the url of the source"
+    raise BadResponse(subject.address, subject.label, reason)
+
+
+def _refusal(subject: Track, code: str) -> TrackError:
+    kind, sentence = _REFUSALS.get(code, (BadResponse, "the server failed"))
+    return kind(subject.address, subject.label, f"{sentence} (Subsonic error {code})", provider_code=code)

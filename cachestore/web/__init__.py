@@ -1,0 +1,17 @@
+"""Requests: what sources and downloads have in common when they ask a server.
+
+web        one GET, or a whole document, with everything below
+retries    when a failure is worth another attempt, and when to stop
+pace       whether the bytes of a body come fast enough
+hops       redirects, followed by hand
+flights    requests under way, and how another thread ends them
+client     the HTTP client that all requests of a run share
+fields     what header fields say
+failures   what a failure is called
+"""
+
+from __future__ import annotations
+
+from cachestore.web.web import Document, Web, open_web
+
+__all__ = ["Document", "Web", "open_web"]

@@ -1,0 +1,85 @@
+"""When a failure is worth another attempt: temporary ones, a few times, within a deadline, and never unasked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from tenacity import Retrying, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from cachestore.errors import Cancelled, TrackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenacity import RetryCallState
+
+_T = TypeVar("_T")
+_BACKOFF = wait_random_exponential(multiplier=0.5, max=30)  # seconds, full jitter
+LONGEST_RETRY_AFTER = 60.0
+
+
+class Retries:
+    """Tries again up to `times` after a temporary failure, and not beyond `total_timeout` seconds.
+
+    `clock` (seconds) and `wait` (on an event, so many seconds; whether it was set) are there for tests.
+    """
+
+    def __init__(
+        self,
+        times: int,
+        total_timeout: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:
+        self._times = times
+        self._total_timeout = total_timeout
+        self._wait = wait
+        self.clock = clock
+
+    def deadline(self) -> float:
+        """Return when something that begins now has to be done, by the clock."""
+        return self.clock() + self._total_timeout
+
+    def run(
+        self,
+        attempt: Callable[[], _T],
+        *,
+        deadline: float,
+        cancel: threading.Event,
+        advanced: Callable[[], bool] = lambda: False,
+    ) -> _T:
+        """Return what `attempt` returns in the end, or raise its last error, or Cancelled.
+
+        Attempts are counted anew whenever `advanced` returns True. A Retry-After (RFC 9110 §10.2.3) is obeyed; when it
+        is longer than a minute, or than the time left, the failure stands.
+        """
+
+        def worth_it(state: RetryCallState) -> bool:
+            error = state.outcome.exception() if state.outcome else None
+            if advanced():
+                state.attempt_number = 1
+            return isinstance(error, TrackError) and error.retryable and error.retry_after <= LONGEST_RETRY_AFTER
+
+        return Retrying(
+            retry=worth_it,
+            stop=lambda state: (
+                stop_after_attempt(self._times + 1)(state) or self.clock() + state.upcoming_sleep >= deadline
+            ),
+            wait=lambda state: _asked_to_wait(state) + _BACKOFF(state),
+            sleep=lambda seconds: self.pause(seconds, cancel),
+            reraise=True,
+        )(attempt)
+
+    def pause(self, seconds: float, cancel: threading.Event) -> None:
+        """Wait. Raise Cancelled as soon as `cancel` is set."""
+        if self._wait(cancel, seconds):
+            raise Cancelled
+
+
+def _asked_to_wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after if isinstance(error, TrackError) else 0.0

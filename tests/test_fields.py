@@ -1,0 +1,341 @@
+"""Header fields: what they say, and that what breaks their grammar says nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cachestore.version import Version, VersionKind
+from cachestore.web import fields
+from tests.downloads import dated, provided, strong, weak
+
+NOON, LATER = "Sun, 22 Nov 2026 12:00:00 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
+MULTIPART = '"d41d8cd98f00b204e9800998ecf8427e-2"'
+NEVER_SENT = [provided("rev-7"), Version(VersionKind.DESCRIBED, "5 2026"), Version(VersionKind.DIGEST, "xxh3-128:0")]
+# What a header may hold: httpx gives it as Latin-1.
+HEADER = st.text(st.characters(max_codepoint=255), max_size=60)
+
+
+# Versions
+
+
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ({"ETag": '"a"'}, strong('"a"')),
+        ({"ETag": "a"}, strong("a")),
+        ({"ETag": '"a-gzip"'}, strong('"a-gzip"')),
+        ({"ETag": MULTIPART}, strong(MULTIPART)),
+        ({"ETag": 'W/"a"'}, weak('W/"a"')),
+        ({"ETag": 'w/"a"'}, weak('w/"a"')),
+        ({"ETag": '""'}, None),
+        ({"ETag": 'W/""'}, None),
+        ({"ETag": '"a"', "Last-Modified": NOON, "Content-Length": "5"}, strong('"a"')),
+        ({"ETag": "", "Last-Modified": NOON, "Content-Length": "5"}, dated(NOON, 5)),
+        ({"Last-Modified": NOON}, None),
+        ({"Last-Modified": NOON, "Content-Length": "5", "Transfer-Encoding": "chunked"}, None),
+        ({"Content-Length": "5"}, None),
+    ],
+)
+def test_the_strongest_word_of_the_headers_is_the_version(headers: dict[str, str], version: Version | None) -> None:
+    assert fields.version_of(httpx.Headers(headers)) == version
+
+
+@settings(deadline=None)
+@given(tag=HEADER, modified=HEADER, length=HEADER)
+def test_a_version_is_verbatim_whatever_the_fields_hold(tag: str, modified: str, length: str) -> None:
+    version = fields.version_of({"etag": tag, "last-modified": modified, "content-length": length})
+    if version is not None and version.kind is VersionKind.MODIFIED:
+        assert fields.date_of(version) == modified
+    elif version is not None:
+        assert version.value == tag
+
+
+# Conditions
+
+
+def test_all_tags_are_asked_for_once_each_and_verbatim() -> None:
+    known = [strong('"a"'), weak('W/"b"'), strong("c"), strong(MULTIPART), Version(VersionKind.STRONG, '"a"', "digest")]
+    assert fields.conditions(known) == {"If-None-Match": f'"a", W/"b", c, {MULTIPART}'}
+
+
+def test_a_date_is_asked_for_only_where_no_tag_is_known() -> None:
+    assert fields.conditions([dated(NOON, 5), strong('"a"')]) == {"If-None-Match": '"a"'}
+
+
+def test_of_several_dates_that_of_the_current_version_is_asked_for() -> None:
+    assert fields.conditions([dated(LATER, 5), dated(NOON, 9)]) == {"If-Modified-Since": LATER}
+
+
+@pytest.mark.parametrize("version", NEVER_SENT)
+def test_what_a_server_does_not_know_is_never_sent_nor_confirmed(version: Version) -> None:
+    assert fields.conditions([version]) == {}
+    assert fields.confirmed([version], {}) is None
+    assert fields.confirmed([version], {"etag": version.value}) is None
+    assert fields.conditions([version, strong('"a"')]) == {"If-None-Match": '"a"'}
+    assert fields.conditions([version, dated(NOON, 5)]) == {"If-Modified-Since": NOON}
+
+
+# What a 304 confirms
+
+
+@pytest.mark.parametrize(
+    ("known", "tag"),
+    [
+        (strong('"a"'), '"a"'),
+        (strong('"a"'), 'W/"a"'),
+        (weak('W/"a"'), '"a"'),
+        (strong('"a"'), "a"),
+        (strong("a"), '"a"'),
+        (strong('"a"'), '"a-gzip"'),
+        (strong('"a-gzip"'), '"a"'),
+        (strong(MULTIPART), MULTIPART),
+    ],
+)
+def test_a_304_confirms_a_tag_whatever_its_dress(known: Version, tag: str) -> None:
+    assert fields.confirmed([strong('"x"'), known], {"etag": tag}) == known
+
+
+@pytest.mark.parametrize("tag", ['"ab"', '"A"', '"a-2"', '"a-br"', "", '""', '"a", "b"'])
+def test_a_304_confirms_no_other_tag(tag: str) -> None:
+    assert fields.confirmed([strong('"a"')], {"etag": tag}) is None
+
+
+def test_a_304_without_a_tag_confirms_only_what_it_can_mean() -> None:
+    assert fields.confirmed([strong('"a"')], {}) == strong('"a"')
+    assert fields.confirmed([strong('"a"'), Version(VersionKind.STRONG, '"a"', "digest")], {}) == strong('"a"')
+    assert fields.confirmed([strong('"a"'), strong('"b"')], {}) is None
+    assert fields.confirmed([strong('"a"'), weak('W/"a"')], {}) is None
+
+
+def test_a_304_confirms_the_date_that_was_asked_for_and_no_other() -> None:
+    known = [dated(LATER, 5), dated(NOON, 9)]
+    assert fields.confirmed(known, {}) == known[0]
+    assert fields.confirmed(known, {"last-modified": LATER}) == known[0]
+    assert fields.confirmed(known, {"last-modified": NOON}) is None
+    assert fields.confirmed(known, {"etag": '"a"'}) == known[0]
+
+
+def test_a_304_to_nothing_confirms_nothing() -> None:
+    assert fields.confirmed([], {"etag": '"a"', "last-modified": NOON}) is None
+
+
+@settings(deadline=None)
+@given(values=st.lists(st.text(alphabet="abW/", min_size=1, max_size=4), min_size=1, max_size=4, unique=True))
+def test_a_304_confirms_a_version_only_if_it_names_one_of_those_asked_for(values: list[str]) -> None:
+    known = [strong(f'"{value}"') for value in values]
+    for version in known:
+        assert fields.confirmed(known, {"etag": version.value}) == version
+        assert fields.confirmed(known, {"etag": f"W/{version.value}"}) == version
+    assert fields.confirmed(known, {"etag": '"c"'}) is None
+    assert (fields.confirmed(known, {}) is None) == (len(known) > 1)
+
+
+# Strength
+
+
+@pytest.mark.parametrize(
+    ("version", "is_strong"),
+    [(strong('"a"'), True), (strong("a"), True), (weak('W/"a"'), False), *((version, False) for version in NEVER_SENT)],
+)
+def test_only_a_strong_tag_is_strong_by_itself(version: Version, is_strong: bool) -> None:
+    assert fields.is_strong(version, {"date": LATER}) is is_strong
+
+
+@pytest.mark.parametrize(
+    ("date", "is_strong"),
+    [
+        ("Sun, 22 Nov 2026 12:01:00 GMT", True),
+        ("Sun, 22 Nov 2026 12:00:59 GMT", False),
+        (NOON, False),
+        ("Sun, 22 Nov 2026 11:00:00 GMT", False),
+        ("Sun, 22 Nov 2026 13:00:30 +0100", False),
+        ("Sunday, 22-Nov-26 12:01:00 GMT", True),
+        ("Sun Nov 22 12:01:00 2026", True),
+        ("noon", False),
+        ("", False),
+    ],
+)
+def test_a_date_is_strong_when_it_is_a_minute_older_than_the_answer(date: str, is_strong: bool) -> None:
+    assert fields.is_strong(dated(NOON, 5), {"date": date}) is is_strong
+    assert not fields.is_strong(dated(NOON, 5), {})
+    assert not fields.is_strong(dated("long ago", 5), {"date": date})
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "is_of"),
+    [
+        (strong('"a"'), {"etag": '"a"'}, True),
+        (strong('"a"'), {"etag": 'W/"a"'}, False),
+        (strong('"a"'), {"etag": "a"}, False),
+        (strong('"a"'), {"etag": '"a-gzip"'}, False),
+        (strong('"a"'), {}, False),
+        (strong(MULTIPART), {"etag": MULTIPART}, True),
+        (weak('W/"a"'), {"etag": 'W/"a"'}, False),
+        (dated(NOON, 5), {"last-modified": NOON}, True),
+        (dated(NOON, 5), {"last-modified": LATER}, False),
+        (dated(NOON, 5), {}, False),
+        (provided("rev-7"), {}, False),
+        (Version(VersionKind.DESCRIBED, "5"), {}, False),
+    ],
+)
+def test_a_part_belongs_to_the_very_version_only(version: Version, headers: dict[str, str], is_of: bool) -> None:
+    assert fields.is_of(version, headers) is is_of
+
+
+@pytest.mark.parametrize(
+    ("value", "is_encoded"),
+    [("gzip", True), ("br", True), ("gzip, identity", True), ("identity", False), (" Identity ", False), ("", False)],
+)
+def test_an_encoding_is_any_but_identity(value: str, is_encoded: bool) -> None:
+    assert fields.is_encoded({"content-encoding": value}) is is_encoded
+    assert not fields.is_encoded({})
+
+
+# Lengths and ranges
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ({"content-length": "0"}, 0),
+        ({"content-length": "5"}, 5),
+        ({"content-length": "5", "transfer-encoding": "chunked"}, None),
+        ({"content-length": "-5"}, None),
+        ({"content-length": "+5"}, None),
+        ({"content-length": "5, 5"}, None),
+        ({"content-length": "\u0665"}, None),
+        ({"content-length": "9" * 16}, None),
+        ({}, None),
+    ],
+)
+def test_a_length_is_digits(headers: dict[str, str], length: int | None) -> None:
+    assert fields.content_length(headers) == length
+
+
+@settings(deadline=None)
+@given(start=st.integers(0, 10**12), length=st.integers(1, 10**12), more=st.integers(0, 10**12))
+def test_a_content_range_is_read_back(start: int, length: int, more: int) -> None:
+    end, total = start + length - 1, start + length + more
+    assert fields.content_range(f"bytes {start}-{end}/{total}") == (start, end, total)
+    assert fields.content_range(f" Bytes {start}-{end}/{total} ") == (start, end, total)
+    assert fields.content_range(f"bytes {end + 1}-{start}/{total}") is None
+    assert fields.content_range(f"bytes {start}-{total}/{total}") is None
+    assert fields.content_range(f"bytes {start}-{end}/*") is None
+    assert fields.content_range(f"items {start}-{end}/{total}") is None
+    assert fields.content_range(f"bytes */{total}") is None
+
+
+@settings(deadline=None)
+@given(text=HEADER, now=st.floats(0, 4e9))
+def test_fields_that_say_nothing_harm_nobody(text: str, now: float) -> None:
+    found = fields.content_range(text)
+    assert found is None or found.start <= found.end < found.total
+    assert (fields.content_length({"content-length": text}) or 0) >= 0
+    assert (fields.retry_after(text, now) or 0) >= 0
+    assert fields.is_strong(dated(text, 5), {"date": text}) is False
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("9" * 15, float("9" * 15)),
+        ("Sun, 22 Nov 2026 12:00:20 GMT", 20.0),
+        ("Sun, 22 Nov 2026 13:00:20 +0100", 20.0),
+        ("Sunday, 22-Nov-26 12:00:20 GMT", 20.0),
+        ("Sun Nov 22 12:00:20 2026", 20.0),
+        ("Sun, 22 Nov 2026 11:59:00 GMT", 0.0),
+        ("-7", None),
+        ("7.5", None),
+        ("soon", None),
+        ("", None),
+        ("Sun, 99 Nov 2026 12:00:20 GMT", None),
+        ("Sun, 22 Nov 999999 12:00:20 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
+    assert fields.retry_after(text, datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) == seconds
+
+
+@settings(deadline=None)
+@given(now=st.integers(0, 4 * 10**9), ahead=st.integers(-1000, 10**6))
+def test_a_date_to_retry_after_is_seen_from_now(now: int, ahead: int) -> None:
+    date = format_datetime(datetime.fromtimestamp(now + ahead, UTC), usegmt=True)
+    assert fields.retry_after(date, now) == max(0, ahead)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('attachment; filename="Opus.flac"', "Opus.flac"),
+        ("attachment; filename=Opus.flac", "Opus.flac"),
+        ('ATTACHMENT; FileName="Opus.flac"', "Opus.flac"),
+        ('inline; filename="a; b.flac"', "a; b.flac"),
+        ('attachment; filename="say \\"hi\\".flac"', 'say "hi".flac'),
+        ("attachment; filename*=UTF-8''Caf%C3%A9%20del%20Mar.flac", "Café del Mar.flac"),
+        ("attachment; filename*=iso-8859-1'en'%A3%20rates.flac", "£ rates.flac"),
+        ("attachment; filename=\"ascii.flac\"; filename*=UTF-8''Caf%C3%A9.flac", "Café.flac"),
+        ("attachment; filename*=UTF-8''Caf%C3%A9.flac; filename=\"ascii.flac\"", "Café.flac"),
+        ("attachment; filename*=nonsense''Caf%C3%A9.flac; filename=\"ascii.flac\"", "ascii.flac"),
+        ('attachment; filename="../../etc/passwd"', "passwd"),
+        ('attachment; filename="C:\\\\music\\\\Opus.flac"', "Opus.flac"),
+        ("attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", "passwd"),
+        ("attachment; filename*=UTF-8''music%5COpus.flac", "Opus.flac"),
+        ('attachment; filename="music/"', ""),
+        ("attachment", ""),
+        ("", ""),
+        ("attachment; filename=", ""),
+        ('attachment; filename=""', ""),
+        ("filename=Opus.flac", "Opus.flac"),
+        ('attachment; filename="Caf\xe9.flac"', "Café.flac"),
+        ('attachment; filename="Caf\xc3\xa9.flac"', "Café.flac"),
+    ],
+)
+def test_a_name_is_the_last_part_of_what_is_offered(disposition: str, name: str) -> None:
+    assert fields.file_name(disposition) == name
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        "attachment; filename==?UTF-8?B?Li4vLi4vT3B1cw==?=",
+        'attachment; filename="=?nonsense?Q?=2F=2F?="',
+        "attachment; filename*=''",
+        "attachment; filename*=%",
+        "attachment; filename*=UTF-8''%FF%FE",
+        "attachment; filename*=\0''x",
+        "attachment; filename*0*=UTF-8''a; filename*1=/b; filename*x=c",
+        "attachment; filename*0=a; filename*=b; filename*1=c; filename*=d",
+        'attachment; filename="unended',
+        "attachment; filename*99999999999999999999=x",
+        "; ; = ; filename",
+        "attachment; filename=a\r\n b",
+    ],
+)
+def test_a_disposition_that_no_parser_expects_names_no_folder(disposition: str) -> None:
+    assert not {"/", "\\"} & set(fields.file_name(disposition))
+
+
+_WORDS = ["attachment", "filename", "filename*", "*0", "*1*", "UTF-8''", "%2F", "%5c", "=?utf-8?q?", "?="]
+_PIECES = st.sampled_from([*_WORDS, *';="\\/'])
+
+
+@settings(deadline=None, max_examples=300)
+@given(disposition=st.lists(_PIECES | HEADER, max_size=12).map("".join))
+def test_whatever_a_disposition_is_its_name_has_no_slash(disposition: str) -> None:
+    assert not {"/", "\\"} & set(fields.file_name(disposition))

@@ -1,0 +1,532 @@
+"""Requests: documents, redirects, the names of failures, and how all of it is ended."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cachestore.config import Config
+from cachestore.errors import (
+    BadResponse,
+    BadStatus,
+    Cancelled,
+    ConfigError,
+    Forbidden,
+    NotFound,
+    SourceError,
+    TimedOut,
+    TlsError,
+    TooLarge,
+    TrackError,
+    Truncated,
+    Unauthorized,
+    Unreachable,
+)
+from cachestore.web import Web, open_web
+from cachestore.web.client import open_client
+from cachestore.web.retries import Retries
+from tests.downloads import (
+    OPENED_BY,
+    SECRET,
+    TRACK,
+    Desk,
+    aborted_after,
+    answer,
+    asked,
+    bare,
+    hiding,
+    open_desk,
+    strong,
+    told,
+)
+from tests.raw_servers import Drip, Stall
+from tests.servers import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import StartNginx, StartRawServer
+    from tests.raw_servers import Answer
+    from tests.servers import Nginx
+
+MOST = 16 * 10**6
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = open_desk(tmp_path / "partials")
+    with made.client:
+        yield made
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "t42").write_bytes(b"a document")
+    return folder
+
+
+@pytest.fixture
+def studio(nginx: StartNginx, served: Path) -> Nginx:
+    return nginx(served)
+
+
+def refusal(desk: Desk, url: str, *, retries: int = 0) -> TrackError:
+    """Return the failure of a document, which never tells what the URL hides."""
+    with pytest.raises(TrackError) as caught:
+        desk.web(retries=retries).document(TRACK, hiding(url))
+    return told(caught.value)
+
+
+def redirect(to: str, *headers: str, status: str = "302 Found") -> bytes:
+    return answer(b"", f"Location: {to}", *headers, status=status)
+
+
+# Documents
+
+
+def test_a_document_comes_whole_with_its_headers(desk: Desk, studio: Nginx) -> None:
+    document = desk.web().document(TRACK, f"{studio.url}/auth/t42", OPENED_BY)
+    assert document.content == b"a document"
+    assert document.headers["etag"].startswith('"')
+    assert "document" not in repr(document).lower().replace("document(", "")
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        answer(b'{"url": "x"}'),
+        bare(b'{"url": "x"}'),
+        bare(b'c\r\n{"url": "x"}\r\n0\r\n\r\n', "Transfer-Encoding: chunked"),
+        answer(gzip.compress(b'{"url": "x"}'), "Content-Encoding: gzip"),
+    ],
+)
+def test_json_is_read_however_it_is_sent(desk: Desk, raw_server: StartRawServer, whole: bytes) -> None:
+    server = raw_server(whole)
+    assert desk.web().json(TRACK, server.url, {"accept": "application/json"}) == {"url": "x"}
+    assert asked(server, "Accept") == ["application/json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b'{"url": ', b"[" * 100_000, b"\xff\xfe\x00"])
+def test_what_is_no_json_is_a_bad_response(desk: Desk, raw_server: StartRawServer, content: bytes) -> None:
+    with pytest.raises(BadResponse) as caught:
+        desk.web(retries=3).json(TRACK, raw_server(answer(content)).url)
+    told(caught.value)
+
+
+def test_a_document_of_16_megabytes_is_the_largest(desk: Desk, raw_server: StartRawServer) -> None:
+    assert len(desk.web().document(TRACK, raw_server(answer(bytes(MOST))).url).content) == MOST
+    error = refusal(desk, raw_server(bare(bytes(MOST + 1))).url, retries=3)
+    assert isinstance(error, TooLarge)
+    assert "16.0 MB" in str(error)
+
+
+def test_a_document_that_is_large_only_when_it_is_unpacked_is_too_large(desk: Desk, raw_server: StartRawServer) -> None:
+    bomb = answer(gzip.compress(bytes(10 * MOST)), "Content-Encoding: gzip")
+    assert isinstance(refusal(desk, raw_server(bomb).url), TooLarge)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        answer(b"half", length=8),
+        bare(b"5\r\nabcde\r\n", "Transfer-Encoding: chunked"),
+        answer(b"no gzip", "Content-Encoding: gzip"),
+    ],
+)
+def test_a_document_that_was_cut_is_asked_for_again(desk: Desk, raw_server: StartRawServer, cut: bytes) -> None:
+    assert isinstance(refusal(desk, raw_server(cut).url), Truncated)
+    assert desk.web(retries=1).document(TRACK, raw_server(cut, answer(b"whole")).url).content == b"whole"
+
+
+def test_a_document_is_tried_for_as_often_as_retries_say(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(answer(status="502 Bad Gateway"))
+    assert isinstance(refusal(desk, server.url, retries=2), BadStatus)
+    assert len(server.received) == 3
+
+
+def test_what_cannot_pass_is_not_asked_for_again(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(answer(status="404 Not Found"))
+    assert isinstance(refusal(desk, server.url, retries=5), NotFound)
+    assert len(server.received) == 1
+
+
+def test_a_document_that_never_ends_is_given_up_at_its_deadline(desk: Desk, raw_server: StartRawServer) -> None:
+    ticks = itertools.count()
+    server = raw_server(bare(bytes(MOST)))
+    web = Web(desk.client, Retries(5, 20.0, clock=lambda: float(next(ticks))), desk.cancel)
+    with pytest.raises(TimedOut, match="total_timeout"):
+        web.document(TRACK, server.url)
+    assert len(server.received) == 1
+
+
+def test_a_body_is_cut_off_at_its_deadline_or_when_it_comes_too_slowly(desk: Desk) -> None:
+    def dripping(size: int) -> Iterator[bytes]:
+        for _ in range(100):
+            desk.seconds += 1
+            yield bytes(size)
+
+    web = desk.web()
+    with pytest.raises(TimedOut, match="too slowly"):
+        list(web.chunks(TRACK, dripping(400), desk.seconds + 1000))
+    with pytest.raises(TimedOut, match="total_timeout"):
+        list(web.chunks(TRACK, dripping(600), desk.seconds + 50))
+    assert len(list(web.chunks(TRACK, dripping(600), desk.seconds + 1000))) == 100
+
+
+def test_a_server_that_really_drips_is_given_up(tmp_path: Path, raw_server: StartRawServer) -> None:
+    server = raw_server(Drip(answer(bytes(2000)), 0.05, 10))
+    with open_client(connect_timeout=1, stall_timeout=0.3, jobs=1) as client:
+        web = Web(client, Retries(0, 60.0), threading.Event())
+        with pytest.raises(TimedOut, match="too slowly"):
+            web.document(TRACK, server.url)
+
+
+def test_headers_that_drip_are_given_up(tmp_path: Path, raw_server: StartRawServer) -> None:
+    server = raw_server(Drip(bare(b"", *(f"X-{n}: x" for n in range(1000))), 0.05, 10))
+    with open_client(connect_timeout=0.1, stall_timeout=0.3, jobs=1) as client:
+        web = Web(client, Retries(0, 60.0), threading.Event())
+        with pytest.raises(TimedOut, match="did not answer in time"):
+            web.document(TRACK, server.url)
+
+
+# Failures and their names
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        (401, Unauthorized, False),
+        (403, Forbidden, False),
+        (404, NotFound, False),
+        (410, NotFound, False),
+        (416, BadStatus, False),
+        (429, BadStatus, True),
+        (500, BadStatus, True),
+        (503, BadStatus, True),
+    ],
+)
+def test_a_status_becomes_a_failure_of_its_kind(
+    desk: Desk, studio: Nginx, status: int, kind: type[TrackError], retryable: bool
+) -> None:
+    error = refusal(desk, f"{studio.url}/status/{status}/t42")
+    assert type(error) is kind
+    assert (error.retryable, error.status) == (retryable, status)
+    assert str(status) in str(error)
+
+
+@pytest.mark.parametrize(
+    "status", ["204 No Content", "206 Partial Content", "299 Odd", "302 Found", "304 Not Modified"]
+)
+def test_a_status_that_brings_no_whole_document_is_a_failure(
+    desk: Desk, raw_server: StartRawServer, status: str
+) -> None:
+    error = refusal(desk, raw_server(bare(b"", status=status)).url)
+    assert isinstance(error, BadStatus)
+    assert str(error.status) == status[:3]
+
+
+def test_a_failure_says_when_a_server_wants_to_be_asked_again(desk: Desk, raw_server: StartRawServer) -> None:
+    error = refusal(desk, raw_server(answer(b"", "Retry-After: 7200", status="429 Too Many Requests")).url, retries=5)
+    assert error.retry_after == 7200
+    assert "wants to be asked again in 2 h" in str(error)
+    assert desk.waits == []
+
+
+def test_a_failure_does_not_wait_for_a_body_that_nobody_wants(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(Stall(answer(b"", status="404 Not Found", length=10)))
+    started = time.monotonic()
+    assert isinstance(refusal(desk, server.url), NotFound)
+    assert time.monotonic() - started < 2
+
+
+def test_a_refused_connection_names_the_place(desk: Desk, closed_port: int) -> None:
+    error = refusal(desk, f"http://127.0.0.1:{closed_port}/t42")
+    assert isinstance(error, Unreachable)
+    assert str(error) == f"Opus: no connection to 127.0.0.1:{closed_port}: connection refused"
+
+
+def test_a_name_that_does_not_resolve_is_told(desk: Desk) -> None:
+    error = refusal(desk, "http://music.invalid/t42")
+    assert isinstance(error, Unreachable)
+    assert str(error) == "Opus: the name music.invalid does not resolve"
+
+
+def test_a_certificate_that_nobody_trusts_is_not_retried(desk: Desk, nginx: StartNginx, served: Path) -> None:
+    error = refusal(desk, f"{nginx(served, tls=True).url}/plain/t42", retries=3)
+    assert isinstance(error, TlsError)
+    assert "the certificate of 127.0.0.1:" in str(error)
+    assert desk.waits == []
+
+
+def test_a_server_that_speaks_no_tls_is_told(desk: Desk, studio: Nginx) -> None:
+    error = refusal(desk, studio.url.replace("http", "https"))
+    assert isinstance(error, TlsError)
+    assert "wrong version number" in str(error)
+
+
+@pytest.mark.parametrize("answered", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"])
+def test_an_answer_that_is_no_http_is_a_bad_response(desk: Desk, raw_server: StartRawServer, answered: bytes) -> None:
+    assert isinstance(refusal(desk, raw_server(answered).url), BadResponse)
+
+
+def test_a_connection_closed_without_an_answer_is_retried(desk: Desk, raw_server: StartRawServer) -> None:
+    assert isinstance(refusal(desk, raw_server(b"").url), Unreachable)
+    assert desk.web(retries=1).document(TRACK, raw_server(b"", answer(b"x")).url).content == b"x"
+
+
+@pytest.mark.parametrize("stall", [Stall(), Stall(answer(b"half", length=8))])
+def test_a_server_that_stalls_times_out(tmp_path: Path, raw_server: StartRawServer, stall: Stall) -> None:
+    desk = open_desk(tmp_path / "partials", stall_timeout=0.2)
+    with desk.client:
+        assert isinstance(refusal(desk, raw_server(stall).url), TimedOut)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a..b/", "http://xn--/", "ftp://127.0.0.1/a", "no url", "http://[::1/", "", "http:///a", "http://h:x/"],
+)
+def test_a_url_that_cannot_be_asked_is_the_fault_of_the_source(desk: Desk, url: str) -> None:
+    with pytest.raises(SourceError, match="check the source"):
+        desk.web().document(TRACK, url)
+
+
+@pytest.mark.parametrize("value", ["Bearer tok\r\nX: y", "Bearer \u20ac", "Bearer tok\0"])
+def test_headers_that_cannot_be_sent_are_the_fault_of_the_source_and_not_shown(
+    desk: Desk, studio: Nginx, value: str
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        desk.web().document(TRACK, f"{studio.url}/plain/t42", {"Authorization": value})
+    assert "Bearer" not in str(told(caught.value))
+
+
+# Redirects
+
+
+def test_a_redirect_is_followed(desk: Desk, studio: Nginx) -> None:
+    assert desk.web().document(TRACK, f"{studio.url}/redir/t42").content == b"a document"
+
+
+def test_a_redirect_within_the_origin_keeps_the_headers(desk: Desk, nginx: StartNginx, served: Path) -> None:
+    guard = f'if ($http_authorization != "Bearer {TOKEN}") {{ return 401; }} alias {served}/;'
+    server = nginx(served, body=f"location /api/ {{ return 307 ../auth/t42; }} location /auth/ {{ {guard} }}")
+    assert desk.web().document(TRACK, f"{server.url}/api/t42", OPENED_BY).content == b"a document"
+
+
+def test_another_origin_gets_only_headers_that_are_for_anyone(desk: Desk, raw_server: StartRawServer) -> None:
+    cdn = raw_server(answer(b"x"))
+    api = raw_server(redirect(f"{cdn.url}/x"))
+    keys = {"Authorization": "Bearer t", "X-Api-Key": "k", "Cookie": "c=1", "Accept": "audio/*", "If-None-Match": '"a"'}
+    desk.web().document(TRACK, api.url, keys)
+    assert [asked(api, name)[0] for name in keys] == list(keys.values())
+    assert [asked(cdn, name)[0] for name in keys] == [None, None, None, "audio/*", '"a"']
+
+
+def test_headers_that_were_taken_away_do_not_come_back(desk: Desk, raw_server: StartRawServer) -> None:
+    def api_answer(head: bytes) -> Answer:
+        return answer(b"x") if b"/back" in head else redirect(f"{cdn.url}/x")
+
+    api = raw_server(api_answer)
+    cdn = raw_server(redirect(f"{api.url}/back"))
+    desk.web().document(TRACK, api.url, OPENED_BY)
+    assert asked(api, "Authorization") == [OPENED_BY["Authorization"], None]
+    assert asked(cdn, "Authorization") == [None]
+
+
+def test_userinfo_of_a_url_becomes_basic_authorization_for_its_origin_only(
+    desk: Desk, raw_server: StartRawServer
+) -> None:
+    cdn = raw_server(answer(b"x"))
+    api = raw_server(redirect(f"{cdn.url.replace('://', '://eve:her@')}/x"))
+    desk.web().document(TRACK, api.url.replace("://", "://dj:p%40ss@"))
+    assert asked(api, "Authorization") == ["Basic ZGo6cEBzcw=="]
+    assert asked(cdn, "Authorization") == [None]
+
+
+def test_a_cookie_of_one_answer_goes_nowhere(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(redirect("/x", "Set-Cookie: session=1; Path=/"), answer(b"x"))
+    desk.web().document(TRACK, server.url)
+    assert asked(server, "Cookie") == [None, None]
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["/again", "ftp://music.example/a", "mailto:dj@music.example", "http://h:port/", "http:///a"],
+)
+def test_redirects_that_lead_nowhere_are_refused(desk: Desk, raw_server: StartRawServer, location: str) -> None:
+    server = raw_server(redirect(location, status="301 Moved Permanently"))
+    assert isinstance(refusal(desk, server.url), BadResponse)
+    assert len(server.received) <= 6
+
+
+def test_https_never_falls_to_http(
+    tmp_path: Path, nginx: StartNginx, studio: Nginx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = nginx(tmp_path, body=f"location / {{ return 302 {studio.url}/plain/t42; }}", tls=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.ca))
+    desk = open_desk(tmp_path / "partials")
+    with desk.client:
+        error = refusal(desk, server.url)
+    assert isinstance(error, BadResponse)
+    assert "from https to http" in str(error)
+    assert studio.requests() == []
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    location=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20)
+    | st.lists(st.sampled_from(["http:", "https:", "//", "/", "..", "@", ":", "api", "[", "]", "%", "?", "#"])).map(
+        "".join
+    )
+)
+def test_wherever_a_redirect_leads_no_other_origin_is_told_the_token(location: str) -> None:
+    told_to = set()
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if "authorization" in request.headers:
+            told_to.add((request.url.scheme, request.url.host, request.url.port))
+        return httpx.Response(302, headers=[(b"Location", location.encode("latin-1"))], request=request)
+
+    with httpx.Client(transport=httpx.MockTransport(respond)) as client, pytest.raises(TrackError) as caught:
+        Web(client, Retries(0, 60.0), threading.Event()).document(TRACK, f"http://dj:{SECRET}@api/t42")
+    told(caught.value)
+    assert told_to == {("http", "api", None)}
+
+
+# Ending it all
+
+
+@pytest.mark.parametrize("stall", [Stall(), Stall(b"HTTP/1.1 200 OK\r\nX: "), Stall(answer(b"half", length=8))])
+def test_an_abort_ends_a_document_at_once_wherever_the_server_stalls(
+    desk: Desk, raw_server: StartRawServer, stall: Stall
+) -> None:
+    server = raw_server(stall)
+    web = desk.web(retries=3)
+    assert aborted_after(web, lambda: web.document(TRACK, server.url), lambda: bool(server.received)) < 1
+
+
+def test_an_abort_ends_the_wait_for_the_rest_of_a_redirect(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(Stall(answer(b"", "Location: /x", status="302 Found", length=10)))
+    web = desk.web()
+    assert aborted_after(web, lambda: web.document(TRACK, server.url), lambda: bool(server.received)) < 1
+
+
+def test_an_abort_ends_a_tls_handshake(tmp_path: Path, raw_server: StartRawServer) -> None:
+    server = raw_server(Stall())
+    with open_client(connect_timeout=1.2, stall_timeout=5, jobs=1) as client:
+        web = Desk(client, tmp_path).web()
+        url = server.url.replace("http", "https")
+        assert aborted_after(web, lambda: web.document(TRACK, url), lambda: len(server._threads) > 1) < 1
+
+
+def test_an_abort_ends_a_connection_that_is_not_made(desk: Desk) -> None:
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for one in (first, second):  # the queue is full: the next SYN stays without an answer
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        web, url = desk.web(), f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert aborted_after(web, lambda: web.document(TRACK, url), lambda: True) < 1
+
+
+def test_nothing_is_asked_after_an_abort(desk: Desk, studio: Nginx) -> None:
+    web = desk.web()
+    web.abort()
+    with pytest.raises(Cancelled):
+        web.document(TRACK, f"{studio.url}/plain/t42")
+    assert studio.requests() == []
+
+
+def test_a_cancel_ends_the_wait_for_a_retry(desk: Desk, raw_server: StartRawServer) -> None:
+    desk.cancel.set()
+    server = raw_server(answer(status="503 Service Unavailable"))
+    with pytest.raises(Cancelled):
+        desk.web(retries=5).document(TRACK, server.url)
+    assert len(server.received) == 1
+
+
+def test_a_cancel_ends_any_other_wait(desk: Desk) -> None:
+    desk.cancel.set()
+    with pytest.raises(Cancelled):
+        desk.web().pause(60)
+
+
+# The client
+
+
+def test_a_connection_is_used_again_after_a_body_a_304_and_a_redirect(desk: Desk, studio: Nginx) -> None:
+    web = desk.web()
+    etag = web.document(TRACK, f"{studio.url}/redir/t42").headers["etag"]
+    with web.get(TRACK, f"{studio.url}/plain/t42", {"If-None-Match": etag}) as response:
+        assert response.status_code == 304
+    web.document(TRACK, f"{studio.url}/plain/t42")
+    with pytest.raises(NotFound):
+        web.document(TRACK, f"{studio.url}/status/404/t42")
+    web.document(TRACK, f"{studio.url}/plain/t42")
+    assert len(desk.client._transport._pool.connections) == 1  # type: ignore[attr-defined]
+
+
+def test_no_url_reaches_a_log(desk: Desk, studio: Nginx, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    desk.web().document(TRACK, f"{studio.url}/plain/t42?token={SECRET}", OPENED_BY)
+    assert caplog.text == ""
+
+
+def test_bytes_of_a_header_are_sent_and_received_as_they_are(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(answer(b"x", 'ETag: "\xe9"'))
+    document = desk.web().document(TRACK, server.url, {"If-None-Match": strong('"\xe9"').value})
+    assert asked(server, "If-None-Match") == [document.headers["etag"]] == ['"\xe9"']
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", f"gopher://dj:{SECRET}@proxy"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+        ("ALL_PROXY", f"socks5://dj:{SECRET}@127.0.0.1:9"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_a_mistake_to_correct(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        open_client(connect_timeout=1, stall_timeout=1, jobs=1)
+    assert name in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_is_used(
+    desk: Desk, forward_proxy: Nginx, studio: Nginx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", forward_proxy.url)
+    with open_client(connect_timeout=5, stall_timeout=5, jobs=1) as client:
+        Web(client, Retries(0, 60.0), desk.cancel).document(TRACK, f"{studio.url}/plain/t42")
+    assert [(row.host, row.path) for row in forward_proxy.requests()] == [
+        (studio.url.removeprefix("http://"), "/plain/t42")
+    ]
+
+
+def test_a_web_is_opened_as_the_configuration_says(tmp_path: Path, raw_server: StartRawServer) -> None:
+    cancel = threading.Event()
+    server = raw_server(Stall())
+    web = open_web(Config(root=tmp_path, stall_timeout=0.2, connect_timeout=0.2, retries=0), jobs=1, cancel=cancel)
+    with pytest.raises(TimedOut):
+        web.document(TRACK, server.url)
+    assert str(asked(server, "User-Agent")[0]).startswith("cachestore/")
+    web.close()
+    assert json.dumps(asked(server, "Accept-Encoding")) == '["identity"]'
