@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import moved_at
+from cachestore.errors import AddressError
 from cachestore.partials import abandoned
 from cachestore.runs import is_alive, remove_if_dead, run_ids, staging_suffix
+from cachestore.track import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cachestore.partials.sidecar import Sidecar
     from cachestore.store.writer import Store
 
 _OLD_PARTIAL = 7 * 86400.0
@@ -30,13 +33,26 @@ def sweep(store: Store, now: float) -> None:
 
 
 def _sweep_partials(store: Store, now: float) -> None:
-    """Remove kept partials after their age, and claimed ones and locks when no run lives that could have made them."""
+    """Remove what is old, and what is claimed and of no use; nothing claimed while a run lives that may have done it."""
     left = list(abandoned(store.root.partials, before=now - _OLD_PARTIAL))
     others = {run_id for run_id, run in store.runs() if run.command != "fetch"}
     a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)
     for partial in left:
-        if partial.is_old or not a_fetch_lives:
+        if partial.is_claimed and a_fetch_lives:
+            continue
+        if partial.is_old or not _is_of_use(store, partial.rest):
             partial.remove()
+
+
+def _is_of_use(store: Store, rest: Sidecar | None) -> bool:
+    """Return whether a partial is one of something that is not in the store yet."""
+    if rest is None or rest.version is None:
+        return False
+    try:
+        track = parse_address(rest.address)
+    except AddressError:  # no program of ours wrote that
+        return False
+    return all(entry.version != rest.version for entry in store.kept([track]).get(track.address, []))
 
 
 def _sweep_runs(store: Store) -> None:

@@ -143,7 +143,7 @@ class Desk:
         web = self.web(retries=options.get("retries", 0), total_timeout=options.get("total_timeout", 10_000.0))
         outcome = self.ask(self.downloader(web, max_size=options.get("max_size", 10**9)), origin, known)
         if isinstance(outcome, Body):
-            outcome.lock.release()
+            outcome.partial.release()
         return outcome
 
     def ask(

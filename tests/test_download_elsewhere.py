@@ -259,7 +259,7 @@ def test_the_lock_is_kept_with_the_body_until_that_is_published(desk: Desk, raw_
     body = desk.ask(desk.downloader(desk.web()), Origin(raw_server(WHOLE).url))
     assert isinstance(body, Body)
     assert DownloadLock.acquire(desk.folder, TRACK.address) is None
-    body.lock.release()
+    body.partial.release()
     assert list(desk.folder.iterdir()) == [body.path]
 
 

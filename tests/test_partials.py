@@ -1,82 +1,22 @@
-"""Partials: unfinished downloads that survive cancels and kills, each with one owner."""
+"""Partials: unfinished downloads, each with one owner, and what people see of them."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from cachestore.blobs import BlobDigest
 from cachestore.boot import boot_id
 from cachestore.errors import Cancelled, NoSpace
 from cachestore.partials import DownloadLock, Unfinished, abandoned, claim, claims, newest, unfinished
 from cachestore.version import Version, VersionKind
+from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cachestore.partials import Partial
-
-STRONG = Version(VersionKind.STRONG, '"a"')
-PROVIDED = Version(VersionKind.PROVIDER, "rev-7")
-GO_ON = threading.Event()
-TRACK = "studio:t42"
-
-
-def _digest(data: bytes) -> str:
-    running = BlobDigest()
-    running.update(data)
-    return running.hexdigest()
-
-
-@contextmanager
-def claimed(folder: Path, address: str = TRACK) -> Iterator[Partial]:
-    with claim(folder, address, DownloadLock.without(folder), GO_ON) as partial:
-        yield partial
-
-
-def kept(
-    folder: Path, data: bytes, *, total: int | None = 100, version: Version = STRONG, address: str = TRACK
-) -> Path:
-    """Leave what a cancelled download leaves; return its file."""
-    before = set(folder.iterdir())
-    with claimed(folder, address) as partial:
-        partial.begin(version, version, total)
-        partial.write(data)
-    return next(path for path in set(folder.iterdir()) - before if path.suffix == ".part")
-
-
-def killed(folder: Path, data: bytes, **sidecar: object) -> Path:
-    """Leave what a killed download leaves, with other words in its sidecar; return its file."""
-    path = kept(folder, data)
-    path = path.rename(path.with_suffix(".work"))
-    row = json.loads(path.with_suffix(".json").read_text())
-    path.with_suffix(".json").write_text(json.dumps(row | sidecar))
-    return path
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.suffix for path in folder.iterdir())
-
-
-def age(path: Path, seconds: float) -> None:
-    os.utime(path, (seconds, seconds))
+    from pathlib import Path
 
 
 # Keeping and taking over
@@ -91,7 +31,7 @@ def test_a_partial_is_taken_over_with_its_bytes_hashed_again(tmp_path: Path) -> 
         partial.write(b"def")
         assert partial.complete
         partial.finish()
-    assert partial.hexdigest == _digest(b"abcdef")
+    assert partial.hexdigest == digest_of(b"abcdef")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"abcdef"]
 
 
@@ -171,7 +111,7 @@ def test_a_partial_that_is_begun_anew_forgets_what_it_had(tmp_path: Path) -> Non
         assert partial.received == 0
         partial.write(b"xy")
     with claimed(tmp_path) as partial:
-        assert (partial.version, partial.total, partial.hexdigest) == (other, 2, _digest(b"xy"))
+        assert (partial.version, partial.total, partial.hexdigest) == (other, 2, digest_of(b"xy"))
 
 
 def test_a_partial_that_is_cleared_is_gone_and_can_be_begun_anew(tmp_path: Path) -> None:
@@ -297,200 +237,6 @@ def test_a_full_disk_is_found_at_the_latest_by_a_flush(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-# Rescue: what a killed process wrote
-
-
-def test_the_bytes_of_a_process_that_is_really_killed_are_rescued(tmp_path: Path) -> None:
-    code = f"""
-import os, pathlib, signal, threading
-from cachestore.partials import DownloadLock, claim
-from cachestore.version import Version, VersionKind
-folder = pathlib.Path({str(tmp_path)!r})
-with claim(folder, {TRACK!r}, DownloadLock.acquire(folder, {TRACK!r}), threading.Event()) as partial:
-    version = Version(VersionKind.STRONG, '"a"')
-    partial.begin(version, version, 200_000)
-    partial.write(bytes(range(250)) * 400)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
-    assert names(tmp_path) == [".json", ".lock", ".work"]
-    lock = DownloadLock.acquire(tmp_path, TRACK)
-    assert lock is not None
-    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
-        assert partial.received > 90_000
-        assert partial.path.read_bytes() == (bytes(range(250)) * 400)[: partial.received]
-        assert (partial.version, partial.total) == (STRONG, 200_000)
-
-
-def test_a_rescue_copies_and_leaves_the_original_alone(tmp_path: Path) -> None:
-    path = killed(tmp_path, b"abc")
-    with claimed(tmp_path) as partial:
-        assert (partial.received, partial.version, partial.total) == (3, STRONG, 100)
-        assert partial.path != path
-        partial.write(b"def")
-        partial.flush()
-        assert path.read_bytes() == b"abc"
-
-
-def test_two_who_rescue_the_same_bytes_do_not_meet(tmp_path: Path) -> None:
-    killed(tmp_path, b"abc")
-    with claimed(tmp_path) as one, claimed(tmp_path) as other:
-        one.write(b"def")
-        other.write(b"xyz")
-        one.flush()
-        other.flush()
-        assert [one.path.read_bytes(), other.path.read_bytes()] == [b"abcdef", b"abcxyz"]
-
-
-def test_what_is_kept_is_taken_before_what_is_to_be_rescued(tmp_path: Path) -> None:
-    killed(tmp_path, b"abc")
-    kept_of_rescued = kept(tmp_path, b"xy")
-    with claimed(tmp_path) as partial:
-        assert partial.path == kept_of_rescued.with_suffix(".work")
-
-
-def test_the_longest_of_several_is_rescued(tmp_path: Path) -> None:
-    for data in (b"ab", b"abcd", b"abc"):
-        killed(tmp_path, data)
-    with claimed(tmp_path) as partial:
-        assert partial.received == 4
-
-
-@pytest.mark.parametrize(
-    "sidecar",
-    [{"boot": "another"}, {"boot": ""}, {"total": None}, {"validator": None}, {"total": "x"}],
-)
-def test_what_may_be_incomplete_or_cannot_go_on_is_not_rescued(
-    tmp_path: Path, sidecar: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed(tmp_path, b"abc", **sidecar)
-    monkeypatch.setattr(shutil, "copyfile", lambda *_: pytest.fail("bytes were copied"))
-    with claimed(tmp_path) as partial:
-        assert partial.received == 0
-
-
-def test_where_a_boot_has_no_name_nothing_is_rescued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed(tmp_path, b"abc", boot="")
-    monkeypatch.setattr(claims, "boot_id", lambda: "")
-    with claimed(tmp_path) as partial:
-        assert partial.received == 0
-
-
-def test_a_partial_taken_over_after_a_reboot_can_be_rescued_after_a_kill(tmp_path: Path) -> None:
-    sidecar = kept(tmp_path, b"abc").with_suffix(".json")
-    sidecar.write_text(sidecar.read_text().replace(boot_id(), "another"))
-    with claimed(tmp_path) as partial:
-        partial.write(b"def")
-        partial.flush()
-        with claimed(tmp_path) as rescued:
-            assert rescued.received == 6
-
-
-def test_bytes_that_were_begun_anew_while_they_were_copied_are_not_rescued(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = killed(tmp_path, b"abc")
-    copy = shutil.copyfile
-
-    def copy_slowly(source: Path, target: Path) -> None:
-        source.write_bytes(b"xyz")
-        path.with_suffix(".json").write_text("begun anew")
-        copy(source, target)
-
-    monkeypatch.setattr(shutil, "copyfile", copy_slowly)
-    with claimed(tmp_path) as partial:
-        assert partial.received == 0
-    assert names(tmp_path) == [".json", ".work"]
-
-
-@pytest.mark.parametrize("what", ["the disk is full", "the original goes"])
-def test_a_rescue_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    path = killed(tmp_path, b"abc")
-
-    def copy_badly(source: Path, target: Path) -> None:
-        target.write_bytes(source.read_bytes()[:2])
-        if what == "the disk is full":
-            raise OSError(errno.ENOSPC, what)
-        path.unlink()
-        path.with_suffix(".json").unlink()
-
-    monkeypatch.setattr(shutil, "copyfile", copy_badly)
-    left = names(tmp_path)
-    with claimed(tmp_path) as partial:
-        assert partial.received == 0
-        assert names(tmp_path) == (left if what == "the disk is full" else [])
-
-
-# The lock
-
-
-def test_one_has_the_lock_until_it_is_released(tmp_path: Path) -> None:
-    lock = DownloadLock.acquire(tmp_path, TRACK)
-    assert lock is not None
-    assert DownloadLock.acquire(tmp_path, TRACK) is None
-    other = DownloadLock.acquire(tmp_path, "home:t42")
-    assert other is not None
-    other.release()
-    lock.release()
-    lock.release()
-    assert names(tmp_path) == []
-    again = DownloadLock.acquire(tmp_path, TRACK)
-    assert again is not None
-    again.release()
-
-
-def test_a_lock_can_be_released_by_another_thread(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        lock = pool.submit(DownloadLock.acquire, tmp_path, TRACK).result()
-    assert lock is not None
-    lock.release()
-    again = DownloadLock.acquire(tmp_path, TRACK)
-    assert again is not None
-    again.release()
-
-
-def test_a_partial_left_unfinished_releases_its_lock_and_a_finished_one_does_not(tmp_path: Path) -> None:
-    lock = DownloadLock.acquire(tmp_path, TRACK)
-    assert lock is not None
-    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
-        partial.begin(STRONG, STRONG, 3)
-    lock = DownloadLock.acquire(tmp_path, TRACK)
-    assert lock is not None
-    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
-        partial.begin(STRONG, STRONG, 3)
-        partial.write(b"abc")
-        partial.finish()
-    assert DownloadLock.acquire(tmp_path, TRACK) is None
-    partial.lock.release()
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
-def test_where_locks_do_not_work_everybody_gets_one_that_holds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def flock(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    _assert_nobody_is_kept_out(tmp_path)
-
-
-def test_where_locks_do_not_exist_everybody_gets_one_that_holds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def acquire(*_: object, **__: object) -> None:
-        raise NotImplementedError
-
-    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    _assert_nobody_is_kept_out(tmp_path)
-
-
-def _assert_nobody_is_kept_out(folder: Path) -> None:
-    for lock in (DownloadLock.acquire(folder, TRACK), DownloadLock.acquire(folder, TRACK)):
-        assert lock is not None
-        lock.release()
-
-
 # What lies there
 
 
@@ -567,46 +313,3 @@ def test_an_old_sidecar_without_bytes_is_abandoned(tmp_path: Path) -> None:
     for one in abandoned(tmp_path, before=2000):
         one.remove()
     assert names(tmp_path) == []
-
-
-# Whatever happens
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
-@given(
-    chunks=st.lists(
-        st.tuples(st.binary(min_size=1, max_size=50), st.sampled_from(["", "cancelled", "killed", "killed, rebooted"])),
-        min_size=1,
-        max_size=8,
-    ),
-    version=st.sampled_from([STRONG, PROVIDED, Version(VersionKind.WEAK, 'W/"a"'), None]),
-)
-def test_whatever_was_interrupted_the_bytes_kept_are_a_beginning_of_the_body(
-    tmp_path: Path, chunks: list[tuple[bytes, str]], version: Version | None
-) -> None:
-    folder = Path(tempfile.mkdtemp(dir=tmp_path))
-    body = b"".join(chunk for chunk, _ in chunks)
-    sent = left = 0
-    for number, (chunk, end) in enumerate(chunks):
-        with claimed(folder) as partial:
-            assert partial.received == left
-            if partial.received == 0:
-                partial.begin(version, STRONG if version == STRONG else None, len(body))
-            sent += len(chunk)
-            partial.write(body[left:sent])
-            if number == len(chunks) - 1:
-                partial.finish()
-        _interrupt(folder, end)
-        left = sent if version in {STRONG, PROVIDED} and end != "killed, rebooted" else 0
-    assert partial.path.read_bytes() == body
-    assert partial.hexdigest == _digest(body)
-
-
-def _interrupt(folder: Path, end: str) -> None:
-    """Make of a kept partial what a kill would have left."""
-    if end.startswith("killed"):
-        for part in list(folder.glob("*.part")):
-            part.rename(part.with_suffix(".work"))
-    if end == "killed, rebooted":
-        for sidecar in folder.glob("*.json"):
-            sidecar.write_text(sidecar.read_text().replace(boot_id(), "another"))

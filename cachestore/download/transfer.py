@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cachestore.download.digests import Promise
     from cachestore.media import Media
-    from cachestore.partials import DownloadLock, Partial
+    from cachestore.partials import Partial
     from cachestore.track import Track
     from cachestore.web import Web
 
@@ -77,7 +77,7 @@ class Body:
     """A whole body of `size` bytes that has passed the gate; the file at `path` is the caller's.
 
     `version` is None if the server has no word for it, `name` is what the server would call the file, if anything.
-    `lock` is to be released when the body is published, or dropped.
+    `partial` is to be released when the body is published, or dropped.
     """
 
     path: Path
@@ -86,7 +86,7 @@ class Body:
     version: Version | None
     media: Media
     name: str
-    lock: DownloadLock
+    partial: Partial
 
 
 @dataclass(slots=True, kw_only=True)
@@ -261,7 +261,7 @@ class Transfer:
             raise
         partial.finish()
         digest, size, version = partial.hexdigest, partial.received, partial.version
-        return Body(partial.path, digest, size, version, media, self._name, partial.lock)
+        return Body(partial.path, digest, size, version, media, self._name, partial)
 
     def _refuse_larger(self, size: int) -> None:
         if size > self.max_size:

@@ -74,9 +74,9 @@ class Asker:
             incoming = self._incoming(account, track, outcome, before)
         except BaseException:
             outcome.path.unlink(missing_ok=True)
-            outcome.lock.release()
+            outcome.partial.release()
             raise
-        return reports.Arrived(number, incoming, outcome.lock)
+        return reports.Arrived(number, incoming, outcome.partial)
 
     def _described(self, account: Account, question: Question) -> Description:
         """Return what the service says of a track before it is downloaded, if its server may have no version."""

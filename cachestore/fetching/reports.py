@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cachestore.fetching.wanted import Stored
-    from cachestore.partials import DownloadLock
+    from cachestore.partials import Partial
     from cachestore.store.publish import Incoming
     from cachestore.track import Track
     from cachestore.version import Version
@@ -61,11 +61,11 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The body is good and may enter the store; other processes wait for `lock`."""
+    """The body is good and may enter the store; other processes may wait for its `partial` to be released."""
 
     number: int
     incoming: Incoming
-    lock: DownloadLock
+    partial: Partial
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ class FetchRun:
             self._put(arrived)
         finally:
             for report in arrived:
-                report.lock.release()
+                report.partial.release()
 
     def _put(self, arrived: Sequence[Arrived]) -> None:
         try:

@@ -7,9 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from cachestore.boot import boot_id
 from cachestore.partials.partial import Partial
-from cachestore.partials.sidecar import read_sidecar, sidecar_of, track_name
+from cachestore.partials.sidecar import rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
     import threading
@@ -48,7 +47,7 @@ def _rescued(folder: Path, address: str) -> Path | None:
     A copy, since nobody can tell for sure that the process is dead: locks may lie. What it copies is a beginning of the
     body in any case, because files only grow; that its sidecar is the same afterwards shows that it was not begun anew.
     """
-    left = [path for path in folder.glob(f"{track_name(address)}.*.work") if _is_rescuable(path)]
+    left = [path for path in folder.glob(f"{track_name(address)}.*.work") if rescuable(path)]
     copy = _new(folder, address)
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
         source = max(left, key=lambda path: path.stat().st_size)
@@ -60,8 +59,3 @@ def _rescued(folder: Path, address: str) -> Path | None:
     copy.unlink(missing_ok=True)
     sidecar_of(copy).unlink(missing_ok=True)
     return None
-
-
-def _is_rescuable(path: Path) -> bool:
-    sidecar = read_sidecar(sidecar_of(path))
-    return sidecar is not None and sidecar.resumable and sidecar.boot == boot_id() != ""

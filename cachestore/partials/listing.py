@@ -7,11 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.partials.sidecar import read_sidecar, sidecar_of, track_name
+from cachestore.partials.sidecar import read_sidecar, rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from cachestore.partials.sidecar import Sidecar
 
 _NAME = re.compile(r"[0-9a-f]{32}\.([0-9a-f]{32}\.(part|work|json)|lock)")
 
@@ -28,10 +30,15 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """A file that may be removed: too old, or else claimed or locked by a run that may be dead."""
+    """A file that may be removed: it `is_old`, or it `is_claimed`, by a run that may be dead.
+
+    `rest` says what a fetch could still make of the bytes, None if nothing.
+    """
 
     path: Path
     is_old: bool
+    is_claimed: bool
+    rest: Sidecar | None
 
     def remove(self) -> None:
         """Remove the file, and what is known of it."""
@@ -50,13 +57,13 @@ def newest(folder: Path, address: str) -> Unfinished | None:
 
 
 def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
-    """Yield what was given back before `before` (Unix seconds), and all that is claimed or locked, old or not."""
+    """Yield what nobody has touched since `before` (Unix seconds), and all that is claimed or locked."""
     for path in folder.iterdir():
         if _NAME.fullmatch(path.name) and not _is_sidecar(path):
             with suppress(FileNotFoundError):
-                is_claimed = path.suffix in {".work", ".lock"}
-                if is_claimed or path.lstat().st_mtime < before:
-                    yield Abandoned(path, is_old=not is_claimed)
+                is_claimed, is_old = path.suffix in {".work", ".lock"}, path.lstat().st_mtime < before
+                if is_claimed or is_old:
+                    yield Abandoned(path, is_old, is_claimed, rescuable(path))
 
 
 def _is_sidecar(path: Path) -> bool:

@@ -25,7 +25,7 @@ class DownloadLock:
         from filelock import FileLock, Timeout
 
         path = folder / f"{track_name(address)}.lock"
-        lock = FileLock(path, thread_local=False)
+        lock = FileLock(path, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:

@@ -29,7 +29,7 @@ class Partial:
     """One claimed partial of a track: `received` bytes of a body, digested as they arrive.
 
     A context manager: left unfinished, it is kept for the next claim if it can be resumed, else removed, and `lock` is
-    released. When it is finished, both the file at `path` and the lock are the caller's.
+    released. When it is finished, the file at `path` is the caller's, who then has to `release` the partial.
     """
 
     def __init__(self, path: Path, address: str, lock: DownloadLock) -> None:
@@ -98,8 +98,12 @@ class Partial:
     def finish(self) -> None:
         """Close the whole body; its file stays at `path`. Raise NoSpace."""
         self.flush()
-        sidecar_of(self.path).unlink(missing_ok=True)
         self._finished = True
+
+    def release(self) -> None:
+        """Let go of a finished body that is published, or dropped; until then a crash would leave it to be resumed."""
+        sidecar_of(self.path).unlink(missing_ok=True)
+        self.lock.release()
 
     def clear(self) -> None:
         """Forget and remove what was received."""

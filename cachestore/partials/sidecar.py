@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from cachestore.boot import boot_id
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ def read_sidecar(path: Path) -> Sidecar | None:
         return Sidecar(_text(row["track"]), *versions, _total(row["total"]), _text(row["boot"]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
+
+
+def rescuable(path: Path) -> Sidecar | None:
+    """Return what is known of the bytes at `path` if they can be resumed although nobody gave them back."""
+    sidecar = read_sidecar(sidecar_of(path))
+    return sidecar if sidecar is not None and sidecar.resumable and sidecar.boot == boot_id() != "" else None
 
 
 def track_name(address: str) -> str:
