@@ -13,22 +13,25 @@ if TYPE_CHECKING:
     from cachestore.cache import Cache, Result
     from cachestore.config import Config, SourceConfig, expand, load_config
     from cachestore.entry import Entry
-    from cachestore.errors import CacheStoreError, SourceError, TrackError
+    from cachestore.errors import CacheStoreError, Forbidden, NotFound, SourceError, TrackError, Unauthorized
     from cachestore.events import Event, OnEvent, Provenance, State, TrackEvent, WarningEvent
     from cachestore.links import LinkMode
     from cachestore.sources.base import Description, Playlist, PlaylistTrack
     from cachestore.track import Origin, Track, parse_address
     from cachestore.version import Version, VersionKind
-    from cachestore.web import Web
+    from cachestore.web import Document, Web
 
 __all__ = [
     "Cache",
     "CacheStoreError",
     "Config",
     "Description",
+    "Document",
     "Entry",
     "Event",
+    "Forbidden",
     "LinkMode",
+    "NotFound",
     "OnEvent",
     "Origin",
     "Playlist",
@@ -41,6 +44,7 @@ __all__ = [
     "Track",
     "TrackError",
     "TrackEvent",
+    "Unauthorized",
     "Version",
     "VersionKind",
     "WarningEvent",
@@ -59,8 +63,11 @@ _ROOMS = {
     "load_config": "config",
     "Entry": "entry",
     "CacheStoreError": "errors",
+    "Forbidden": "errors",
+    "NotFound": "errors",
     "SourceError": "errors",
     "TrackError": "errors",
+    "Unauthorized": "errors",
     "Event": "events",
     "OnEvent": "events",
     "Provenance": "events",
@@ -76,6 +83,7 @@ _ROOMS = {
     "parse_address": "track",
     "Version": "version",
     "VersionKind": "version",
+    "Document": "web",
     "Web": "web",
 }
 

@@ -118,9 +118,8 @@ def _asked(config: Config, source: str, question: Callable[[Account], _T], cance
     web = open_web(config, jobs=1, cancel=stopping)
 
     def ask() -> _T:
-        account = Sources(config, web).account(source)
-        with account.asking(_everything(source)):
-            return question(account)
+        with web.one_deadline():
+            return question(Sources(config, web).account(source))
 
     answer: Future[_T] = Future()
     asking = threading.Thread(target=_settle, args=(answer, ask), name="playlists", daemon=True)

@@ -33,7 +33,7 @@ def sweep(store: Store, now: float) -> None:
 
 
 def _sweep_partials(store: Store, now: float) -> None:
-    """Remove what is old, and what is claimed and of no use; nothing claimed while a run lives that may have done it."""
+    """Remove what is old, and what is claimed and of no use; nothing claimed while a run lives that may own it."""
     left = list(abandoned(store.root.partials, before=now - _OLD_PARTIAL))
     others = {run_id for run_id, run in store.runs() if run.command != "fetch"}
     a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)

@@ -110,8 +110,8 @@ def url_track(url: str, track_id: str | None = None, *, title: str = "", artist:
     """
     try:
         identity = _url_identity(url)
-    except ValueError as error:
-        raise AddressError(redact_url(url), f"the URL does not parse ({error})") from None
+    except ValueError:  # urllib's text quotes parts of the URL, which may be secret
+        raise AddressError(redact_url(url), "the URL does not parse as http(s)://host/path") from None
     if track_id:
         identity = f"{urlsplit(identity).netloc}#{track_id}"
     return Track("url", identity, url=url, title=title, artist=artist, album=album)
@@ -121,6 +121,7 @@ def redact_url(url: str) -> str:
     """Return `url` without userinfo, query and fragment, fit to be shown."""
     try:
         parts = urlsplit(url)
+        _ = parts.port  # a password with a slash in it ends in the place of a port
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     except ValueError:
         return "(an unreadable URL)"

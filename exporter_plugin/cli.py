@@ -141,7 +141,8 @@ def _print_summary(report: Report) -> None:
 
 
 def _print_failed(failed: ExportFailed, command: str) -> None:
-    click.echo(f"cachestore: nothing was published, {len(failed.failures)} of {failed.rows} tracks failed", err=True)
+    failures = f"{len(failed.failures)} of {count(failed.rows, 'track')} failed"
+    click.echo(f"cachestore: nothing was published, {failures}", err=True)
     _print_errors(failed.failures)
     click.echo(f"{failed.cached} of {count(failed.rows, 'track')} cached; run again: {command}", err=True)
 

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from cachestore.media import MEDIA_TYPES
+
 if TYPE_CHECKING:
     from cachestore.track import Track
 
@@ -54,7 +56,9 @@ class Row:
             return PurePosixPath(unquote(urlsplit(track_id).path)).stem or track_id
         if self.track.source == "url":
             track_id = track_id.rpartition("#")[2]  # the host comes before it
-        return track_id.rstrip("/").rpartition("/")[2] or track_id
+        name = track_id.rstrip("/").rpartition("/")[2] or track_id
+        stem, dot, ext = name.rpartition(".")
+        return stem if stem and dot and ext.lower() in MEDIA_TYPES else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ at a desk but by its waits, by `desk.drip` seconds for each chunk, and by whoeve
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -90,6 +92,11 @@ def rest(body: bytes, start: int, *headers: str, total: int | None = None) -> by
 def unchanged(*headers: str) -> bytes:
     """Return a 304."""
     return bare(b"", *headers, status="304 Not Modified")
+
+
+def sha256(data: bytes, name: str = "Repr-Digest") -> str:
+    """Return a header field with the digest of `data`."""
+    return f"{name}: sha-256=:{b64encode(hashlib.sha256(data).digest()).decode()}:"
 
 
 def asked(server: RawServer, name: str) -> list[str | None]:

@@ -30,7 +30,7 @@ STALL = 0.4  # seconds: what the client's stall_timeout should be
 _LONG_AGO = ("Mon, 04 Mar 2019 10:00:00 GMT", "Tue, 05 Mar 2019 10:00:00 GMT", "Wed, 06 Mar 2019 10:00:00 GMT")
 _NOISE = (
     'Content-Disposition: attachment; filename="../../../../etc/passwd"',
-    "Content-Disposition: attachment; filename*=UTF-8''%2e%2e%2f%00%0a.flac; filename=\"a\\\"b\r\n\tc\"",
+    'Content-Disposition: attachment; filename*=UTF-8\'\'%2e%2e%2f%00%0a.flac; filename="a\\"b\r\n\tc"',
     "Content-Disposition: attachment; filename*=x-no'such'%ff; filename*0*=\xff",
     "Content-Type: text/html",
     "Content-Type: audio/flac; charset=\xff; boundary=",
@@ -239,7 +239,9 @@ def _not_modified_with_body(message: Message, scene: Scene) -> None:
 
 _FIELDS: Mapping[str, Callable[[bytes, bytes], str]] = {
     "Repr-Digest": lambda whole, _: f"sha-256=:{_sha256(whole)}:",
-    "Content-Digest": lambda _, part: f"crc32c=:AAAAAA==:, sha-256=:{_sha256(part)}:".removeprefix("crc32c=:AAAAAA==:, "),
+    "Content-Digest": lambda _, part: f"crc32c=:AAAAAA==:, sha-256=:{_sha256(part)}:".removeprefix(
+        "crc32c=:AAAAAA==:, "
+    ),
     "x-goog-hash": lambda whole, _: f"md5={b64encode(hashlib.md5(whole).digest()).decode()}",
     "x-amz-checksum-sha256": lambda whole, _: _sha256(whole),
     "Content-MD5": lambda whole, _: b64encode(hashlib.md5(whole).digest()).decode(),
@@ -281,7 +283,7 @@ def _too_short(message: Message, scene: Scene) -> None:
 
 
 def _length(text: Callable[[int], str]) -> Lie:
-    def lie(message: Message, scene: Scene) -> None:  # noqa: ARG001 - as every lie
+    def lie(message: Message, scene: Scene) -> None:
         message.framing = "length"
         message.row("Content-Length", text(len(message.body)))
 
@@ -320,7 +322,9 @@ def _random_bytes(message: Message, scene: Scene) -> None:
 
 
 def _refusal(message: Message, scene: Scene) -> None:
-    message.status = scene.rng.choice([*range(400, 420), *range(500, 512), 201, 202, 203, 204, 205, 207, 226, 300, 999, 101])
+    message.status = scene.rng.choice(
+        [*range(400, 420), *range(500, 512), 201, 202, 203, 204, 205, 207, 226, 300, 999, 101]
+    )
     message.body = scene.rng.choice([b"", b"<html>no</html>", b'{"error": "no"}', scene.state.data])
     message.framing = message.framing if message.framing != "none" else "length"
 
@@ -362,7 +366,7 @@ def _broken_chunks(message: Message, scene: Scene) -> None:
         b"%x\r\n" % max(1, len(body) - 7) + body + b"\r\n0\r\n\r\n",
         good,
         good + b"0\r\n",
-        good + b"0\r\nETag: \"trailer\"\r\nContent-Length: 3\r\n\r\n",
+        good + b'0\r\nETag: "trailer"\r\nContent-Length: 3\r\n\r\n',
         b"%x;%s\r\n%s\r\n0\r\n\r\n" % (len(body), b"e" * 60_000, body),
         b"0\r\n\r\n" + good,
         good.replace(b"\r\n", b"\n", 1) + b"0\r\n\r\n",
@@ -374,6 +378,7 @@ def _broken_chunks(message: Message, scene: Scene) -> None:
 
 def _no_http(message: Message, scene: Scene) -> None:
     wire = message.encoded()
+    head, gap, body = wire.partition(b"\r\n\r\n")
     message.raw = scene.rng.choice(
         [
             b"",
@@ -393,8 +398,8 @@ def _no_http(message: Message, scene: Scene) -> None:
             b"HTTP/1.1 200 OK\r\n folded: first\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(20_000)) + b"\r\n",
-            wire.replace(b"\r\n", b"\n"),
-            wire.replace(b"\r\n", b"\r"),
+            (head + gap).replace(b"\r\n", b"\n") + body,
+            (head + gap).replace(b"\r\n", b"\r") + body,
             wire.replace(b"HTTP/1.1", b"HTTP/1.0", 1),
             b"\r\n" + wire,
         ]
@@ -446,7 +451,9 @@ LIES: Mapping[str, Lie] = {
     "two lengths": _two_lengths,
     "length and chunks": _length_and_chunks,
     "page": _instead(b"<!doctype html><title>Sign in</title>", b"<html>" + b" " * 5000, b"\xef\xbb\xbf<HTML>"),
-    "document": _instead(b'{"error": {"status": 401}}', b"[]", b'"' * 999, b"#EXTM3U\nhttp://x/y\n", b"PK\x03\x04" * 99),
+    "document": _instead(
+        b'{"error": {"status": 401}}', b"[]", b'"' * 999, b"#EXTM3U\nhttp://x/y\n", b"PK\x03\x04" * 99
+    ),
     "envelope": _instead(
         b'{"subsonic-response":{"status":"failed","error":{"code":40}}}',
         b'<?xml version="1.0"?><subsonic-response status="failed"><error code="70"/></subsonic-response>',
@@ -541,8 +548,14 @@ def _states(rng: random.Random, number: int, files: Sequence[bytes]) -> list[Sta
 def twin_wave(rng: random.Random, size: int) -> bytes:
     """Return a WAVE file with `size` bytes of noise."""
     form = b"fmt \x10\0\0\0\1\0\2\0\x44\xac\0\0\x10\xb1\2\0\4\0\x10\0"
-    return b"RIFF" + (28 + 8 + size).to_bytes(4, "little") + b"WAVE" + form + b"data" + size.to_bytes(4, "little") + (
-        rng.randbytes(size)
+    return (
+        b"RIFF"
+        + (28 + 8 + size).to_bytes(4, "little")
+        + b"WAVE"
+        + form
+        + b"data"
+        + size.to_bytes(4, "little")
+        + (rng.randbytes(size))
     )
 
 

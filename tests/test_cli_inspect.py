@@ -175,7 +175,7 @@ def test_info_lists_the_downloads_that_were_cut_short(stranger: Stranger, raw_se
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", partial.pop("changed_at"))
     assert partial == {"track": f"url:{url}/x", "received": len(body), "total": 100000}
     size = format_size(facts["partial_bytes"])
-    told = f"partial     {size} in 1 unfinished download, under way or to be resumed; prune removes them after 7 days\n"
+    told = f"partial     {size} in 1 unfinished download, under way or to be resumed; prune removes what nobody needs\n"
     assert told in stranger.run("info").out
 
 
@@ -285,11 +285,11 @@ def test_the_source_blocks_of_the_doctor_can_be_pasted(
     file.write_text(doctor._SOURCE_BLOCKS)
     page = answer("doctor", "--config", str(file), code=1)
     assert "PROBLEM  source   studio (http)\n" in page
-    assert "-> set STUDIO_TOKEN in the environment of export and fetch\n" in page
-    assert "-> set NAVIDROME_PASSWORD in the environment of export and fetch\n" in page
+    assert "-> set STUDIO_TOKEN in the environment of export, fetch and playlists\n" in page
+    assert "-> set SUBSONIC_PASSWORD in the environment of export, fetch and playlists\n" in page
     assert f"--config {file} prune --quiet\n" in page
     monkeypatch.setenv("STUDIO_TOKEN", "x")
-    monkeypatch.setenv("NAVIDROME_PASSWORD", "x")
+    monkeypatch.setenv("SUBSONIC_PASSWORD", "x")
     page = answer("doctor", "--config", str(file))
     assert "ok       source   studio (http)\nok       source   home (subsonic)\n" in page
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachestore.download import digests
-from cachestore.download.digests import WANT, Promise, broken, promises
+from cachestore.download.digests import WANT, broken, promises
+from cachestore.partials import Promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

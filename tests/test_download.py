@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -42,6 +40,7 @@ from tests.downloads import (
     open_desk,
     provided,
     rest,
+    sha256,
     strong,
     unchanged,
     weak,
@@ -83,10 +82,6 @@ def studio(nginx: StartNginx, served: Path) -> Nginx:
 def chunked(body: bytes, *headers: str) -> bytes:
     frame = b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n" if body else b"0\r\n\r\n"
     return bare(frame, "Transfer-Encoding: chunked", *headers)
-
-
-def sha256(body: bytes) -> str:
-    return f"Repr-Digest: sha-256=:{b64encode(hashlib.sha256(body).digest()).decode()}:"
 
 
 # Whole bodies

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.download import Body, Downloader, Elsewhere, NotModified
-from cachestore.errors import Cancelled, NotFound
+from cachestore.errors import Cancelled, NotFound, TimedOut
 from cachestore.partials import DownloadLock, claim
 from cachestore.track import Origin
 from cachestore.web import Web
@@ -188,6 +188,17 @@ def test_another_that_moves_is_waited_for_however_long_it_takes(
     assert desk.get(NOWHERE) == Elsewhere()
 
 
+def test_the_wait_for_another_ends_at_the_deadline(desk: Desk, others_partial: Partial) -> None:
+    def go_on() -> None:
+        desk.seconds += 10
+        others_partial.write(b"x")
+        others_partial.flush()
+
+    desk.when_waiting = go_on
+    assert isinstance(desk.refusal(NOWHERE, total_timeout=1000), TimedOut)
+    assert len(desk.waits) < 100
+
+
 def test_another_that_begins_anew_moves(desk: Desk, others_partial: Partial, other: DownloadLock) -> None:
     def go_on() -> None:
         desk.seconds += 100
@@ -214,7 +225,7 @@ def test_what_a_crash_left_does_not_hide_how_far_another_is(
     assert desk.others == [(5000, 9000)]
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
 def test_where_locks_do_not_work_everybody_goes_alone(
     desk: Desk, raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -241,7 +252,7 @@ def _assert_two_do_not_meet(desk: Desk, url: str, gate: Gate) -> None:
     first = Desk(desk.client, desk.folder)
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(first.get, url)
-        gate.wait()
+        come_true(lambda: len(first.progress) > 1)
         quick = desk.get(url)
         gate.open()
         bodies = [slow.result(10), quick]

@@ -84,7 +84,9 @@ class Bout:
     def _round(self, name: str, *, last: bool) -> None:
         ended: dict[int, float] = {}
         cancel = threading.Event()
-        alarm = threading.Timer(_HANG, cancel.set)
+        rng = random.Random(f"{self.cases[0].seed} {name}")
+        refresh, soon = rng.random() < 0.2, not last and rng.random() < 0.3
+        alarm = threading.Timer(2 * rng.random() if soon else _HANG, cancel.set)
         alarm.start()
 
         def note(event: Event) -> None:
@@ -94,15 +96,15 @@ class Bout:
         try:
             with Cache.open(self._config()) as cache:
                 tracks = [self._track(case) for case in self.cases]
-                for case, result in zip(
-                    self.cases, cache.fetch(tracks, jobs=self.jobs, on_event=note, cancel=cancel), strict=True
-                ):
+                results = cache.fetch(tracks, jobs=self.jobs, refresh=refresh, on_event=note, cancel=cancel)
+                for case, result in zip(self.cases, results, strict=True):
                     self._judge(name, case, result, cache, last=last)
-                self._inspect(name, cache)
         except Cancelled:
-            self.problems.append(f"{name}: it hangs")
+            self._expect(soon, f"{name}: it hangs")
         finally:
             alarm.cancel()
+        with Cache.open(self._config()) as cache:
+            self._inspect(name, cache)
         for place, case in enumerate(self.cases):
             took = ended.get(place, time.monotonic()) - (case.first_asked or time.monotonic())
             self._expect(took < _LONGEST, f"{name}: it took {took:.1f} s", case)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from cachestore.boot import boot_id
 from cachestore.errors import Cancelled, NoSpace
-from cachestore.partials import DownloadLock, Unfinished, abandoned, claim, claims, newest, unfinished
+from cachestore.partials import Abandoned, DownloadLock, Unfinished, abandoned, claim, claims, newest, unfinished
+from cachestore.partials.sidecar import Sidecar
 from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 # Keeping and taking over
 
@@ -32,7 +29,7 @@ def test_a_partial_is_taken_over_with_its_bytes_hashed_again(tmp_path: Path) -> 
         assert partial.complete
         partial.finish()
     assert partial.hexdigest == digest_of(b"abcdef")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"abcdef"]
+    assert partial.path.read_bytes() == b"abcdef"
 
 
 def test_a_partial_can_be_claimed_once(tmp_path: Path) -> None:
@@ -43,8 +40,16 @@ def test_a_partial_can_be_claimed_once(tmp_path: Path) -> None:
         assert list(tmp_path.glob("*.part")) == []
 
 
-def test_of_many_who_want_a_partial_one_gets_it(tmp_path: Path) -> None:
+def test_of_many_who_see_a_partial_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(tmp_path, b"abc")
+    all_see_it = threading.Barrier(8, timeout=10)
+    rename = Path.rename
+
+    def rename_together(path: Path, target: Path) -> Path:
+        all_see_it.wait()
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_together)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: claims._kept(tmp_path, TRACK), range(8)))
     assert sum(path is not None for path in found) == 1
@@ -58,12 +63,27 @@ def test_a_partial_of_another_track_is_not_touched(tmp_path: Path) -> None:
         assert partial.received == 3
 
 
-def test_a_partial_that_is_finished_leaves_the_with_block_as_it_is(tmp_path: Path) -> None:
+def test_a_partial_that_is_finished_is_its_callers_until_that_releases_it(tmp_path: Path) -> None:
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        partial.begin(STRONG, STRONG, 3)
+        partial.write(b"abc")
+        partial.finish()
+    assert names(tmp_path) == [".json", ".lock", ".work"]
+    assert DownloadLock.acquire(tmp_path, TRACK) is None
+    partial.release()
+    assert list(tmp_path.iterdir()) == [partial.path]
+
+
+def test_a_body_whose_caller_was_killed_before_publishing_it_is_rescued_complete(tmp_path: Path) -> None:
     with claimed(tmp_path) as partial:
         partial.begin(STRONG, STRONG, 3)
         partial.write(b"abc")
         partial.finish()
-    assert names(tmp_path) == [".work"]
+    with claimed(tmp_path) as rescued:
+        assert rescued.complete
+        assert rescued.hexdigest == digest_of(b"abc")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +164,8 @@ def test_a_sidecar_tells_what_the_bytes_are_of_and_nothing_else(tmp_path: Path) 
         "validator": ["etag", '"a"'],
         "total": 100,
         "boot": boot_id(),
+        "hint": None,
+        "promised": [],
     }
 
 
@@ -224,7 +246,7 @@ def test_a_full_disk_gets_back_what_the_partial_had(tmp_path: Path) -> None:
         partial.path.symlink_to("/dev/full")
         with pytest.raises(NoSpace):
             partial.write(bytes(10**5))
-    assert names(tmp_path) == []
+        assert names(tmp_path) == []
 
 
 def test_a_full_disk_is_found_at_the_latest_by_a_flush(tmp_path: Path) -> None:
@@ -234,7 +256,7 @@ def test_a_full_disk_is_found_at_the_latest_by_a_flush(tmp_path: Path) -> None:
         partial.write(b"abc")
         with pytest.raises(NoSpace):
             partial.flush()
-    assert names(tmp_path) == []
+        assert names(tmp_path) == []
 
 
 # What lies there
@@ -272,26 +294,20 @@ def test_the_partial_of_a_track_that_was_written_last_is_told(tmp_path: Path) ->
     assert newest(tmp_path, TRACK) == Unfinished(TRACK, 3, 100, 2000.0)
 
 
-def test_what_is_old_or_claimed_is_abandoned(tmp_path: Path) -> None:
-    old, fresh = kept(tmp_path, b"abc"), kept(tmp_path, b"abc", address="home:t1")
-    age(old, 1000)
-    age(old.with_suffix(".json"), 1000)
-    lock = tmp_path / f"{'0' * 32}.lock"
-    lock.touch()
-    new_lock = tmp_path / f"{'1' * 32}.lock"
-    new_lock.touch()
-    age(lock, 1000)
-    (tmp_path / "notes.txt").touch()
-    age(tmp_path / "notes.txt", 1000)
-    with claimed(tmp_path, "home:t2") as partial:
-        partial.begin(STRONG, STRONG, 3)
-        found = {one.path: one.is_old for one in abandoned(tmp_path, before=2000)}
-        assert {path: is_old for path, is_old in found.items() if path.suffix != ".json"} == {
-            old: True,
-            lock: False,
-            new_lock: False,
-            partial.path: False,
-        }
+def test_what_is_old_and_what_is_claimed_is_abandoned_with_what_can_be_made_of_it(tmp_path: Path) -> None:
+    dead, useless = killed(tmp_path, b"abc"), killed(tmp_path, b"abc", total=None)
+    old, lock = kept(tmp_path, b"abc"), tmp_path / f"{'0' * 32}.lock"
+    for path in (old, lock, tmp_path / "notes.txt"):
+        path.touch()
+        age(path, 1000)
+    fresh = kept(tmp_path, b"abc", address="home:t1")
+    rest = Sidecar(TRACK, STRONG, STRONG, 100, boot_id())
+    assert set(abandoned(tmp_path, before=2000)) == {
+        Abandoned(old, is_old=True, is_claimed=False, rest=rest),
+        Abandoned(lock, is_old=True, is_claimed=True, rest=None),
+        Abandoned(dead, is_old=False, is_claimed=True, rest=rest),
+        Abandoned(useless, is_old=False, is_claimed=True, rest=None),
+    }
     for one in abandoned(tmp_path, before=2000):
         one.remove()
     assert set(tmp_path.iterdir()) == {fresh, fresh.with_suffix(".json"), tmp_path / "notes.txt"}

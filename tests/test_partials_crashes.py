@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import filelock
@@ -19,9 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachestore.boot import boot_id
-from cachestore.partials import DownloadLock, claim, claims
+from cachestore.errors import Cancelled
+from cachestore.partials import DownloadLock, claim, claims, sidecar
 from cachestore.version import Version, VersionKind
-from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, claimed, digest_of, kept, killed, names
+from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
 
 # Rescue: what a killed process wrote
 
@@ -90,14 +93,14 @@ def test_what_may_be_incomplete_or_cannot_go_on_is_not_rescued(
     tmp_path: Path, sidecar: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed(tmp_path, b"abc", **sidecar)
-    monkeypatch.setattr(shutil, "copyfile", lambda *_: pytest.fail("bytes were copied"))
+    monkeypatch.setattr(claims, "_copy", lambda *_: pytest.fail("bytes were copied"))
     with claimed(tmp_path) as partial:
         assert partial.received == 0
 
 
 def test_where_a_boot_has_no_name_nothing_is_rescued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed(tmp_path, b"abc", boot="")
-    monkeypatch.setattr(claims, "boot_id", lambda: "")
+    monkeypatch.setattr(sidecar, "boot_id", lambda: "")
     with claimed(tmp_path) as partial:
         assert partial.received == 0
 
@@ -115,15 +118,14 @@ def test_a_partial_taken_over_after_a_reboot_can_be_rescued_after_a_kill(tmp_pat
 def test_bytes_that_were_begun_anew_while_they_were_copied_are_not_rescued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = killed(tmp_path, b"abc")
-    copy = shutil.copyfile
+    path, copy = killed(tmp_path, b"abc"), claims._copy
 
-    def copy_slowly(source: Path, target: Path) -> None:
+    def copy_slowly(source: Path, target: Path, cancel: threading.Event) -> None:
         source.write_bytes(b"xyz")
         path.with_suffix(".json").write_text("begun anew")
-        copy(source, target)
+        copy(source, target, cancel)
 
-    monkeypatch.setattr(shutil, "copyfile", copy_slowly)
+    monkeypatch.setattr(claims, "_copy", copy_slowly)
     with claimed(tmp_path) as partial:
         assert partial.received == 0
     assert names(tmp_path) == [".json", ".work"]
@@ -133,18 +135,59 @@ def test_bytes_that_were_begun_anew_while_they_were_copied_are_not_rescued(
 def test_a_rescue_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     path = killed(tmp_path, b"abc")
 
-    def copy_badly(source: Path, target: Path) -> None:
+    def copy_badly(source: Path, target: Path, _: threading.Event) -> None:
         target.write_bytes(source.read_bytes()[:2])
         if what == "the disk is full":
             raise OSError(errno.ENOSPC, what)
         path.unlink()
         path.with_suffix(".json").unlink()
 
-    monkeypatch.setattr(shutil, "copyfile", copy_badly)
-    left = names(tmp_path)
+    monkeypatch.setattr(claims, "_copy", copy_badly)
+    left = names(tmp_path) if what == "the disk is full" else []
     with claimed(tmp_path) as partial:
         assert partial.received == 0
-        assert names(tmp_path) == (left if what == "the disk is full" else [])
+        assert names(tmp_path) == left
+
+
+def test_a_cancel_ends_a_rescue_and_leaves_all_as_it_was(tmp_path: Path) -> None:
+    path = killed(tmp_path, b"abc")
+    cancel = threading.Event()
+    cancel.set()
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with pytest.raises(Cancelled), claim(tmp_path, TRACK, lock, cancel):
+        pytest.fail("it was claimed all the same")
+    assert set(tmp_path.iterdir()) == {path, path.with_suffix(".json")}
+
+
+@pytest.mark.parametrize(
+    ("has_lock", "is_still", "goes"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_what_was_rescued_goes_when_its_owner_cannot_be_alive(
+    tmp_path: Path, has_lock: bool, is_still: bool, goes: bool
+) -> None:
+    path = killed(tmp_path, b"abc")
+    age(path, time.time() - (130 if is_still else 100))
+    lock = DownloadLock.acquire(tmp_path, TRACK) if has_lock else DownloadLock.without(tmp_path)
+    assert lock is not None
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        assert partial.received == 3
+        assert path.exists() is not goes
+        assert path.with_suffix(".json").exists() is not goes
+
+
+def test_a_claim_that_fails_releases_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(*_: object) -> None:
+        raise PermissionError
+
+    kept(tmp_path, b"abc")
+    monkeypatch.setattr(Path, "rename", rename)
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with pytest.raises(PermissionError), claim(tmp_path, TRACK, lock, GO_ON):
+        pytest.fail("it was claimed all the same")
+    assert not lock.is_real
+    assert names(tmp_path) == [".json", ".part"]
 
 
 # The lock
@@ -166,31 +209,25 @@ def test_one_has_the_lock_until_it_is_released(tmp_path: Path) -> None:
 
 
 def test_a_lock_can_be_released_by_another_thread(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, ExitStack() as files:
         lock = pool.submit(DownloadLock.acquire, tmp_path, TRACK).result()
+        assert lock is not None
+        same_file = files.enter_context(next(tmp_path.glob("*.lock")).open("rb"))
+        lock.release()
+        fcntl.flock(same_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_partial_left_unfinished_releases_its_lock(tmp_path: Path) -> None:
+    lock = DownloadLock.acquire(tmp_path, TRACK)
     assert lock is not None
-    lock.release()
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        partial.begin(STRONG, STRONG, 3)
     again = DownloadLock.acquire(tmp_path, TRACK)
     assert again is not None
     again.release()
 
 
-def test_a_partial_left_unfinished_releases_its_lock_and_a_finished_one_does_not(tmp_path: Path) -> None:
-    lock = DownloadLock.acquire(tmp_path, TRACK)
-    assert lock is not None
-    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
-        partial.begin(STRONG, STRONG, 3)
-    lock = DownloadLock.acquire(tmp_path, TRACK)
-    assert lock is not None
-    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
-        partial.begin(STRONG, STRONG, 3)
-        partial.write(b"abc")
-        partial.finish()
-    assert DownloadLock.acquire(tmp_path, TRACK) is None
-    partial.lock.release()
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
 def test_where_locks_do_not_work_everybody_gets_one_that_holds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

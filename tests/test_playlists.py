@@ -193,7 +193,7 @@ def test_a_wrong_password_is_77_and_never_shown(home: Subsonic, stranger: Strang
     configure(stranger, home.url, home.user, "wr0ng-pw")
     for arguments in (["playlists", "home"], ["export", "home:playlist/Friday", "DEST"]):
         ran = stranger.run(*arguments, code=77)
-        assert ran.sentence.startswith("cachestore: the playlists of home: the server refused the user or the password")
+        assert ran.sentence.startswith("cachestore: the playlists of home: the server refused the credentials")
         assert "wr0ng" not in ran.err
     assert stranger.has_no_bundle()
 

@@ -284,7 +284,7 @@ def test_a_wrong_password_is_tried_once_in_a_run_and_not_in_another_way() -> Non
     made = source(server)
     first, second = refusal(made), refusal(made, OTHER)
     assert type(first) is Unauthorized
-    assert str(first) == "Opus: the server refused the user or the password (Subsonic error 40)"
+    assert str(first) == "Opus: the server refused the credentials (Subsonic error 40: wrong user or password)"
     assert (first.track, first.provider_code) == ("home:t42", "40")
     assert (second.track, second.label, second.reason) == ("home:t43", "Strobe", first.reason)
     assert len(server.asked) == 1
@@ -313,7 +313,7 @@ def test_an_api_key_goes_alone() -> None:
 def test_a_wrong_api_key_is_told_from_a_server_that_knows_none() -> None:
     wrong = refusal(source(Server(takes=[], otherwise=failed(44)), BY_KEY))
     assert (type(wrong), wrong.provider_code) == (Unauthorized, "44")
-    assert "refused the API key" in str(wrong)
+    assert str(wrong) == "Opus: the server refused the credentials (Subsonic error 44: the API key is not valid)"
     unknown = refusal(source(Server(takes=[], otherwise=failed(10)), BY_KEY))
     assert (type(unknown), unknown.provider_code) == (Unauthorized, "10")
     assert "knows no API keys; set user and password in [sources.home] instead" in str(unknown)
@@ -370,7 +370,9 @@ def test_a_cancelled_login_is_no_failure_of_the_server() -> None:
 def test_a_url_without_a_subsonic_api_is_told_as_such(status: int) -> None:
     error = refusal(source(Server(answers={"ping.view": status})))
     assert (type(error), error.status) == (SourceError, status)
-    assert str(error) == "Opus: the server has no Subsonic API there; check the url of the source: /rest is below it"
+    assert (
+        str(error) == "Opus: the server has no Subsonic API there; check the url of the source, which ends before /rest"
+    )
 
 
 @pytest.mark.parametrize(
@@ -385,21 +387,30 @@ def test_an_answer_that_is_no_subsonic_response_accepts_nobody(page: str | bytes
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
-    [(0, BadResponse), (20, BadResponse), (30, BadResponse), (40, Unauthorized), (43, Unauthorized), (44, Unauthorized),
-     (50, Forbidden), (60, Forbidden), (70, NotFound), (999, BadResponse)],
-)  # fmt: skip
+    ("code", "kind", "sentence"),
+    [
+        (0, BadResponse, "answered with an error; check the id (Subsonic error 0)"),
+        (20, BadResponse, "answered with an error (Subsonic error 20: the server wants a newer client)"),
+        (30, BadResponse, "answered with an error (Subsonic error 30: the server is too old)"),
+        (40, Unauthorized, "refused the credentials (Subsonic error 40: wrong user or password)"),
+        (43, Unauthorized, "refused the credentials (Subsonic error 43: two ways to authenticate were used at once)"),
+        (44, Unauthorized, "refused the credentials (Subsonic error 44: the API key is not valid)"),
+        (50, Forbidden, "does not allow it (Subsonic error 50: this user may not do this)"),
+        (60, Forbidden, "does not allow it (Subsonic error 60: the server's trial period is over)"),
+        (70, NotFound, "has nothing of that id (Subsonic error 70: it was not found)"),
+        (999, BadResponse, "answered with an error; check the id (Subsonic error 999)"),
+    ],
+)
 @pytest.mark.parametrize("answer", [failed, failed_xml])
 def test_every_code_has_a_sentence_of_our_own(
-    code: int, kind: type[TrackError], answer: Callable[[object], str]
+    code: int, kind: type[TrackError], sentence: str, answer: Callable[[object], str]
 ) -> None:
     made = source(Server(answers={"getSong.view": answer(code)}))
     with pytest.raises(TrackError) as caught:
         made.describe(TRACK)
     assert type(caught.value) is kind
     assert caught.value.provider_code == str(code)
-    assert str(caught.value).startswith("Opus: the server ")
-    assert str(caught.value).endswith(f"(Subsonic error {code})")
+    assert str(caught.value) == f"Opus: the server {sentence}"
 
 
 def test_an_error_is_no_success_whatever_the_status_says() -> None:
@@ -551,13 +562,16 @@ def test_failures_of_playlists_name_the_playlist() -> None:
     made = source(Server(answers=answers))
     with pytest.raises(NotFound) as gone:
         made.playlist("Fri\nday")
-    assert str(gone.value) == "the playlist Fri day of home: the server does not have it (Subsonic error 70)"
+    assert (
+        str(gone.value)
+        == "the playlist Fri day of home: the server has nothing of that id (Subsonic error 70: it was not found)"
+    )
     assert gone.value.track == "home:playlist/Fri\nday"
     with pytest.raises(Forbidden) as closed:
         made.playlists()
     assert str(closed.value).startswith("the playlists of home: the server does not allow it")
     assert closed.value.track == "home:playlists"
-    with pytest.raises(Unauthorized, match=r"^the playlists of home: the server refused the user or the password"):
+    with pytest.raises(Unauthorized, match=r"^the playlists of home: the server refused the credentials"):
         source(Server(takes=[])).playlists()
 
 
@@ -728,7 +742,7 @@ def test_a_real_server_refuses_in_its_own_way(subsonic: StartSubsonic, web: Web)
     server = subsonic()
     made = real(server, web)
     gone = Track("home", "00000000-0000-0000-0000-000000000000", title="Gone")
-    with pytest.raises(NotFound, match="Gone: the server does not have it"):
+    with pytest.raises(NotFound, match="Gone: the server has nothing of that id"):
         made.describe(gone)
     found = envelope(web.document(gone, made.resolve(gone).url).content)
     assert found == Envelope("subsonic", "70")

@@ -96,6 +96,8 @@ class Bars:
             self._console.print(Text(f"warning: {plain(event.message)}", "yellow"))
         elif event.state.terminal:
             self._settle(event)
+        elif event.state is State.LINKING:  # rows are linked in the order of the mix, which may be much later
+            self._remove(event.track)
         elif event.state is State.DOWNLOADING or event.track in self._in_flight:
             self._advance(event)
 

@@ -39,9 +39,9 @@ headers = { Authorization = "Bearer ${STUDIO_TOKEN}" }
 
 [sources.home]
 kind = "subsonic"
-url = "https://navidrome.example"
+url = "https://music.home.example"
 user = "dj"
-password = "${NAVIDROME_PASSWORD}"
+password = "${SUBSONIC_PASSWORD}"
 """
 
 
@@ -114,7 +114,7 @@ def _source(source: SourceConfig, sources: Sources) -> Finding:
     fact = f"{source.name} ({source.kind})"
     missing = [name for name in source.variables() if name not in os.environ]
     if missing:
-        return Finding("source", fact, f"set {', '.join(missing)} in the environment of export and fetch")
+        return Finding("source", fact, f"set {', '.join(missing)} in the environment of export, fetch and playlists")
     try:
         sources.account(source.name)
     except ConfigError as error:

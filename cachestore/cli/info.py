@@ -89,5 +89,5 @@ def _partials(used: Usage, partials: Sequence[Unfinished]) -> str:
     size = format_size(used.partial_bytes)
     if not partials:
         return size
-    fate = "under way or to be resumed; prune removes them after 7 days"
+    fate = "under way or to be resumed; prune removes what nobody needs"
     return f"{size} in {count(len(partials), 'unfinished download')}, {fate}"

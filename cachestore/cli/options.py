@@ -7,9 +7,7 @@ import click
 jobs_option = click.option(
     "--jobs", type=click.IntRange(1, 64), metavar="N", help="How many downloads at once; default: `jobs`."
 )
-refresh_option = click.option(
-    "--refresh", is_flag=True, help="Download again, whatever the server says has not changed."
-)
+refresh_option = click.option("--refresh", is_flag=True, help="Download again, also what has not changed.")
 events_option = click.option(
     "--events", type=click.Choice(["ndjson"]), help="Write events on stdout, one JSON object a line."
 )

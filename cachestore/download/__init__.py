@@ -8,7 +8,7 @@ digests      what servers promise of their bytes
 
 from __future__ import annotations
 
-from cachestore.download.downloader import Downloader
-from cachestore.download.transfer import Body, Elsewhere, NotModified, Watch
+from cachestore.download.downloader import Downloader, Elsewhere
+from cachestore.download.transfer import Body, NotModified, Watch
 
 __all__ = ["Body", "Downloader", "Elsewhere", "NotModified", "Watch"]

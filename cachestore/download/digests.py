@@ -20,8 +20,9 @@ import re
 import sys
 import zlib
 from base64 import b64decode
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from cachestore.partials import Promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,20 +31,6 @@ if TYPE_CHECKING:
 WANT = {"Want-Repr-Digest": "sha-256=10, sha-512=5"}  # RFC 9530 §4: the higher, the better liked
 
 _CHUNK = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """The digest of the bytes `start` to `end` of a file, both included; without an `end`, to the end of the file.
-
-    `field` (the header field that gave it) and `algorithm` are written for people.
-    """
-
-    field: str
-    algorithm: str
-    value: bytes
-    start: int = 0
-    end: int | None = None
 
 
 def promises(headers: Mapping[str, str], *, start: int = 0, end: int | None = None, partial: bool) -> list[Promise]:

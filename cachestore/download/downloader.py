@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from cachestore.download.transfer import Elsewhere, Transfer
+from cachestore.download.transfer import BodyNeeded, Transfer
 from cachestore.partials import DownloadLock, Unfinished, claim, newest
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 _PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another process has just downloaded the track, or given it up: the store tells."""
 
 
 class Downloader:
@@ -46,43 +53,34 @@ class Downloader:
         the track, wait until it is done and return `Elsewhere`: what it brought is in the store. `is_late` says, once
         nobody else downloads it, whether it is there already. Raise TrackError, NoSpace, or Cancelled.
         """
-        lock = DownloadLock.acquire(self._folder, track.address)
-        if lock is not None and is_late():
-            lock.release()
-            return Elsewhere()
-        if lock is None and not known:
-            if self._waited_for_another(track, watch):
+        transfer = partial(
+            Transfer,
+            web=self._web,
+            track=track,
+            origin=origin,
+            known=known,
+            max_size=self._max_size,
+            renew=renew,
+            watch=watch,
+        )
+        with self._web.one_deadline():
+            lock = DownloadLock.acquire(self._folder, track.address)
+            if lock is not None and is_late():
+                lock.release()
                 return Elsewhere()
-            lock = DownloadLock.without(self._folder)
-        outcome = self._transfer(track, origin, known, lock, renew, watch)
-        if isinstance(outcome, Elsewhere) and not self._waited_for_another(track, watch):
-            outcome = self._transfer(track, origin, known, DownloadLock.without(self._folder), renew, watch)
-        return outcome
+            # With nothing kept a body is needed for sure; else the server is asked, which needs no lock.
+            outcome = BodyNeeded() if lock is None and not known else self._run(transfer, track, lock)
+            if isinstance(outcome, BodyNeeded) and not self._waited_for_another(track, watch):
+                outcome = self._run(transfer, track, DownloadLock.without(self._folder))
+        return Elsewhere() if isinstance(outcome, BodyNeeded) else outcome
 
-    def _transfer(
-        self,
-        track: Track,
-        origin: Origin,
-        known: Sequence[Version],
-        lock: DownloadLock | None,
-        renew: Renew,
-        watch: Watch,
-    ) -> Body | NotModified | Elsewhere:
+    def _run(
+        self, transfer: Callable[..., Transfer], track: Track, lock: DownloadLock | None
+    ) -> Body | NotModified | BodyNeeded:
         """Transfer the body under `lock`, which goes to the `Body`; without one, only find out whether it is needed."""
-        with self._claimed(track, lock) as partial:
-            transfer = Transfer(
-                web=self._web,
-                track=track,
-                origin=origin,
-                known=known,
-                partial=partial,
-                max_size=self._max_size,
-                renew=renew,
-                watch=watch,
-            )
-            return self._web.retries.run(
-                transfer.attempt, deadline=transfer.deadline, cancel=self._web.cancel, advanced=transfer.advanced
-            )
+        with self._claimed(track, lock) as claimed:
+            attempts = transfer(partial=claimed)
+            return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
 
     def _claimed(self, track: Track, lock: DownloadLock | None) -> AbstractContextManager[Partial | None]:
         return nullcontext() if lock is None else claim(self._folder, track.address, lock, self._web.cancel)
@@ -98,6 +96,7 @@ class Downloader:
                 watch.elsewhere(theirs.received, theirs.total)
             if clock() - since > _PATIENCE:
                 return False
+            self._web.raise_if_late(track)
             self._web.pause(_SECONDS_BETWEEN_LOOKS)
         lock.release()
         return True

@@ -9,15 +9,14 @@ from cachestore.errors import Corrupt, NotAudio, Truncated
 from cachestore.media import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from cachestore.download.digests import Promise
     from cachestore.media import Media
     from cachestore.partials import Partial
     from cachestore.track import Track
 
 
-def examine(track: Track, partial: Partial, promised: Sequence[Promise], check: Callable[[], None]) -> Media:
+def examine(track: Track, partial: Partial, check: Callable[[], None]) -> Media:
     """Return what the whole body in `partial` is; `check` is called now and then and raises to cancel.
 
     Raise Truncated, Corrupt, NotAudio, or what an error page with a good status says: Unauthorized or NotFound.
@@ -28,15 +27,11 @@ def examine(track: Track, partial: Partial, promised: Sequence[Promise], check: 
     if partial.received == 0:
         raise NotAudio(track.address, track.label, "the server sent an empty body instead of audio")
     partial.flush()
-    lie = broken(partial.path, promised, check=check)
+    lie = broken(partial.path, partial.promised, check=check)
     if lie is not None:
         reason = f"the bytes that came do not have the {lie.algorithm} that the server gave for them ({lie.field})"
         raise Corrupt(track.address, track.label, reason)
     try:
         return identify(partial.path, track)
     except Truncated as error:
-        # All that was promised has come, so the file is broken where it is: asking again brings the same.
-        if partial.total is not None:
-            error.retryable = False
-            error.exit_code = 1
-        raise
+        raise Truncated(track.address, track.label, error.reason, is_final=partial.total is not None) from None

@@ -6,22 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import httpx
-
 from cachestore.download.digests import WANT, promises
 from cachestore.download.gate import examine
-from cachestore.errors import BadResponse, TooLarge, TrackError, Truncated
+from cachestore.errors import BadResponse, NotFound, TooLarge, TrackError, Truncated
 from cachestore.quantities import format_size
 from cachestore.track import Origin
 from cachestore.version import Version, VersionKind
 from cachestore.web import fields
-from cachestore.web.failures import body_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cachestore.download.digests import Promise
+    import httpx
+
     from cachestore.media import Media
     from cachestore.partials import Partial
     from cachestore.track import Track
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 Renew = Callable[[Origin, TrackError], Origin | None]
 
 _PROGRESS = 16 * 1024
-_PERHAPS_EXPIRED = frozenset({400, 401, 403, 410})
 # What only we may ask: who copies a source's headers from a browser has a Range among them.
 _OURS = frozenset(
     {
@@ -68,8 +65,8 @@ class NotModified:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Another process downloads the track, or has just done so."""
+class BodyNeeded:
+    """The server has a version that is not known, and there is no partial to download it into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +98,15 @@ class Transfer:
     max_size: int
     renew: Renew
     watch: Watch
-    deadline: float = field(init=False)
     _renewed: bool = field(default=False, init=False)
-    _promises: list[Promise] = field(default_factory=list, init=False)
+    _is_origin_fresh: bool = field(default=True, init=False)
     _name: str = field(default="", init=False)
     _farthest: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.deadline = self.web.retries.deadline()
         self._farthest = self.partial.received if self.partial else 0
 
-    def attempt(self) -> Body | NotModified | Elsewhere:
+    def attempt(self) -> Body | NotModified | BodyNeeded:
         """Ask the origin, and again at once where an answer shows that the question was wrong.
 
         Such an answer takes something out of the question, so there is an end. Raise TrackError, NoSpace, Cancelled.
@@ -132,7 +127,7 @@ class Transfer:
         self._farthest = received
         return True
 
-    def _ask(self) -> Body | NotModified | Elsewhere | None:
+    def _ask(self) -> Body | NotModified | BodyNeeded | None:
         partial = self.partial
         if partial is not None and partial.complete and self.origin.version == partial.version:
             return self._whole(partial)
@@ -141,11 +136,11 @@ class Transfer:
 
     def _renew_or_raise(self, error: TrackError) -> None:
         """Go on with another origin, once, where the old one may have expired; what has come stays."""
-        may_have_expired = error.status in _PERHAPS_EXPIRED or error.provider_code
-        other = self.renew(self.origin, error) if may_have_expired and not self._renewed else None
+        is_renewable = error.may_be_expiry or bool(error.provider_code)
+        other = self.renew(self.origin, error) if is_renewable and not self._renewed else None
         if other is None:
             raise error
-        self._renewed, self.origin = True, other
+        self._renewed, self._is_origin_fresh, self.origin = True, True, other
 
     def _headers(self) -> dict[str, str]:
         theirs = {name: value for name, value in self.origin.headers.items() if name.lower() not in _OURS}
@@ -167,11 +162,12 @@ class Transfer:
             return {}
         rest = {"Range": f"bytes={partial.received}-"}
         if validator is None:
-            return rest
+            # Only the provider's word says what the rest is of, which counts while it is new, or a weak one agrees.
+            return rest if self._is_origin_fresh or partial.hint is not None else {}
         is_date = validator.kind is VersionKind.MODIFIED
         return rest | {"If-Range": fields.date_of(validator) if is_date else validator.value}
 
-    def _receive(self, response: httpx.Response) -> Body | NotModified | Elsewhere | None:
+    def _receive(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
         """Return the outcome, or None to ask again with less in the question."""
         asked = response.request.headers
         match response.status_code:
@@ -195,6 +191,7 @@ class Transfer:
                 partial.clear()  # it is a beginning of something that is not wanted any more
             return NotModified(version)
         if partial is not None and version is not None:
+            partial.promise(promises(headers, partial=True))
             return self._whole(partial)
         self.known = ()  # nothing tells which version it means: ask for the bytes
         if partial is not None:
@@ -206,7 +203,7 @@ class Transfer:
         if part is None:
             partial.clear()
             return None
-        self._promises += promises(response.headers, start=part.start, end=part.end, partial=True)
+        partial.promise(promises(response.headers, start=part.start, end=part.end, partial=True))
         self._name = self._name or fields.file_name(response.headers.get("content-disposition", ""))
         return self._read(response, partial)
 
@@ -217,33 +214,41 @@ class Transfer:
             return None
         if fields.content_length(headers) not in {None, part.end - part.start + 1} or fields.is_encoded(headers):
             return None
-        return part if partial.validator is None or fields.is_of(partial.validator, headers) else None
+        said = partial.validator or partial.hint
+        return part if said is None or fields.is_of(said, headers) else None
 
-    def _begin(self, response: httpx.Response) -> Body | Elsewhere:
+    def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded:
         headers, partial = response.headers, self.partial
+        found = fields.version_of(headers)
+        if found in self.known and found is not None and found.kind is VersionKind.MODIFIED:
+            return NotModified(found)  # dates are asked for one at a time: this is an older one that came back
         if partial is None:
-            return Elsewhere()
+            return BodyNeeded()
         if fields.is_encoded(headers):
             raise self._refused("the server compressed the body, though it was asked not to")
         total = fields.content_length(headers)
         self._refuse_larger(total or 0)
-        found = fields.version_of(headers)
+        version = self.origin.version or found
+        self._refuse_other_than_pinned(version)
         validator = found if found and fields.is_strong(found, headers) else None
-        partial.begin(self.origin.version or found, validator, total)
-        self._promises = promises(headers, partial=False)
+        promised = promises(headers, partial=False)
+        partial.begin(version, validator, total, hint=None if validator else found, promised=promised)
         self._name = fields.file_name(headers.get("content-disposition", ""))
         return self._read(response, partial)
 
+    def _refuse_other_than_pinned(self, version: Version | None) -> None:
+        """Raise NotFound before the body of a version that is not wanted; without one, the body has to tell."""
+        if self.track.version is not None and version is not None and not version.matches(self.track.version):
+            reason = f"the pinned version {self.track.version} is neither in the cache nor on the server any more"
+            raise NotFound(self.track.address, self.track.label, reason)
+
     def _read(self, response: httpx.Response, partial: Partial) -> Body:
+        self._is_origin_fresh = False
         self.watch.received(partial.received, partial.total)
-        try:
-            for chunk in self.web.chunks(self.track, response.iter_raw(), self.deadline):
-                partial.write(chunk)
-                self._refuse_larger(partial.received)
-                self.watch.received(partial.received, partial.total)
-        except httpx.HTTPError as error:
-            self.web.raise_if_cancelled()
-            raise body_failure(self.track, error, partial.received, partial.total) from None
+        for chunk in self.web.chunks(self.track, response, before=partial.received, total=partial.total):
+            partial.write(chunk)
+            self._refuse_larger(partial.received)
+            self.watch.received(partial.received, partial.total)
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
             self.web.raise_if_cancelled()
         return self._whole(partial)
@@ -254,7 +259,7 @@ class Transfer:
             raise self._refused("the server sent more bytes than it announced")
         self.watch.verifying(partial.received)
         try:
-            media = examine(self.track, partial, self._promises, self.web.raise_if_cancelled)
+            media = examine(self.track, partial, self.web.raise_if_cancelled)
         except TrackError as error:
             if not isinstance(error, Truncated) or partial.total in {None, partial.received}:
                 partial.clear()  # these bytes are of no use; a body that was cut goes on

@@ -35,7 +35,7 @@ expected, what to do. ``exit_code`` is what the command line answers.
         ├── Unreachable            75
         ├── TlsError                1
         ├── TimedOut               75
-        ├── Truncated              75
+        ├── Truncated            1/75   1 when the file is broken where it is
         ├── Corrupt                75   other bytes than the server's own digest says
         ├── NotAudio                1
         ├── TooLarge                1

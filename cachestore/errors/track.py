@@ -29,6 +29,11 @@ class TrackError(CacheStoreError):
     retry_after: float = field(default=0.0, kw_only=True)
     provider_code: str = field(default="", kw_only=True)
 
+    @property
+    def may_be_expiry(self) -> bool:
+        """Return whether a URL or its credentials may have expired: S3 says 400 or 403, nginx 410, others 401."""
+        return self.status in {400, 401, 403, 410}
+
     def __str__(self) -> str:
         return f"{self.label}: {self.reason}" if self.label else f"{self.track}: {self.reason}"
 
@@ -85,12 +90,19 @@ class TimedOut(TrackError):
     exit_code = 75
 
 
+@dataclass(eq=False)
 class Truncated(TrackError):
-    """The body ended before the length that was promised, or before the end that its own header tells."""
+    """The body ended before the length that was promised, or before the end that its own header tells.
 
+    When `is_final`, all that was promised has come: the file is broken where it is, and asking again brings the same.
+    """
+
+    is_final: bool = field(default=False, kw_only=True)
     code = "truncated"
-    retryable = True
-    exit_code = 75
+
+    def __post_init__(self) -> None:
+        self.retryable = not self.is_final
+        self.exit_code = 1 if self.is_final else 75
 
 
 class Corrupt(TrackError):
@@ -158,5 +170,5 @@ class FetchFailed(TracksFailed):
     def __str__(self) -> str:
         if self.rows == 1:
             return str(self.failures[0])
-        failed = f"{len(self.failures)} of {self.rows} tracks could not be fetched"
-        return f"{failed}, the others are in the cache; see above"
+        others = ", the others are in the cache" if len(self.failures) < self.rows else ""
+        return f"{len(self.failures)} of {self.rows} tracks could not be fetched{others}; see above"

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from cachestore.download import Body, Elsewhere, NotModified
-from cachestore.errors import BadResponse, BadStatus, NotFound
+from cachestore.errors import Corrupt, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.decide import check_pin
 from cachestore.sources.base import Description
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cachestore.fetching.reports import Question, Report
     from cachestore.sources.account import Account
     from cachestore.sources.registry import Sources
-    from cachestore.track import Track
+    from cachestore.track import Origin, Track
 
 _SECONDS_BETWEEN_PROGRESS = 0.2
 
@@ -41,8 +41,7 @@ class Asker:
     def answer(self, question: Question, tell: Callable[[Report], None]) -> Report:
         """Return what comes of a question; `tell` is given what happens on the way. Raise TrackError and others."""
         account = self._sources.account_of(question.track)
-        with account.asking(question.track):
-            return self._confirmed(account, question) or self._downloaded(account, question, tell)
+        return self._confirmed(account, question) or self._downloaded(account, question, tell)
 
     def _confirmed(self, account: Account, question: Question) -> Report | None:
         """Return what a service's metadata confirms, where its server has no word for the bytes."""
@@ -57,20 +56,14 @@ class Asker:
         if origin.version is not None and origin.version in question.known:
             return reports.Unchanged(number, origin.version)
         before = self._described(account, question)
-        outcome = self._downloader.get(
-            track,
-            origin,
-            question.known,
-            renew=partial(account.renew, track),
-            watch=_Watch(number, tell),
-            is_late=lambda: self._lookout.is_late(question),
-        )
-        match outcome:
-            case NotModified():
-                return reports.Unchanged(number, outcome.version)
-            case Elsewhere():
-                return reports.Elsewhere(number)
+        outcome = self._outcome(account, origin, question, tell)
+        if isinstance(outcome, Elsewhere):
+            return reports.Elsewhere(number)
+        account.accepted()
+        if isinstance(outcome, NotModified):
+            return reports.Unchanged(number, outcome.version)
         try:
+            _raise_if_changed(account, track, origin)
             incoming = self._incoming(account, track, outcome, before)
         except BaseException:
             outcome.path.unlink(missing_ok=True)
@@ -78,15 +71,31 @@ class Asker:
             raise
         return reports.Arrived(number, incoming, outcome.partial)
 
+    def _outcome(
+        self, account: Account, origin: Origin, question: Question, tell: Callable[[Report], None]
+    ) -> Body | NotModified | Elsewhere:
+        try:
+            return self._downloader.get(
+                question.track,
+                origin,
+                question.known,
+                renew=partial(account.renew, question.track),
+                watch=_Watch(question.number, tell),
+                is_late=lambda: self._lookout.is_late(question),
+            )
+        except TrackError as error:
+            account.refused(origin, error)
+            raise
+
     def _described(self, account: Account, question: Question) -> Description:
         """Return what the service says of a track before it is downloaded, if its server may have no version."""
-        is_needed = not account.validating and all(v.kind is VersionKind.DESCRIBED for v in question.known)
+        is_needed = account.may_lack_versions and all(v.kind is VersionKind.DESCRIBED for v in question.known)
         return _describe(account, question.track) if is_needed else Description()
 
     def _incoming(self, account: Account, track: Track, body: Body, before: Description) -> Incoming:
         version = body.version
         if version is not None:
-            account.validating = True
+            account.saw_version()
         elif before.version is not None and _describe(account, track).version == before.version:
             version = before.version  # told the same before and after the download
         check_pin(track, version)
@@ -95,11 +104,18 @@ class Asker:
         return Incoming(track, version, body.path, body.digest, body.size, body.media)
 
 
+def _raise_if_changed(account: Account, track: Track, origin: Origin) -> None:
+    """Raise Corrupt when the provider names another version by now: it may be the one whose bytes came."""
+    if origin.version is not None and account.resolve(track).version != origin.version:
+        reason = "its version changed while it was downloaded; export again"
+        raise Corrupt(track.address, track.label, reason)
+
+
 def _describe(account: Account, track: Track) -> Description:
     """Return what the service says of a track; no download fails for want of it."""
     try:
         return account.describe(track)
-    except (BadResponse, BadStatus, NotFound):
+    except TrackError:
         return Description()
 
 

@@ -115,14 +115,15 @@ class FetchRun:
     def _pump(self) -> None:
         """Take in what the workers report, and publish all bodies that are there in one transaction."""
         self._raise_if_cancelled()
-        arrived = [report for report in self._reports(_TICK) if not self._took(report)]
-        self._publish([report for report in arrived if isinstance(report, Arrived)])
+        left = [report for report in self._reports(_TICK) if not self._took(report)]
+        self._publish([report for report in left if isinstance(report, Arrived)])
+        self._look_again([self._wanted[report.number] for report in left if isinstance(report, Elsewhere)])
 
     def _reports(self, timeout: float) -> Iterator[Report]:
         return self._workers.reports(timeout) if self._workers is not None else iter(())
 
     def _took(self, report: Report) -> bool:
-        """Return whether the report needed no publishing and is dealt with."""
+        """Return whether the report is dealt with, and not one of those that are taken together."""
         wanted = self._wanted[report.number]
         match report:
             case Progress():
@@ -131,26 +132,26 @@ class FetchRun:
                 self._tell.progress(wanted, State.VERIFYING, report.size, report.size)
             case Waiting():
                 self._tell.elsewhere(wanted, report.received, report.total)
-            case Elsewhere():
-                self._look_again(wanted)
             case Unchanged():
                 entry = next(entry for entry in wanted.whole if entry.version == report.version)
                 self._store.validated(entry)
                 self._settle(wanted, Hit(entry))
             case Failed():
                 self._fail(wanted, report.error)
-            case Arrived():
+            case Arrived() | Elsewhere():
                 return False
         return True
 
-    def _look_again(self, wanted: Wanted) -> None:
+    def _look_again(self, several: Sequence[Wanted]) -> None:
         """Take what another process has downloaded since we began, or ask ourselves."""
-        self._look_up([wanted])
-        fresh = next((entry for entry in wanted.whole if entry.validated_at >= self._began), None)
-        if fresh is not None:
-            self._settle(wanted, Hit(fresh))
-        else:
-            self._decide([wanted])
+        if not several:
+            return
+        self._look_up(several)
+        for wanted in several:
+            fresh = next((entry for entry in wanted.whole if entry.validated_at >= self._began), None)
+            if fresh is not None:
+                self._settle(wanted, Hit(fresh))
+        self._decide([wanted for wanted in several if wanted.outcome is None])
 
     def _fail(self, wanted: Wanted, error: BaseException) -> None:
         """Settle for a stale entry or the track's error; any other error ends the run."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from contextlib import closing, suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from cachestore.download import Downloader
+from cachestore.errors import CacheStoreError, TrackError
 from cachestore.fetching.asking import Asker
 from cachestore.fetching.lookout import Lookout
 from cachestore.fetching.reports import Failed, Question, Report
@@ -71,6 +74,12 @@ class Workers:
     def _answer(self, asker: Asker, question: Question) -> Report:
         try:
             self._web.raise_if_cancelled()
-            return asker.answer(question, self._reports.put)
-        except BaseException as error:  # noqa: BLE001 (the asking thread raises it; a worker must not die unheard)
+            with self._web.one_deadline():
+                return asker.answer(question, self._reports.put)
+        except CacheStoreError as error:
             return Failed(question.number, error)
+        except BaseException as error:  # noqa: BLE001 - a fault of ours fails its track, and is told
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"internal error ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})"
+            track = question.track
+            return Failed(question.number, TrackError(track.address, track.label, f"{reason}; please report it"))

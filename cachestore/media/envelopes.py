@@ -62,27 +62,28 @@ def envelope(head: bytes) -> Envelope | None:
     return _from_json(head) or _from_xml(head)
 
 
-def failure(found: Envelope, track: Track) -> TrackError:
-    """Return the error that an envelope stands for: Unauthorized, Forbidden, NotFound or NotAudio.
+def failure(found: Envelope, track: Track, *, otherwise: type[TrackError] = NotAudio) -> TrackError:
+    """Return the error that an envelope stands for: Unauthorized, Forbidden, NotFound, or else `otherwise`.
 
     The server's own message is never quoted: it may hold a secret.
     """
     service = {"subsonic": "Subsonic", "s3": "S3"}[found.kind]
     meaning = f": {_MEANINGS[found.code]}" if found.kind == "subsonic" and found.code in _MEANINGS else ""
-    kind, reason = _kind(found.code)
-    told = f"{reason} ({service} error {found.code}{meaning})"
+    kind, reason = _kind(found.code, otherwise)
+    hint = "; check the id" if kind is otherwise and not meaning else ""
+    told = f"{reason}{hint} ({service} error {found.code}{meaning})"
     return kind(track.address, track.label, told, provider_code=found.code)
 
 
-def _kind(code: str) -> tuple[type[TrackError], str]:
+def _kind(code: str, otherwise: type[TrackError]) -> tuple[type[TrackError], str]:
     """Return the class of error of a code, Subsonic's or S3's: digits or words, so that they never meet."""
     if code in _UNAUTHORIZED:
         return Unauthorized, "the server refused the credentials"
     if code in _FORBIDDEN:
         return Forbidden, "the server does not allow it"
     if code in _NOT_FOUND:
-        return NotFound, "the server has no such track"
-    return NotAudio, "the server sent an error instead of audio"
+        return NotFound, "the server has nothing of that id"
+    return otherwise, "the server answered with an error"
 
 
 def _from_json(head: bytes) -> Envelope | None:

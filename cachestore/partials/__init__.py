@@ -13,6 +13,7 @@ partial   one claimed partial
 claims    getting one
 locks     who downloads a track
 sidecar   what is known of the bytes
+promise   what the server promised of them
 listing   what lies there, for people and for the sweep
 """
 
@@ -22,5 +23,16 @@ from cachestore.partials.claims import claim
 from cachestore.partials.listing import Abandoned, Unfinished, abandoned, newest, unfinished
 from cachestore.partials.locks import DownloadLock
 from cachestore.partials.partial import Partial
+from cachestore.partials.promise import Promise
 
-__all__ = ["Abandoned", "DownloadLock", "Partial", "Unfinished", "abandoned", "claim", "newest", "unfinished"]
+__all__ = [
+    "Abandoned",
+    "DownloadLock",
+    "Partial",
+    "Promise",
+    "Unfinished",
+    "abandoned",
+    "claim",
+    "newest",
+    "unfinished",
+]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from cachestore.errors import Cancelled
 from cachestore.partials.partial import Partial
 from cachestore.partials.sidecar import rescuable, sidecar_of, track_name
 
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
 
     from cachestore.partials.locks import DownloadLock
 
+_COPY_CHUNK = 1024 * 1024
+_STILL = 120.0  # seconds, as who waits for another process has patience
+
 
 @contextmanager
 def claim(folder: Path, address: str, lock: DownloadLock, cancel: threading.Event) -> Iterator[Partial]:
     """Give a partial of the track that nobody else has, with what earlier runs left. Raise Cancelled or NoSpace."""
-    path = _kept(folder, address) or _rescued(folder, address) or _new(folder, address)
+    try:
+        path = _kept(folder, address) or _rescued(folder, address, lock, cancel) or _new(folder, address)
+    except BaseException:
+        lock.release()
+        raise
     with Partial(path, address, lock) as partial:
         partial.adopt(cancel)
         yield partial
@@ -41,21 +49,41 @@ def _kept(folder: Path, address: str) -> Path | None:
     return None
 
 
-def _rescued(folder: Path, address: str) -> Path | None:
+def _rescued(folder: Path, address: str, lock: DownloadLock, cancel: threading.Event) -> Path | None:
     """Copy what a process wrote that was killed since the machine was started, the longest of several.
 
     A copy, since nobody can tell for sure that the process is dead: locks may lie. What it copies is a beginning of the
     body in any case, because files only grow; that its sidecar is the same afterwards shows that it was not begun anew.
+    If the lock is real, nothing stays behind that nobody has written for two minutes. Before that, the owner may live:
+    where locks lie, or when it went alone because another one stood still.
     """
     left = [path for path in folder.glob(f"{track_name(address)}.*.work") if rescuable(path)]
     copy = _new(folder, address)
+    rescued = None
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
         source = max(left, key=lambda path: path.stat().st_size)
         before = sidecar_of(source).read_bytes()
-        shutil.copyfile(source, copy)
+        _copy(source, copy, cancel)
         sidecar_of(copy).write_bytes(before)
-        if sidecar_of(source).read_bytes() == before:
-            return copy
-    copy.unlink(missing_ok=True)
-    sidecar_of(copy).unlink(missing_ok=True)
-    return None
+        rescued = copy if sidecar_of(source).read_bytes() == before else None
+    for path in [copy] if rescued is None else [path for path in left if lock.is_real and _is_still(path)]:
+        path.unlink(missing_ok=True)
+        sidecar_of(path).unlink(missing_ok=True)
+    return rescued
+
+
+def _is_still(path: Path) -> bool:
+    """Return whether nobody has written a file for long."""
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > _STILL
+    return False
+
+
+def _copy(source: Path, copy: Path, cancel: threading.Event) -> None:
+    """Copy a file. Raise Cancelled, and leave nothing then, or OSError."""
+    with source.open("rb") as read, copy.open("wb") as written:
+        while chunk := read.read(_COPY_CHUNK):
+            written.write(chunk)
+            if cancel.is_set():
+                copy.unlink()
+                raise Cancelled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from cachestore.partials.sidecar import track_name
@@ -39,9 +40,15 @@ class DownloadLock:
         """Return a lock that holds nothing, for a download that goes alone."""
         return cls(folder, None)
 
+    @property
+    def is_real(self) -> bool:
+        """Return whether somebody else would be kept out."""
+        return self._lock is not None
+
     def release(self) -> None:
         """Let another process download the track; more than once does no harm."""
         if self._lock is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink()
             self._lock.release()
             self._lock = None

@@ -14,12 +14,13 @@ from cachestore.partials.sidecar import Sidecar, read_sidecar, sidecar_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
 
     from cachestore.partials.locks import DownloadLock
+    from cachestore.partials.promise import Promise
     from cachestore.version import Version
 
 _REHASH_CHUNK = 1024 * 1024
@@ -53,6 +54,16 @@ class Partial:
         return self._is.validator
 
     @property
+    def hint(self) -> Version | None:
+        """Return the weak validator that the server gave with the body, None if it gave none."""
+        return self._is.hint
+
+    @property
+    def promised(self) -> tuple[Promise, ...]:
+        """Return the digests that the server gave for the bytes."""
+        return self._is.promised
+
+    @property
     def total(self) -> int | None:
         """Return the length of the whole body, None if unknown."""
         return self._is.total
@@ -72,13 +83,30 @@ class Partial:
         """Return the digest of the bytes received."""
         return self._digest.hexdigest()
 
-    def begin(self, version: Version | None, validator: Version | None, total: int | None) -> None:
-        """Start from nothing with the body of `version`; `validator` is a strong one or None. Raise NoSpace."""
+    def begin(
+        self,
+        version: Version | None,
+        validator: Version | None,
+        total: int | None,
+        *,
+        hint: Version | None = None,
+        promised: Sequence[Promise] = (),
+    ) -> None:
+        """Start from nothing with the body of `version`; the rest is as in `Sidecar`. Raise NoSpace."""
         self._reset()
-        self._is = replace(self._nothing, version=version, validator=validator, total=total)
+        self._is = replace(
+            self._nothing, version=version, validator=validator, total=total, hint=hint, promised=tuple(promised)
+        )
         with self._or_nothing():
             self._file = self.path.open("wb")
             self._is.write(sidecar_of(self.path))
+
+    def promise(self, promised: Sequence[Promise]) -> None:
+        """Take what the server promises besides. Raise NoSpace."""
+        if promised:
+            self._is = replace(self._is, promised=(*self._is.promised, *promised))
+            with self._or_nothing():
+                self._is.write(sidecar_of(self.path))
 
     def write(self, chunk: bytes) -> None:
         """Add `chunk`. Raise NoSpace."""
@@ -102,7 +130,8 @@ class Partial:
 
     def release(self) -> None:
         """Let go of a finished body that is published, or dropped; until then a crash would leave it to be resumed."""
-        sidecar_of(self.path).unlink(missing_ok=True)
+        with suppress(OSError):
+            sidecar_of(self.path).unlink()
         self.lock.release()
 
     def clear(self) -> None:

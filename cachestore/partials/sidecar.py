@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from cachestore.boot import boot_id
+from cachestore.partials.promise import Promise
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Sidecar:
 
     `validator`: the strong one of the answer that brought them, None if it had none; not the same as the version where
     that is the provider's word. `boot`: the boot in which the bytes were written; under another one, those that nobody
-    synced may be missing.
+    synced may be missing. `hint`: a weak validator, which can show that another answer is of other bytes.
+    `promised`: the digests that the server gave so far.
     """
 
     address: str
@@ -28,6 +30,8 @@ class Sidecar:
     validator: Version | None
     total: int | None
     boot: str
+    hint: Version | None = None
+    promised: tuple[Promise, ...] = ()
 
     @property
     def resumable(self) -> bool:
@@ -43,6 +47,8 @@ class Sidecar:
             "validator": self.validator and [self.validator.kind, self.validator.value],
             "total": self.total,
             "boot": self.boot,
+            "hint": self.hint and [self.hint.kind, self.hint.value],
+            "promised": [promise.to_row() for promise in self.promised],
         }
         path.write_text(json.dumps(row))
 
@@ -52,7 +58,9 @@ def read_sidecar(path: Path) -> Sidecar | None:
     try:
         row = json.loads(path.read_bytes())
         versions = _version(row["version"]), _version(row["validator"])
-        return Sidecar(_text(row["track"]), *versions, _total(row["total"]), _text(row["boot"]))
+        promised = tuple(Promise.from_row(promise) for promise in row["promised"])
+        total, boot, hint = _total(row["total"]), _text(row["boot"]), _version(row["hint"])
+        return Sidecar(_text(row["track"]), *versions, total, boot, hint, promised)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 

@@ -23,50 +23,57 @@ class Account:
     """
 
     def __init__(self, name: str, source: Source) -> None:
-        self.validating = False  # whether the server was seen to have its own words for versions
         self._name = name
         self._source = source
         self._accepted = False
         self._refused = ""
+        self._server_has_versions = False
 
-    @contextmanager
-    def asking(self, track: Track) -> Iterator[None]:
-        """Ask within the block. Raise Unauthorized at once when the credentials were refused before."""
-        if self._refused:
-            reason = f"{self._refused}; the source {self._name} is not asked again in this run"
-            raise Unauthorized(track.address, track.label, reason)
-        try:
-            yield
-        except Unauthorized as error:
-            self._note(error)
-            raise
-        self._accepted = True
+    @property
+    def may_lack_versions(self) -> bool:
+        """Return whether no answer of the server had a version of the bytes yet: then the service's metadata counts."""
+        return not self._server_has_versions
+
+    def saw_version(self) -> None:
+        """Take that an answer of the server had a version."""
+        self._server_has_versions = True
 
     def resolve(self, track: Track) -> Origin:
         """Return where the bytes of `track` are. Raise TrackError or ConfigError."""
-        with self._guarded(track):
+        with self._asking(track):
             return self._source.resolve(track)
 
     def renew(self, track: Track, refused: Origin, error: TrackError) -> Origin | None:
         """Return another origin to try once after the server `refused` one, None when there is none to be had."""
-        with self._guarded(track):
+        with self._asking(track):
             if isinstance(self._source, Renewing) and self._source.renew(track, refused, error):
                 return self._source.resolve(track)
         return None
 
+    def refused(self, origin: Origin, error: TrackError) -> None:
+        """Take that the server refused `origin` for good: it counts if that carried credentials of this account."""
+        if self._refused or self._name == "url":
+            return
+        if isinstance(error, Unauthorized) and (origin.headers or error.provider_code):
+            self._note(error)
+
+    def accepted(self) -> None:
+        """Take that the server answered an origin of this account."""
+        self._accepted = True
+
     def describe(self, track: Track) -> Description:
         """Return what the source knows of `track`, which may be nothing. Raise TrackError."""
-        with self._guarded(track):
+        with self._asking(track):
             return self._source.describe(track) if isinstance(self._source, Describing) else Description()
 
     def playlists(self, subject: Track) -> Sequence[Playlist]:
         """Return all playlists; an error is that of `subject`. Raise SourceError when the source has none."""
-        with self._guarded(subject):
+        with self._asking(subject):
             return self._listing(subject).playlists()
 
     def playlist(self, subject: Track, playlist_id: str) -> Sequence[PlaylistTrack]:
         """Return the rows of a playlist; an error is that of `subject`. Raise SourceError when there are none."""
-        with self._guarded(subject):
+        with self._asking(subject):
             return self._listing(subject).playlist(playlist_id)
 
     def _listing(self, subject: Track) -> Listing:
@@ -75,17 +82,29 @@ class Account:
         raise SourceError(subject.address, subject.label, f"the source {self._name} has no playlists")
 
     def _note(self, error: Unauthorized) -> None:
-        if isinstance(error, Forbidden):
-            return  # this track only
+        """Stop asking when the credentials were not accepted since they were last refused; tell where they stand."""
+        remedy = f"; check the credentials of [sources.{self._name}]"
+        if isinstance(error, Forbidden) or remedy in error.reason:
+            return  # this track only, or noted already
         if not self._accepted:
             self._refused = error.reason
         self._accepted = False
+        error.reason += remedy
 
     @contextmanager
-    def _guarded(self, track: Track) -> Iterator[None]:
-        """Make whatever a source raises the error of its track: it may be a plugin, and its text may hold a secret."""
+    def _asking(self, track: Track) -> Iterator[None]:
+        """Ask the source within the block, if its credentials were not refused; what it raises is the track's error.
+
+        It may be a plugin, and the text of its exceptions may hold a secret.
+        """
+        if self._refused:
+            reason = f"{self._refused}; the source {self._name} is not asked again in this run"
+            raise Unauthorized(track.address, track.label, reason)
         try:
             yield
+        except Unauthorized as error:
+            self._note(error)
+            raise
         except CacheStoreError:
             raise
         except Exception as error:  # noqa: BLE001 - a plugin may do anything

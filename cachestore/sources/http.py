@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _POINTERS = ("stream_pointer", "version_pointer")
 _OPTIONS = ("url", "headers", "credential_command", "resolve_url", *_POINTERS)
-_EXPIRED = frozenset({400, 401, 403, 410})
 
 
 class HttpSource:
@@ -79,5 +78,4 @@ def _is_refusal(error: TrackError) -> bool:
 
 
 def _is_expiry(error: TrackError) -> bool:
-    """Return whether a URL may have expired: S3 says 403 or 400, nginx 410, others 401."""
-    return error.status in _EXPIRED or isinstance(error, Unauthorized)
+    return error.may_be_expiry or isinstance(error, Unauthorized)

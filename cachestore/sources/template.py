@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Template:
     """A URL with ``{id}`` in its path or query; its variables are expanded, so it may be secret."""
 

@@ -5,6 +5,7 @@ retries    when a failure is worth another attempt, and when to stop
 pace       whether the bytes of a body come fast enough
 hops       redirects, followed by hand
 flights    requests under way, and how another thread ends them
+watchdog   ending those that take too long
 client     the HTTP client that all requests of a run share
 fields     what header fields say
 failures   what a failure is called

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+_MOST_OF_TAGS = 4000  # bytes
+_LONGEST_DISPOSITION = 4000
 _TAGS = frozenset({VersionKind.STRONG, VersionKind.WEAK})
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})", re.IGNORECASE)
@@ -44,7 +46,7 @@ def conditions(known: Sequence[Version]) -> dict[str, str]:
 
     Of dates only one can be sent: that of the first version, the current one.
     """
-    tags = dict.fromkeys(version.value for version in known if version.kind in _TAGS)
+    tags = _fitting(dict.fromkeys(version.value for version in known if version.kind in _TAGS))
     if tags:
         return {"If-None-Match": ", ".join(tags)}
     dated = _first_dated(known)
@@ -75,10 +77,10 @@ def is_strong(version: Version, headers: Mapping[str, str]) -> bool:
 
 
 def is_of(version: Version, headers: Mapping[str, str]) -> bool:
-    """Return whether a part belongs to the body of `version`, a strong one."""
+    """Return whether a part may belong to the body of `version`: it has the same ETag, or without one the same date."""
     if version.kind is VersionKind.MODIFIED:
         return headers.get("last-modified") == date_of(version)
-    return version.kind is VersionKind.STRONG and headers.get("etag") == version.value
+    return headers.get("etag") == version.value
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
@@ -96,6 +98,8 @@ def file_name(disposition: str) -> str:
 
     ``filename*`` (RFC 8187) counts before ``filename`` (RFC 6266 §4.3), which many servers send as UTF-8.
     """
+    if len(disposition) > _LONGEST_DISPOSITION:  # the parser takes the square of the length
+        return ""
     message = Message()
     try:
         message["content-disposition"] = disposition
@@ -128,6 +132,18 @@ def retry_after(text: str, now: float) -> float | None:
         return float(text)
     moment = _moment(text)
     return None if moment is None else max(0.0, moment - now)
+
+
+def _fitting(tags: Iterable[str]) -> list[str]:
+    """Return the tags, the current one first, for which servers have room: most take 8 kB of header fields."""
+    chosen: list[str] = []
+    room = _MOST_OF_TAGS
+    for tag in tags:
+        room -= len(tag) + 2
+        if room < 0:
+            break
+        chosen.append(tag)
+    return chosen
 
 
 def _first_dated(known: Sequence[Version]) -> Version | None:

@@ -6,12 +6,15 @@ A worker may block in three places, and each has its own way out:
   can be interrupted (the resolver not even by closing something), and httpx shows no socket before there is a
   response. So the request runs on a daemon thread and the worker waits for its `Future`, which `abort` cancels; the
   thread ends by its timeouts and closes what it gets, and never keeps the process alive.
-- In the body: `abort` shuts the socket down, which ends a blocked read; closing it would not.
+- In the body: `abort` shuts the socket down, which ends a blocked read; closing it would not. So does the watchdog
+  when a body brings nothing for long, or its time is over: what drips beside the body, as chunk extensions and
+  trailers do, times no read out.
 - Waiting for a retry: on the caller's own cancel event.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -22,10 +25,12 @@ import httpx
 
 from cachestore.errors import Cancelled
 from cachestore.web.fields import content_length
+from cachestore.web.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_READ = "read"  # the extension of a response that says that its body was begun
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
 
@@ -39,21 +44,50 @@ class Flights:
         timeout = client.timeout
         # Connect and TLS handshake have the connect timeout each; the resolver and headers that drip have none.
         self._patience = 2 * (timeout.connect or 0) + (timeout.read or 0) or None
+        self._watch = Watchdog(2 * (timeout.read or math.inf), _shut_down)
         self._lock = Lock()
         self._waiting: set[Future[httpx.Response]] = set()
         self._open: set[httpx.Response] = set()
 
     @contextmanager
-    def get(self, url: httpx.URL, headers: httpx.Headers) -> Iterator[httpx.Response]:
-        """Give the response to a GET, its body unread, and close it in the end. Raise Cancelled or httpx.HTTPError."""
-        response = self._answer(self._client.build_request("GET", url, headers=headers))
+    def get(self, url: httpx.URL, headers: httpx.Headers, left: float) -> Iterator[httpx.Response]:
+        """Give the response to a GET, its body unread, and close it in the end. Raise Cancelled or httpx.HTTPError.
+
+        Nothing is waited for longer than `left` seconds.
+        """
+        usual = self._client.timeout
+        timeout = httpx.Timeout(_least(usual.read, left), connect=_least(usual.connect, left), pool=None)
+        response = self._answer(
+            self._client.build_request("GET", url, headers=headers, timeout=timeout), _least(self._patience, left)
+        )
+        self._watch.until(response, left)
         try:
             yield response
         finally:
             _drain(response)
+            self._watch.forget(response)
+            if _has_more(response):
+                # What came behind this answer would be taken for the next one's.
+                _shut_down(response)
             response.close()
             with self._lock:
                 self._open.discard(response)
+
+    def body(self, response: httpx.Response) -> Iterator[bytes]:
+        """Yield the bytes of a body as they come, which leaves the connection as it is. Raise httpx.HTTPError."""
+        response.is_stream_consumed = True
+        response.extensions[_READ] = True
+        try:
+            for chunk in response.stream:  # type: ignore[union-attr]
+                self._watch.progress(response)
+                yield chunk
+        except httpx.RequestError as error:
+            error.request = response.request
+            raise
+
+    def close(self) -> None:
+        """End the watch over the requests."""
+        self._watch.stop()
 
     def abort(self) -> None:
         """End every request, now and later."""
@@ -64,7 +98,7 @@ class Flights:
             for response in self._open:
                 _shut_down(response)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _answer(self, request: httpx.Request, patience: float) -> httpx.Response:
         future: Future[httpx.Response] = Future()
         with self._lock:
             if self.aborted:
@@ -72,7 +106,7 @@ class Flights:
             self._waiting.add(future)
         Thread(target=self._deliver, args=(request, future), name="request", daemon=True).start()
         try:
-            return _result(future, request, self._patience)
+            return _result(future, request, patience)
         except CancelledError:
             raise Cancelled from None
         finally:
@@ -97,6 +131,10 @@ class Flights:
             response.close()
 
 
+def _least(usual: float | None, left: float) -> float:
+    return left if usual is None else min(usual, left)
+
+
 def _known(error: Exception, request: httpx.Request) -> Exception:
     """Return an error of httpx: the resolver raises bare UnicodeErrors for host names that cannot be."""
     if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
@@ -104,7 +142,7 @@ def _known(error: Exception, request: httpx.Request) -> Exception:
     return httpx.UnsupportedProtocol("no request can be made of this URL", request=request)
 
 
-def _result(future: Future[httpx.Response], request: httpx.Request, patience: float | None) -> httpx.Response:
+def _result(future: Future[httpx.Response], request: httpx.Request, patience: float) -> httpx.Response:
     try:
         return future.result(patience)
     except TimeoutError:
@@ -116,12 +154,23 @@ def _result(future: Future[httpx.Response], request: httpx.Request, patience: fl
 def _drain(response: httpx.Response) -> None:
     """Read a body that nobody wanted if it came together with its headers, so that its connection can be used again."""
     length = 0 if response.status_code == httpx.codes.NOT_MODIFIED else content_length(response.headers)
-    if length is not None and length <= _SMALL and not response.is_stream_consumed:
+    if length is not None and length <= _SMALL and _READ not in response.extensions:
         response.request.extensions["timeout"]["read"] = _GRACE
         with suppress(httpx.HTTPError):
-            for chunk in response.iter_raw():
+            for chunk in response.stream:  # type: ignore[union-attr]
                 if len(chunk) < length:
                     return
+
+
+def _has_more(response: httpx.Response) -> bool:
+    """Return whether more has been read from the connection than belongs to the response.
+
+    Nobody tells but the parser itself, deep in httpcore; a test holds that it is still found there.
+    """
+    stream: object = response.stream
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        stream = getattr(stream, name, None)
+    return bool(getattr(stream, "trailing_data", (b"", False))[0])
 
 
 def _shut_down(response: httpx.Response) -> None:

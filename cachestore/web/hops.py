@@ -11,7 +11,7 @@ import httpx
 from cachestore.web.failures import RefusedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cachestore.web.flights import Flights
 
@@ -32,22 +32,29 @@ _FOR_ANYONE = frozenset(
 
 
 @contextmanager
-def follow(flights: Flights, url: httpx.URL, headers: httpx.Headers) -> Iterator[httpx.Response]:
+def follow(
+    flights: Flights, url: httpx.URL, headers: httpx.Headers, seconds_left: Callable[[], float]
+) -> Iterator[httpx.Response]:
     """Give the response that is no redirect.
 
     Userinfo of the URL becomes Basic authorization. Another origin (scheme, host or port; RFC 6454) gets only the
-    headers that are for anyone, and what was taken away does not come back. Raise RefusedAnswer, Cancelled,
+    headers that are for anyone, and what was taken away does not come back: the extension ``foreign`` of the response
+    tells. Raise RefusedAnswer, Cancelled,
     httpx.HTTPError or, for a target that is no URL, httpx.InvalidURL.
     """
     url, headers = _without_userinfo(url, headers)
+    is_foreign = False
     for _ in range(_MOST_REDIRECTS + 1):
-        with flights.get(url, headers) as response:
+        with flights.get(url, headers, seconds_left()) as response:
             target = _target(response)
             if target is None:
+                if is_foreign:
+                    response.extensions["foreign"] = True
                 yield response
                 return
         if _origin(target) != _origin(url):
             headers = httpx.Headers([row for row in headers.raw if row[0].lower() in _FOR_ANYONE])
+            is_foreign = True
         url = target
     raise RefusedAnswer(f"the server redirects more than {_MOST_REDIRECTS} times")
 
@@ -56,7 +63,10 @@ def _target(response: httpx.Response) -> httpx.URL | None:
     """Return where a redirect leads, None when the response is none."""
     if response.status_code not in _REDIRECTS or "location" not in response.headers:
         return None
-    target = response.request.url.join(response.headers["location"]).copy_with(userinfo=b"")
+    try:
+        target = response.request.url.join(response.headers["location"]).copy_with(userinfo=b"")
+    except ValueError:  # of urllib, which httpx joins with
+        raise RefusedAnswer("the server redirects to something that is no URL") from None
     if target.scheme not in {"http", "https"} or not target.raw_host:
         raise RefusedAnswer("the server redirects to something that is no http(s) URL")
     if (response.request.url.scheme, target.scheme) == ("https", "http"):

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
-from cachestore.errors import BadResponse, Cancelled, SourceError, TimedOut, TooLarge
+from cachestore.errors import (
+    BadResponse,
+    Cancelled,
+    Forbidden,
+    SourceError,
+    TimedOut,
+    TooLarge,
+    Unauthorized,
+    Unreachable,
+)
 from cachestore.quantities import format_size
 from cachestore.web import fields
 from cachestore.web.client import open_client
@@ -21,14 +33,15 @@ from cachestore.web.pace import Pace
 from cachestore.web.retries import Retries
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from cachestore.config import Config
     from cachestore.errors import TrackError
     from cachestore.track import Track
 
+_T = TypeVar("_T")
 _LARGEST_DOCUMENT = 16 * 10**6
+_LEAST_WAIT = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +65,30 @@ class Web:
     ) -> None:
         self.retries = retries
         self.cancel = cancel
+        self._until = threading.local()
+        self._away: set[str] = set()
         self._flights = Flights(client)
         self._client = client
         self._now = now
+
+    @contextmanager
+    def one_deadline(self) -> Iterator[None]:
+        """Let all that this thread asks for within the block end by one deadline, however many requests it takes.
+
+        Within another such block, by that one's.
+        """
+        outer: float | None = getattr(self._until, "deadline", None)
+        self._until.deadline = self.retries.deadline() if outer is None else outer
+        try:
+            yield
+        finally:
+            self._until.deadline = outer
+
+    @property
+    def deadline(self) -> float:
+        """Return when the block of this thread has to be done, by the clock."""
+        deadline: float = self._until.deadline
+        return deadline
 
     @contextmanager
     def get(self, track: Track, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
@@ -71,7 +105,7 @@ class Web:
             reason = "its URL or headers cannot be sent; check the source and the id"
             raise SourceError(track.address, track.label, reason) from None
         try:
-            with follow(self._flights, target, sent) as response:
+            with follow(self._flights, target, sent, self._left) as response:
                 response.headers.encoding = "latin-1"
                 yield response
         except httpx.HTTPError as error:
@@ -83,18 +117,28 @@ class Web:
             reason = "the server redirects to something that is no URL"
             raise BadResponse(track.address, track.label, reason) from None
 
-    def chunks(self, track: Track, body: Iterable[bytes], deadline: float) -> Iterator[bytes]:
-        """Yield the chunks of a body as they come. Raise TimedOut when they come too slowly, or not by `deadline`."""
-        pace = Pace(self._client.timeout.read or deadline, self.retries.clock)
-        received = 0
-        for chunk in body:
+    def chunks(
+        self, track: Track, response: httpx.Response, *, before: int = 0, total: int | None = None
+    ) -> Iterator[bytes]:
+        """Yield the bytes of a body as they come, which goes on behind `before` bytes of `total`, None if unknown.
+
+        Raise TimedOut when they come too slowly or take too long, Truncated when the connection ends, or Cancelled.
+        """
+        pace = Pace(self._client.timeout.read or math.inf, self.retries.clock)
+        received = before
+        try:
+            for chunk in self._flights.body(response):
+                self.raise_if_cancelled()
+                yield chunk
+                received += len(chunk)
+                if not pace.is_kept(received):
+                    raise TimedOut(track.address, track.label, "the server sends too slowly to ever get done")
+                self.raise_if_late(track)
+        except httpx.HTTPError as error:
             self.raise_if_cancelled()
-            yield chunk
-            received += len(chunk)
-            if not pace.is_kept(received):
-                raise TimedOut(track.address, track.label, "the server sends too slowly to ever get done")
-            if self.retries.clock() >= deadline:
-                raise TimedOut(track.address, track.label, "it took longer than total_timeout allows")
+            self.raise_if_late(track)
+            raise body_failure(track, error, received, total) from None
+        self.raise_if_late(track)  # a connection that the watchdog shut down looks like the end of the body
 
     def document(self, track: Track, url: str, headers: Mapping[str, str] | None = None) -> Document:
         """Return a whole answer of at most 16 MB; what fails for a while is tried again.
@@ -102,10 +146,8 @@ class Web:
         Redirects to another origin get none of the `headers`. Raise the TrackError of `track` that says why there is
         none (Unauthorized, NotFound, BadStatus, ...), or Cancelled.
         """
-        deadline = self.retries.deadline()
-        return self.retries.run(
-            lambda: self._read(track, url, headers or {}, deadline), deadline=deadline, cancel=self.cancel
-        )
+        with self.one_deadline():
+            return self.retried(url, lambda: self._read(track, url, headers or {}))
 
     def json(self, track: Track, url: str, headers: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         """Return the JSON document at `url`, as `document` does. Raise BadResponse for one that is none."""
@@ -119,11 +161,37 @@ class Web:
     def failure_of(self, track: Track, response: httpx.Response) -> TrackError:
         """Return the TrackError of a status that brings no body."""
         after = fields.retry_after(response.headers.get("retry-after", ""), self._now())
-        return status_failure(track, response.status_code, after or 0.0)
+        failure = status_failure(track, response.status_code, after or 0.0)
+        if "foreign" in response.extensions and type(failure) is Unauthorized:
+            # No credentials of the source went there, so these are not what was refused.
+            return Forbidden(track.address, track.label, failure.reason, status=failure.status)
+        return failure
 
     def pause(self, seconds: float) -> None:
         """Wait between requests. Raise Cancelled."""
         self.retries.pause(seconds, self.cancel)
+
+    def retried(self, url: str, attempt: Callable[[], _T], advanced: Callable[[], bool] = lambda: False) -> _T:
+        """Return what `attempt` returns in the end, as `Retries.run` does, within the deadline of this thread.
+
+        A server that could not be reached with all retries gets one attempt a time, until it is there again.
+        """
+        server = _server(url)
+        if server in self._away:
+            outcome = attempt()
+        else:
+            try:
+                outcome = self.retries.run(attempt, deadline=self.deadline, cancel=self.cancel, advanced=advanced)
+            except Unreachable:
+                self._away.add(server)
+                raise
+        self._away.discard(server)
+        return outcome
+
+    def raise_if_late(self, track: Track) -> None:
+        """Raise TimedOut when the deadline of this thread has passed."""
+        if self.retries.clock() >= self.deadline:
+            raise TimedOut(track.address, track.label, "it took longer than total_timeout allows")
 
     def raise_if_cancelled(self) -> None:
         """Raise Cancelled once the run was cancelled or aborted."""
@@ -136,23 +204,33 @@ class Web:
 
     def close(self) -> None:
         """Close all connections."""
+        self._flights.close()
         self._client.close()
 
-    def _read(self, track: Track, url: str, headers: Mapping[str, str], deadline: float) -> Document:
+    def _left(self) -> float:
+        return max(self.deadline - self.retries.clock(), _LEAST_WAIT)
+
+    def _read(self, track: Track, url: str, headers: Mapping[str, str]) -> Document:
         with self.get(track, url, headers) as response:
             if response.status_code != 200:
                 raise self.failure_of(track, response)
+            if fields.is_encoded(response.headers):
+                raise BadResponse(track.address, track.label, "the server compressed its answer, though asked not to")
             content = bytearray()
-            try:
-                for chunk in self.chunks(track, response.iter_bytes(), deadline):
-                    content += chunk
-                    if len(content) > _LARGEST_DOCUMENT:
-                        reason = f"the server answered with more than {format_size(_LARGEST_DOCUMENT)} of text"
-                        raise TooLarge(track.address, track.label, reason)
-            except httpx.HTTPError as error:
-                self.raise_if_cancelled()
-                raise body_failure(track, error, len(content), None) from None
+            for chunk in self.chunks(track, response):
+                content += chunk
+                if len(content) > _LARGEST_DOCUMENT:
+                    reason = f"the server answered with more than {format_size(_LARGEST_DOCUMENT)} of text"
+                    raise TooLarge(track.address, track.label, reason)
             return Document(response.headers, bytes(content))
+
+
+def _server(url: str) -> str:
+    """Return which server a URL names, empty if none."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
 
 
 def open_web(config: Config, *, jobs: int, cancel: threading.Event) -> Web:

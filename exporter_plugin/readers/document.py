@@ -67,14 +67,3 @@ class Said:
         """Return the row of the local file at `path`, which the mix writes as `typed`: without titles, its own name."""
         title = self.title or ("" if self.artist else PurePosixPath(typed).stem)
         return Row(Track("file", typed, title=title, artist=self.artist, album=self.album), path, self.duration)
-
-
-def shown(text: str) -> str:
-    """Return a title as it can be shown: on one line, without control characters and halves of surrogate pairs."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "".join(c for c in " ".join(whole.split()) if unicodedata.category(c) != "Cc")
-
-
-def is_steady(text: str) -> bool:
-    """Return whether `text` can be part of an id, a path or a URL: Unicode without control characters."""
-    return not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)

@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cachestore.text import is_steady, shown
 from cachestore.track import RESERVED_SOURCES, Track, is_source_name
-from exporter_plugin.readers.document import Said, is_steady, shown
+from exporter_plugin.readers.document import Said
 from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:

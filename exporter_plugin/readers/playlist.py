@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from exporter_plugin.readers.document import Said, is_steady, shown
+from cachestore.text import is_steady, shown
+from exporter_plugin.readers.document import Said
 from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from cachestore.errors import MixError
 from cachestore.playlists import read_playlist
-from exporter_plugin.readers.document import Said, is_steady, shown
+from cachestore.text import is_steady, shown
+from exporter_plugin.readers.document import Said
 from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:

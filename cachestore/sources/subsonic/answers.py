@@ -7,28 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.errors import BadResponse, Forbidden, NotFound, TrackError, Unauthorized
-from cachestore.media.envelopes import envelope
+from cachestore.errors import BadResponse
+from cachestore.media.envelopes import envelope, failure
 from cachestore.text import is_steady, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cachestore.track import Track
-
-# https://opensubsonic.netlify.app/docs/responses/error/; a code that is not here is the server's own trouble.
-_REFUSALS: Mapping[str, tuple[type[TrackError], str]] = {
-    "20": (BadResponse, "the server speaks a newer Subsonic API than 1.16.1 only"),
-    "30": (BadResponse, "the server speaks an older Subsonic API than 1.16.1 only"),
-    "40": (Unauthorized, "the server refused the user or the password"),
-    "41": (Unauthorized, "the server takes no token from this user"),
-    "42": (Unauthorized, "the server does not take this kind of credentials"),
-    "43": (Unauthorized, "the server saw two kinds of credentials at once"),
-    "44": (Unauthorized, "the server refused the API key"),
-    "50": (Forbidden, "the server does not allow it to this user"),
-    "60": (Forbidden, "the server does not work after its trial period"),
-    "70": (NotFound, "the server does not have it"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +81,6 @@ def read_answer(subject: Track, content: bytes) -> Record:
         return Record(subject, response)
     refused = envelope(content)
     if refused is not None and refused.kind == "subsonic":
-        raise _refusal(subject, refused.code)
+        raise failure(refused, subject, otherwise=BadResponse)
     reason = "the server answered with something that is no Subsonic response; check the url of the source"
     raise BadResponse(subject.address, subject.label, reason)
-
-
-def _refusal(subject: Track, code: str) -> TrackError:
-    kind, sentence = _REFUSALS.get(code, (BadResponse, "the server failed"))
-    return kind(subject.address, subject.label, f"{sentence} (Subsonic error {code})", provider_code=code)

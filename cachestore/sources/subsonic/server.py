@@ -90,7 +90,7 @@ class Server:
         try:
             self._ask(subject, "ping", proof, {})
         except NotFound as error:
-            reason = "the server has no Subsonic API there; check the url of the source: /rest is below it"
+            reason = "the server has no Subsonic API there; check the url of the source, which ends before /rest"
             raise SourceError(subject.address, subject.label, reason, status=error.status) from None
         except TrackError as error:
             if error.provider_code not in _UNKNOWN_PROOF:

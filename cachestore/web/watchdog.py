@@ -1,0 +1,75 @@
+"""Ending responses that take too long or bring nothing, whatever a server drips to keep a read from timing out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+_TICK = 0.5
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A response with its deadline, and when it last brought something, both on the monotonic clock."""
+
+    deadline: float
+    moved: float
+
+
+class Watchdog:
+    """Calls `end` for responses past their deadline, or that brought nothing for `longest_silence` seconds.
+
+    Its thread runs from the first response until `stop`.
+    """
+
+    def __init__(self, longest_silence: float, end: Callable[[httpx.Response], None]) -> None:
+        self._longest_silence = longest_silence
+        self._end = end
+        self._watched: dict[httpx.Response, _Watched] = {}
+        self._lock = Lock()
+        self._stopped = Event()
+        self._thread: Thread | None = None
+
+    def until(self, response: httpx.Response, seconds: float) -> None:
+        """Watch `response`, and end it after so many `seconds`."""
+        now = time.monotonic()
+        with self._lock:
+            self._watched[response] = _Watched(now + seconds, now)
+            if self._thread is None:
+                self._thread = Thread(target=self._patrol, name="watchdog", daemon=True)
+                self._thread.start()
+
+    def progress(self, response: httpx.Response) -> None:
+        """Take that `response` brought something."""
+        with self._lock:
+            if response in self._watched:
+                self._watched[response].moved = time.monotonic()
+
+    def forget(self, response: httpx.Response) -> None:
+        """Watch `response` no more."""
+        with self._lock:
+            self._watched.pop(response, None)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _patrol(self) -> None:
+        while not self._stopped.wait(_TICK):
+            now = time.monotonic()
+            with self._lock:
+                late = [response for response, watched in self._watched.items() if self._is_late(watched, now)]
+            for response in late:
+                self._end(response)
+
+    def _is_late(self, watched: _Watched, now: float) -> bool:
+        return now > watched.deadline or now - watched.moved > self._longest_silence
