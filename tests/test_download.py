@@ -287,6 +287,26 @@ def test_the_word_of_the_provider_beats_the_etag(desk: Desk, studio: Nginx) -> N
     assert desk.body(f"{studio.url}/plain/t42", version=provided("rev-7")).version == provided("rev-7")
 
 
+def test_of_several_dates_an_older_one_that_comes_back_costs_no_download(
+    desk: Desk, raw_server: StartRawServer
+) -> None:
+    known = [dated(LATER, 5), dated(NOON, 9000)]
+    assert desk.get(raw_server(answer(SMALL, f"Last-Modified: {NOON}")).url, known) == NotModified(known[1])
+    assert (desk.files(), desk.progress) == ([], [])
+
+
+def test_a_version_that_is_not_the_pinned_one_is_refused_before_its_body(
+    desk: Desk, raw_server: StartRawServer
+) -> None:
+    downloader, server = desk.downloader(desk.web()), raw_server(answer(SMALL, 'ETag: "b"'))
+    with pytest.raises(NotFound, match="pinned version a"):
+        desk.ask(downloader, Origin(server.url), track=Track("studio", "t42", version="a"))
+    assert (desk.files(), desk.progress) == ([], [])
+    body = desk.ask(downloader, Origin(server.url), track=Track("studio", "t42", version="b"))
+    assert isinstance(body, Body)
+    body.partial.release()
+
+
 def test_not_modified_is_not_believed_unless_it_was_asked(desk: Desk, raw_server: StartRawServer) -> None:
     assert isinstance(desk.refusal(raw_server(unchanged()).url), BadResponse)
 

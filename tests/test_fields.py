@@ -64,6 +64,13 @@ def test_all_tags_are_asked_for_once_each_and_verbatim() -> None:
     assert fields.conditions(known) == {"If-None-Match": f'"a", W/"b", c, {MULTIPART}'}
 
 
+def test_of_more_tags_than_a_server_takes_the_current_ones_are_asked_for() -> None:
+    known = [strong(f'"{number:0100}"') for number in range(100)]
+    asked_for = fields.conditions(known)["If-None-Match"]
+    assert asked_for == ", ".join(version.value for version in known[: asked_for.count(",") + 1])
+    assert 3800 < len(asked_for) <= 4000
+
+
 def test_a_date_is_asked_for_only_where_no_tag_is_known() -> None:
     assert fields.conditions([dated(NOON, 5), strong('"a"')]) == {"If-None-Match": '"a"'}
 
@@ -329,6 +336,10 @@ def test_a_name_is_the_last_part_of_what_is_offered(disposition: str, name: str)
 )
 def test_a_disposition_that_no_parser_expects_names_no_folder(disposition: str) -> None:
     assert not {"/", "\\"} & set(fields.file_name(disposition))
+
+
+def test_a_disposition_that_is_endless_names_nothing_at_once() -> None:
+    assert fields.file_name("attachment; filename=a" + ';"' * 50_000) == ""
 
 
 _WORDS = ["attachment", "filename", "filename*", "*0", "*1*", "UTF-8''", "%2F", "%5c", "=?utf-8?q?", "?="]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -13,7 +12,7 @@ import pytest
 
 from cachestore.errors import AddressError, BadResponse, NotFound, TimedOut
 from cachestore.sources.template import Template
-from cachestore.track import parse_address
+from cachestore.track import Origin, parse_address
 from cachestore.web import Web
 from cachestore.web.client import open_client
 from cachestore.web.retries import Retries
@@ -21,6 +20,7 @@ from tests.downloads import SMALL, TRACK, Desk, answer, asked, bare, open_desk, 
 from tests.raw_servers import Drip, Stall
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -83,9 +83,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 # Bytes behind an answer
 
 
-def test_an_answer_that_nobody_asked_for_is_not_the_next_tracks(
-    stranger: Stranger, raw_server: StartRawServer
-) -> None:
+def test_an_answer_that_nobody_asked_for_is_not_the_next_tracks(stranger: Stranger, raw_server: StartRawServer) -> None:
     def respond(head: bytes) -> bytes:
         said = genuine(head) + (answer(EVIL, 'ETag: "evil"') if name_of(head) == "a" else b"")
         return said.replace(b"Connection: close\r\n", b"")
@@ -186,8 +184,6 @@ def test_a_pinned_version_that_the_server_does_not_have_is_not_downloaded(
     desk: Desk, raw_server: StartRawServer
 ) -> None:
     url = raw_server(Stall(answer(SMALL[:100], 'ETag: "a"', length=9000))).url
-    from cachestore.track import Origin
-
     with pytest.raises(NotFound, match="the pinned version 0123456789abcdef is neither"):
         desk.ask(desk.downloader(desk.web()), Origin(url), track=replace(TRACK, version="0123456789abcdef"))
     assert desk.files() == []
@@ -196,7 +192,7 @@ def test_a_pinned_version_that_the_server_does_not_have_is_not_downloaded(
 # What cannot be read
 
 
-@pytest.mark.parametrize("location", ["https:////]", "http:////[", "//]"])
+@pytest.mark.parametrize("location", ["https:////]", "http:////["])
 def test_a_redirect_to_what_is_no_url_fails_its_track_only(
     stranger: Stranger, raw_server: StartRawServer, location: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Servers that change their minds, and neighbours that fail: no file of two halves, and each trouble stays where it is."""
+"""Servers that change their minds, or are gone: no file of two halves, and each trouble stays where it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cachestore.fetching.asking import Asker
 from cachestore.partials import DownloadLock, claim
 from tests.downloads import SMALL, Desk, answer, asked, dated, open_desk, provided, rest, sha256, unchanged, wave
 from tests.raw_servers import Stall
-from tests.unfinished import GO_ON, TRACK, killed, names
+from tests.unfinished import GO_ON, TRACK, age, killed, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,10 +143,10 @@ def test_a_refusal_by_another_origin_is_no_refusal_of_the_credentials(
     command = f"credential_command = {json.dumps([sys.executable, '-c', code])}"
     template = f'\n[sources.listed]\nkind = "http"\nurl = "{url}/{{id}}"\n{command}\n'
     stranger.configure(url, sources=documents(url, command) if way == "document" else template, jobs=1)
-    stranger.run("fetch", "listed:bad", "listed:t1", "listed:t2", code=1)
+    stranger.run("fetch", "listed:bad", "listed:t1", "listed:t2", code=77)
     assert {path.read_bytes() for path in stranger.blobs()} == {wave_of("t1"), wave_of("t2")}
     assert runs.read_text() == "x"
-    assert asked(elsewhere, "X-Key") == [None]
+    assert set(asked(elsewhere, "X-Key")) == {None}
 
 
 # Servers that are down
@@ -164,7 +164,7 @@ def test_a_server_that_is_down_costs_its_retries_once(stranger: Stranger, raw_se
     stranger.run("fetch", *tracks)
     is_up.clear()
     server.received.clear()
-    assert stranger.run("fetch", *tracks).out == "4 tracks: 4 stale\n"
+    assert stranger.run("fetch", *tracks).out == "4 tracks: 4 cached\n"
     assert len(server.received) == 3 + 1 + 1 + 1
 
 
@@ -203,7 +203,7 @@ def test_an_older_version_that_came_back_is_not_downloaded(desk: Desk, raw_serve
 
 
 def test_what_was_rescued_is_not_left_behind(tmp_path: Path) -> None:
-    killed(tmp_path, b"abc")
+    age(killed(tmp_path, b"abc"), 1000)  # long ago, so that its owner must be dead
     lock = DownloadLock.acquire(tmp_path, TRACK)
     assert lock is not None
     with claim(tmp_path, TRACK, lock, GO_ON) as partial:
@@ -227,6 +227,8 @@ with claim(folder, {TRACK!r}, DownloadLock.acquire(folder, {TRACK!r}), threading
 """
     for _ in range(3):
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+        for left in tmp_path.glob("*.work"):
+            age(left, 1000)
     assert names(tmp_path) == [".json", ".lock", ".work"]
     [left] = tmp_path.glob("*.work")
     assert left.stat().st_size == 60_000

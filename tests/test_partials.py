@@ -11,7 +11,17 @@ import pytest
 
 from cachestore.boot import boot_id
 from cachestore.errors import Cancelled, NoSpace
-from cachestore.partials import Abandoned, DownloadLock, Unfinished, abandoned, claim, claims, newest, unfinished
+from cachestore.partials import (
+    Abandoned,
+    DownloadLock,
+    Promise,
+    Unfinished,
+    abandoned,
+    claim,
+    claims,
+    newest,
+    unfinished,
+)
 from cachestore.partials.sidecar import Sidecar
 from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
@@ -169,8 +179,47 @@ def test_a_sidecar_tells_what_the_bytes_are_of_and_nothing_else(tmp_path: Path) 
     }
 
 
-_TAG = ["etag", '"a"']
-_SIDECAR = {"track": TRACK, "version": _TAG, "validator": _TAG, "total": 9, "boot": ""}
+_TAG, _PROMISE = ["etag", '"a"'], ["Repr-Digest", "MD5", "AAAAAAAAAAAAAAAAAAAAAA==", 0, None]
+_SIDECAR: dict[str, object] = {
+    "track": TRACK,
+    "version": _TAG,
+    "validator": _TAG,
+    "hint": ["weak-etag", 'W/"a"'],
+    "promised": [_PROMISE],
+    "total": 9,
+    "boot": "",
+}
+_WRONG: list[dict[str, object]] = [
+    {"version": ["rumour", "a"]},
+    {"version": ["etag", 7]},
+    {"version": ["etag"]},
+    {"version": "etag"},
+    {"version": 7},
+    {"validator": ["etag", None]},
+    {"validator": None},
+    {"hint": "a"},
+    {"promised": None},
+    {"promised": [[]]},
+    {"promised": [[*_PROMISE[:3], "0", None]]},
+    {"promised": [[*_PROMISE[:3], 0, "9"]]},
+    {"promised": [["Repr-Digest", "MD5", "?", 0, None]]},
+    {"promised": [["Repr-Digest", 5, "", 0, None]]},
+    {"total": "9"},
+    {"total": True},
+    {"total": -1},
+    {"total": 2},
+    {"total": None},
+    {"track": None},
+    {"boot": 1},
+]
+
+
+def test_a_partial_whose_sidecar_is_as_it_should_be_is_taken_over(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc").with_suffix(".json").write_text(json.dumps(_SIDECAR))
+    with claimed(tmp_path) as partial:
+        assert (partial.received, partial.version, partial.validator, partial.total) == (3, STRONG, STRONG, 9)
+        assert partial.hint == Version(VersionKind.WEAK, 'W/"a"')
+        assert partial.promised == (Promise("Repr-Digest", "MD5", bytes(16)),)
 
 
 @pytest.mark.parametrize(
@@ -182,25 +231,7 @@ _SIDECAR = {"track": TRACK, "version": _TAG, "validator": _TAG, "total": 9, "boo
         b"\xff\xfe",
         b"[" * 100_000,
         json.dumps(_SIDECAR).encode()[:50],
-        *(
-            json.dumps(_SIDECAR | wrong).encode()
-            for wrong in (
-                {"version": ["rumour", "a"]},
-                {"version": ["etag", 7]},
-                {"version": ["etag"]},
-                {"version": "etag"},
-                {"version": 7},
-                {"validator": ["etag", None]},
-                {"validator": None},
-                {"total": "9"},
-                {"total": True},
-                {"total": -1},
-                {"total": 2},
-                {"total": None},
-                {"track": None},
-                {"boot": 1},
-            )
-        ),
+        *(json.dumps(_SIDECAR | wrong).encode() for wrong in _WRONG),
         *(json.dumps({k: v for k, v in _SIDECAR.items() if k != gone}).encode() for gone in _SIDECAR),
     ],
 )

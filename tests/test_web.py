@@ -227,6 +227,24 @@ def test_headers_that_drip_are_given_up(tmp_path: Path, raw_server: StartRawServ
             web.document(TRACK, server.url)
 
 
+def test_what_drips_beside_a_body_is_given_up(raw_server: StartRawServer) -> None:
+    extension = b"4;" + b"x" * 100_000 + b"\r\nhalf\r\n0\r\n\r\n"
+    head = bare(b"", "Transfer-Encoding: chunked")
+    with open_client(connect_timeout=1, stall_timeout=0.3, jobs=1) as client:
+        web = Web(client, Retries(0, 60.0), threading.Event())
+        with pytest.raises(Truncated):
+            web.document(TRACK, raw_server(Drip(head + extension, 0.05, 200)).url)
+        web.close()
+
+
+def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one(desk: Desk, raw_server: StartRawServer) -> None:
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    server = raw_server(Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx" + evil), answer(b"good"))
+    web = desk.web()
+    assert web.document(TRACK, server.url).content == b"x"
+    assert web.document(TRACK, server.url).content == b"good"
+
+
 # Failures and their names
 
 
@@ -305,6 +323,28 @@ def test_a_server_that_speaks_no_tls_is_told(desk: Desk, studio: Nginx) -> None:
 @pytest.mark.parametrize("answered", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"])
 def test_an_answer_that_is_no_http_is_a_bad_response(desk: Desk, raw_server: StartRawServer, answered: bytes) -> None:
     assert isinstance(refusal(desk, raw_server(answered).url), BadResponse)
+
+
+def test_a_server_that_cannot_be_reached_gets_all_retries_once_and_then_one_attempt_a_time(
+    desk: Desk, raw_server: StartRawServer
+) -> None:
+    busy = answer(status="503 Service Unavailable")
+    server = raw_server(*[b""] * 5, busy, answer(b"x"), busy, answer(b"y"))
+    web = desk.web(retries=2)
+    asked_for = []
+    for _ in range(4):
+        with pytest.raises(TrackError):
+            web.document(TRACK, server.url)
+        asked_for.append(len(server.received))
+    assert asked_for == [3, 4, 5, 6]
+    assert [web.document(TRACK, server.url).content for _ in range(2)] == [b"x", b"y"]
+
+
+def test_a_refusal_by_another_origin_says_nothing_of_our_credentials(desk: Desk, raw_server: StartRawServer) -> None:
+    cdn = raw_server(answer(status="401 Unauthorized"))
+    api = raw_server(answer(b"", f"Location: {cdn.url}/x", status="302 Found"))
+    assert type(refusal(desk, api.url)) is Forbidden
+    assert type(refusal(desk, cdn.url)) is Unauthorized
 
 
 def test_a_connection_closed_without_an_answer_is_retried(desk: Desk, raw_server: StartRawServer) -> None:

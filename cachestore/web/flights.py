@@ -30,7 +30,6 @@ from cachestore.web.watchdog import Watchdog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_READ = "read"  # the extension of a response that says that its body was begun
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
 
@@ -75,8 +74,7 @@ class Flights:
 
     def body(self, response: httpx.Response) -> Iterator[bytes]:
         """Yield the bytes of a body as they come, which leaves the connection as it is. Raise httpx.HTTPError."""
-        response.is_stream_consumed = True
-        response.extensions[_READ] = True
+        response.is_stream_consumed = True  # or it would be read again, which httpcore never ends
         try:
             for chunk in response.stream:  # type: ignore[union-attr]
                 self._watch.progress(response)
@@ -154,7 +152,7 @@ def _result(future: Future[httpx.Response], request: httpx.Request, patience: fl
 def _drain(response: httpx.Response) -> None:
     """Read a body that nobody wanted if it came together with its headers, so that its connection can be used again."""
     length = 0 if response.status_code == httpx.codes.NOT_MODIFIED else content_length(response.headers)
-    if length is not None and length <= _SMALL and _READ not in response.extensions:
+    if length is not None and length <= _SMALL and not response.is_stream_consumed:
         response.request.extensions["timeout"]["read"] = _GRACE
         with suppress(httpx.HTTPError):
             for chunk in response.stream:  # type: ignore[union-attr]

@@ -164,7 +164,8 @@ class Web:
         failure = status_failure(track, response.status_code, after or 0.0)
         if "foreign" in response.extensions and type(failure) is Unauthorized:
             # No credentials of the source went there, so these are not what was refused.
-            return Forbidden(track.address, track.label, failure.reason, status=failure.status)
+            reason = f"another server, which got no credentials, refused it ({response.status_code})"
+            return Forbidden(track.address, track.label, reason, status=failure.status)
         return failure
 
     def pause(self, seconds: float) -> None:
