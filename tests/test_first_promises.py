@@ -359,7 +359,7 @@ def test_network_interruption_and_retry_that_does_not_help_is_temporary(
     words: str,
 ) -> None:
     begun = answer(library["wav"].data[:1000], ETAG, length=len(library["wav"].data))
-    answers = {"stalled": Stall(begun), "silent": Stall(), "cut": begun}
+    answers: dict[str, bytes | Stall] = {"stalled": Stall(begun), "silent": Stall(), "cut": begun}
     url = raw_server(answers[fault]).url if fault in answers else f"http://127.0.0.1:{closed_port}"
     stranger.configure(url, stall_timeout=0.5)
     told = stranger.export(row("opus"), code=75)
@@ -450,13 +450,13 @@ def test_cancellation_during_download_wherever_the_server_stalls(
     stranger: Stranger, raw_server: StartRawServer, library: Mapping[str, Sample], place: str
 ) -> None:
     audio = library["wav"].data
-    held = {
+    answers: dict[str, bytes | Stall] = {
         "before the headers": Stall(),
         "in the body": Stall(answer(audio[:1000], ETAG, length=len(audio))),
         "in the wait for a retry": answer(b"later", "Retry-After: 50", status="503 Service Unavailable"),
         "in a document": Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
-    }[place]
-    server = raw_server(held)
+    }
+    server = raw_server(answers[place])
     api = source("api", resolve_url=f"{server.url}/{{id}}", stream_pointer="/url")
     stranger.configure(server.url, sources=api, retries=3)
     mix = stranger.mix(row("opus", "api" if place == "in a document" else "open"))

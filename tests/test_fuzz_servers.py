@@ -1,52 +1,44 @@
 """Servers that answer anything: whatever they do, only whole, right files enter the store, and nothing hangs.
 
-A failure names its seed and its case; `test_seeds_that_once_failed` is where to put it.
+A failure names the seed and the case: ``play(SEED, [CASE], ...)`` shows it again, mostly, since threads have their say.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tenacity import wait_none
 
-from cachestore.blobs import hash_file
 from cachestore.cache import Cache
-from cachestore.config import Config, SourceConfig
-from cachestore.errors import Cancelled, TrackError
-from cachestore.events import TrackEvent
-from cachestore.partials.sidecar import read_sidecar, sidecar_of
+from cachestore.config import SourceConfig
 from cachestore.track import Track, url_track
-from cachestore.version import VersionKind
 from cachestore.web import retries, web
 from cachestore.web.retries import Retries
-from tests.library import Sample, make_sample
-from tests.odd_answers import STALL, Case, OddServer, make_case
+from tests.downloads import answer, bare, rest, sha256
+from tests.library import Sample, make_sample, make_wave
+from tests.odd_bouts import LONGEST, impatient, play
+from tests.raw_servers import Drip, RawServer, Stall
 from tests.servers import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from cachestore.cache import Result
-    from cachestore.entry import Entry
-    from cachestore.events import Event
-    from cachestore.partials.sidecar import Sidecar
+    from tests.conftest import StartRawServer
 
-_TOTAL_TIMEOUT = 1.5
-_LONGEST = 8.0  # seconds for a track: the total timeout, one wait for headers, and a machine that is busy
-_HANG = 120.0
-_ROUNDS = 3  # the third one finds every server honest
+ETAG = 'ETag: "1"'
+OURS, THEIRS, NOBODYS = (make_wave(4000, name) for name in ("ours", "theirs", "nobody's"))
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Sequence[bytes]:
-    """Small audio files of every format, several of each."""
+    """Small audio files, several of each format."""
     folder, ffmpeg = tmp_path_factory.mktemp("files"), program("ffmpeg")
     made = [Sample(folder / f"{n}.{ext}", ext, "A", f"T{n}") for ext in ("flac", "mp3", "ogg", "m4a") for n in range(3)]
     for sample in made:
@@ -61,151 +53,137 @@ def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "Retries", partial(Retries, wait=lambda cancel, _: cancel.is_set()))
 
 
-@dataclass
-class Bout:
-    """Cases that are fetched together, several times, into one store."""
-
-    cases: Sequence[Case]
-    server: OddServer
-    root: Path
-    jobs: int
-    problems: list[str] = field(default_factory=list)
-
-    def play(self) -> None:
-        """Fetch every track in each round, and note what is wrong."""
-        for number in range(_ROUNDS):
-            last = number == _ROUNDS - 1
-            for case in self.cases:
-                case.first_asked = None
-                if last:
-                    case.answered = max(case.answered, len(case.moves))
-            self._round(f"round {number}", last=last)
-
-    def _round(self, name: str, *, last: bool) -> None:
-        ended: dict[int, float] = {}
-        cancel = threading.Event()
-        rng = random.Random(f"{self.cases[0].seed} {name}")
-        refresh, soon = rng.random() < 0.2, not last and rng.random() < 0.3
-        alarm = threading.Timer(2 * rng.random() if soon else _HANG, cancel.set)
-        alarm.start()
-
-        def note(event: Event) -> None:
-            if isinstance(event, TrackEvent) and event.state.terminal:
-                ended[event.index] = time.monotonic()
-
-        try:
-            with Cache.open(self._config()) as cache:
-                tracks = [self._track(case) for case in self.cases]
-                results = cache.fetch(tracks, jobs=self.jobs, refresh=refresh, on_event=note, cancel=cancel)
-                for case, result in zip(self.cases, results, strict=True):
-                    self._judge(name, case, result, cache, last=last)
-        except Cancelled:
-            self._expect(soon, f"{name}: it hangs")
-        finally:
-            alarm.cancel()
-        with Cache.open(self._config()) as cache:
-            self._inspect(name, cache)
-        for place, case in enumerate(self.cases):
-            took = ended.get(place, time.monotonic()) - (case.first_asked or time.monotonic())
-            self._expect(took < _LONGEST, f"{name}: it took {took:.1f} s", case)
-
-    def _judge(self, name: str, case: Case, result: Result, cache: Cache, *, last: bool) -> None:
-        if result.error is not None:
-            self._expect(isinstance(result.error, TrackError), f"{name}: {result.error!r}", case)
-            self._expect(not last, f"{name}: the server is honest now, but {result.error}", case)
-            return
-        data = cache.store.blobs.path(result.entry.digest).read_bytes()
-        self._expect(data in [state.data for state in case.states], f"{name}: bytes of {self._whose(data)}", case)
-        if last and case.kind != "document":
-            told = case.final.etag.strip('W/" ') or not case.final.modified
-            self._expect(not told or data == case.final.data, f"{name}: not the bytes of now", case)
-
-    def _whose(self, data: bytes) -> str:
-        """Return which case has these bytes."""
-        numbers = [case.number for case in self.cases if data in [state.data for state in case.states]]
-        return f"case {numbers}" if numbers else f"nobody: {len(data)} bytes {data[:40]!r}"
-
-    def _inspect(self, name: str, cache: Cache) -> None:
-        """Look at everything that is kept."""
-        cases = {self._track(case).address: case for case in self.cases}
-        entries = list(cache.store.entries())
-        for entry in entries:
-            self._inspect_entry(name, cache, entry, cases[entry.address])
-        blobs = {path for path in cache.store.root.blobs.rglob("*") if path.is_file()}
-        known = {cache.store.blobs.path(entry.digest) for entry in entries}
-        self._expect(blobs == known, f"{name}: {len(blobs - known)} blobs without an entry")
-        self._expect(not any(cache.store.root.quarantine.iterdir()), f"{name}: something is in quarantine")
-        self._expect(not any(cache.store.root.runs.iterdir()), f"{name}: a run is left")
-        self._inspect_partials(name, cache.store.root.partials, cases)
-
-    def _inspect_entry(self, name: str, cache: Cache, entry: Entry, case: Case) -> None:
-        path = cache.store.blobs.path(entry.digest)
-        data = path.read_bytes()
-        self._expect(hash_file(path) == entry.digest, f"{name}: a blob under another digest", case)
-        self._expect(data in [state.data for state in case.states], f"{name}: an entry with bytes of nobody", case)
-        if entry.version.kind in {VersionKind.STRONG, VersionKind.WEAK}:
-            named = [state.data for state in case.states if state.etag == entry.version.value]
-            self._expect(not named or data in named, f"{name}: the bytes of another ETag", case)
-
-    def _inspect_partials(self, name: str, folder: Path, cases: dict[str, Case]) -> None:
-        kept = [path for path in folder.iterdir() if path.suffix == ".part"]
-        others = {path.name for path in folder.iterdir()} - {p.name for path in kept for p in (path, sidecar_of(path))}
-        self._expect(not others, f"{name}: left over are {others}")
-        for path in kept:
-            sidecar = read_sidecar(sidecar_of(path))
-            self._expect(sidecar is not None and sidecar.resumable, f"{name}: a partial that is of no use")
-            if sidecar is not None and sidecar.version is not None:
-                self._inspect_partial(name, path.read_bytes(), sidecar, cases[sidecar.address])
-
-    def _inspect_partial(self, name: str, data: bytes, sidecar: Sidecar, case: Case) -> None:
-        version = sidecar.version.value if sidecar.version else ""
-        named = [s.data for s in case.states if s.etag == version and len(s.data) == sidecar.total]
-        honest = {"flipped"}.isdisjoint(move.lie for move in case.moves)
-        good = not named or any(whole.startswith(data) for whole in named)
-        self._expect(good or not honest, f"{name}: a partial of {version} with other bytes", case)
-
-    def _expect(self, fact: object, problem: str, case: Case | None = None) -> None:
-        if not fact:
-            self.problems.append(f"{problem}\n{case or ''}")
-
-    def _config(self) -> Config:
-        sources = {config.name: config for case in self.cases for config in self._source(case)}
-        return Config(
-            root=self.root,
-            min_free=0,
-            retries=2,
-            connect_timeout=1,
-            stall_timeout=STALL,
-            total_timeout=_TOTAL_TIMEOUT,
-            max_track_size=10**6,
-            sources=sources,
-        )
-
-    def _source(self, case: Case) -> Iterator[SourceConfig]:
-        url, headers = f"{self.server.url}/{case.number}", {"Authorization": "Bearer t", "X-Api-Key": "k"}
-        if case.kind == "template":
-            yield SourceConfig(f"s{case.number}", "http", {"url": f"{url}/stream?id={{id}}", "headers": headers})
-        if case.kind == "document":
-            pointers = {"stream_pointer": "/url", "version_pointer": "/version", "headers": headers}
-            yield SourceConfig(f"s{case.number}", "http", {"resolve_url": f"{url}/{{id}}", **pointers})
-
-    def _track(self, case: Case) -> Track:
-        if case.kind == "url":
-            return url_track(f"{self.server.url}/{case.number}/stream?signature=x")
-        return Track(f"s{case.number}", "document")
-
-
-def play(seed: int, numbers: Iterable[int], files: Sequence[bytes], folder: Path, *, jobs: int = 8) -> None:
-    """Play cases of a seed; fail with all that went wrong."""
-    cases = [make_case(seed, number, files) for number in numbers]
-    server = OddServer(cases)
-    try:
-        bout = Bout(cases, server, folder / f"root-{seed}", jobs)
-        bout.play()
-    finally:
-        server.stop()
-    assert not bout.problems, "\n\n".join(bout.problems)
-
-
 def test_only_whole_right_files_enter_the_store(files: Sequence[bytes], tmp_path: Path) -> None:
     play(random.getrandbits(32), range(100), files, tmp_path)
+
+
+@pytest.mark.long
+def test_only_whole_right_files_enter_the_store_in_a_minute_of_answers(files: Sequence[bytes], tmp_path: Path) -> None:
+    over = time.monotonic() + 60
+    while time.monotonic() < over:
+        play(random.getrandbits(32), range(200), files, tmp_path)
+
+
+# --- any text in any field
+
+
+_NAMES = (
+    "Connection", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-MD5", "Content-Range",
+    "Content-Type", "Date", "ETag", "Last-Modified", "Location", "Repr-Digest", "Retry-After", "Transfer-Encoding",
+    "x-goog-hash",
+)  # fmt: skip
+_STATUSES = ("200 OK", "206 Partial Content", "304 Not Modified", "302 Found", "416 Not There", "503 Later")
+_TEXTS = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"))
+_ROWS = st.lists(st.tuples(st.sampled_from(_NAMES), _TEXTS))
+
+
+@settings(max_examples=12, deadline=None)
+@given(answers=st.lists(st.tuples(st.sampled_from(_STATUSES), _ROWS), min_size=1, max_size=20))
+def test_no_text_in_any_field_does_harm(
+    answers: list[tuple[str, list[tuple[str, str]]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def respond(head: bytes) -> bytes:
+        number = head.split()[1].rpartition(b"/")[2]
+        if not number.isdigit() or int(number) >= len(answers):
+            return b""  # somewhere else, where a Location led
+        status, rows = answers[int(number)]
+        return answer(OURS, *(f"{name}: {value}" for name, value in rows), status=status)
+
+    server = RawServer(respond)
+    try:
+        tracks = [url_track(f"{server.url}/track/{number}") for number in range(len(answers))]
+        found = fetched(tmp_path_factory.mktemp("any"), *tracks)
+    finally:
+        server.stop()
+    assert all(each == OURS or isinstance(each, str) for each in found)
+
+
+# --- what was found, each for itself
+
+
+def fetched(folder: Path, *tracks: Track, **sources: SourceConfig) -> list[bytes | str]:
+    """Return the bytes of each track, or the code of its failure, asked for one after the other."""
+    with Cache.open(impatient(folder / "root", **sources)) as cache:
+        return [
+            cache.store.blobs.path(result.entry.digest).read_bytes() if result.error is None else result.error.code
+            for result in cache.fetch(tracks, jobs=1)
+        ]
+
+
+def kept_alive(*answers: bytes) -> Stall:
+    """Return answers to one request, behind which the connection stays open."""
+    return Stall(b"".join(answers).replace(b"Connection: close\r\n", b""))
+
+
+def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request(
+    tmp_path: Path, raw_server: StartRawServer
+) -> None:
+    server = raw_server(kept_alive(answer(OURS), answer(NOBODYS)), answer(THEIRS))
+    assert fetched(tmp_path, url_track(f"{server.url}/1"), url_track(f"{server.url}/2")) == [OURS, THEIRS]
+
+
+def test_the_body_of_a_304_is_no_answer_to_the_next_request(tmp_path: Path, raw_server: StartRawServer) -> None:
+    unchanged = f"HTTP/1.1 304 Not Modified\r\n{ETAG}\r\n\r\n".encode()
+    server = raw_server(answer(OURS, ETAG), kept_alive(unchanged, answer(NOBODYS)), answer(THEIRS))
+    one, two = url_track(f"{server.url}/1"), url_track(f"{server.url}/2")
+    assert fetched(tmp_path, one) == [OURS]
+    assert fetched(tmp_path, one, two) == [OURS, THEIRS]
+
+
+def test_a_part_ends_where_its_range_ends(tmp_path: Path, raw_server: StartRawServer) -> None:
+    span = f"Content-Range: bytes 1000-1499/{len(OURS)}"
+    part = bare(OURS[1000:1500] + NOBODYS[1500:], ETAG, span, status="206 Partial Content")
+    server = raw_server(answer(OURS[:1000], ETAG, length=len(OURS)), part, answer(OURS, ETAG))
+    assert fetched(tmp_path, url_track(f"{server.url}/1"))[0] in {OURS, "bad_response"}
+
+
+def test_a_promised_digest_outlives_the_run(tmp_path: Path, raw_server: StartRawServer) -> None:
+    flipped = OURS[:500] + b"?" + OURS[501:]
+    cut = answer(flipped[:1000], ETAG, sha256(OURS), length=len(OURS))
+    server = raw_server(cut, answer(status="401 Unauthorized"), rest(OURS, 1000, ETAG), answer(OURS, ETAG))
+    track = url_track(f"{server.url}/1")
+    assert fetched(tmp_path, track) == ["unauthorized"]
+    assert fetched(tmp_path, track) == [OURS]
+    assert len(server.received) == 4
+
+
+@pytest.mark.parametrize(("one", "other"), [('"1"', '"2"'), ('W/"1"', 'W/"2"'), ("", "")])
+def test_the_version_of_a_provider_does_not_make_two_bodies_one(
+    tmp_path: Path, raw_server: StartRawServer, one: str, other: str
+) -> None:
+    """The file changes after the service was asked, and the download is cut."""
+    begun = False
+
+    def respond(head: bytes) -> bytes:
+        nonlocal begun
+        if b"/document" in head:
+            return answer(b'{"url": "/stream", "version": 7}')
+        if not begun:
+            begun = True
+            return answer(OURS[:1000], f"ETag: {one}", length=len(OURS))
+        is_rest = b"Range: " in head and (b"If-Range: " not in head or one == other)
+        return rest(THEIRS, 1000, f"ETag: {other}") if is_rest else answer(THEIRS, f"ETag: {other}")
+
+    pointers = {"stream_pointer": "/url", "version_pointer": "/version"}
+    api = SourceConfig("api", "http", {"resolve_url": f"{raw_server(respond).url}/{{id}}", **pointers})
+    assert fetched(tmp_path, Track("api", "document"), api=api) == [THEIRS]
+
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "dripping",
+    [
+        _CHUNKED + b"fa0;x=" + b"y" * 5000,
+        _CHUNKED + b"4\r\nRIFF\r\n0\r\n" + b"X: y\r\n" * 900,
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 900,
+        b"HTTP/1.1 102 Soon\r\n\r\n" * 250,
+    ],
+    ids=["extension", "trailers", "head", "early answers"],
+)
+def test_what_drips_beside_a_body_ends_too(tmp_path: Path, raw_server: StartRawServer, dripping: bytes) -> None:
+    server = raw_server(Drip(dripping, 0.05, 10))
+    began = time.monotonic()
+    assert fetched(tmp_path, url_track(f"{server.url}/1"))[0] in {"timeout", "truncated"}
+    assert time.monotonic() - began < LONGEST

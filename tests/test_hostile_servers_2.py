@@ -88,6 +88,7 @@ def test_a_rest_that_another_validator_came_with_is_not_of_the_same_bytes(
 ) -> None:
     first = answer(SMALL[:5000], before, length=9000)
     server = raw_server(first, rest(OTHER, 5000, after), answer(OTHER, after))
+    desk.refusal(server.url, version=provided("1"))
     assert desk.body(server.url, version=provided("1"), retries=2).path.read_bytes() == OTHER
     assert asked(server, "Range")[-1] is None
 

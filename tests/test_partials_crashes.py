@@ -212,6 +212,7 @@ def test_a_lock_can_be_released_by_another_thread(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool, ExitStack() as files:
         lock = pool.submit(DownloadLock.acquire, tmp_path, TRACK).result()
         assert lock is not None
+        _ = lock._lock  # or else its end would release it
         same_file = files.enter_context(next(tmp_path.glob("*.lock")).open("rb"))
         lock.release()
         fcntl.flock(same_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -227,13 +227,27 @@ def test_headers_that_drip_are_given_up(tmp_path: Path, raw_server: StartRawServ
             web.document(TRACK, server.url)
 
 
-def test_what_drips_beside_a_body_is_given_up(raw_server: StartRawServer) -> None:
-    extension = b"4;" + b"x" * 100_000 + b"\r\nhalf\r\n0\r\n\r\n"
-    head = bare(b"", "Transfer-Encoding: chunked")
-    with open_client(connect_timeout=1, stall_timeout=0.3, jobs=1) as client:
+DRIPS_BESIDE_ITS_BODY = Drip(bare(b"4;" + b"x" * 100_000, "Transfer-Encoding: chunked"), 0.05, 200)
+
+
+@pytest.mark.parametrize(("stall_timeout", "total_timeout", "kind"), [(0.3, 60.0, Truncated), (60.0, 0.5, TimedOut)])
+def test_what_drips_beside_a_body_is_given_up(
+    raw_server: StartRawServer, stall_timeout: float, total_timeout: float, kind: type[TrackError]
+) -> None:
+    with open_client(connect_timeout=1, stall_timeout=stall_timeout, jobs=1) as client:
+        web = Web(client, Retries(0, total_timeout), threading.Event())
+        started = time.monotonic()
+        with pytest.raises(kind):
+            web.document(TRACK, raw_server(DRIPS_BESIDE_ITS_BODY).url)
+        assert time.monotonic() - started < 5
+        web.close()
+
+
+def test_what_comes_slowly_but_comes_is_waited_for(raw_server: StartRawServer) -> None:
+    with open_client(connect_timeout=1, stall_timeout=0.2, jobs=1) as client:
         web = Web(client, Retries(0, 60.0), threading.Event())
-        with pytest.raises(Truncated):
-            web.document(TRACK, raw_server(Drip(head + extension, 0.05, 200)).url)
+        document = web.document(TRACK, raw_server(Drip(answer(bytes(3000)), 0.05, 150)).url)
+        assert document.content == bytes(3000)
         web.close()
 
 

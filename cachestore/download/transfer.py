@@ -162,8 +162,8 @@ class Transfer:
             return {}
         rest = {"Range": f"bytes={partial.received}-"}
         if validator is None:
-            # Only the provider's word says what the rest is of, which counts while it is new, or a weak one agrees.
-            return rest if self._is_origin_fresh or partial.hint is not None else {}
+            # Only the provider's word says what the rest is of, and that counts while it is new.
+            return rest if self._is_origin_fresh else {}
         is_date = validator.kind is VersionKind.MODIFIED
         return rest | {"If-Range": fields.date_of(validator) if is_date else validator.value}
 
@@ -205,7 +205,7 @@ class Transfer:
             return None
         partial.promise(promises(response.headers, start=part.start, end=part.end, partial=True))
         self._name = self._name or fields.file_name(response.headers.get("content-disposition", ""))
-        return self._read(response, partial)
+        return self._read(response, partial, part.end + 1)
 
     def _rest(self, headers: httpx.Headers, partial: Partial) -> fields.ContentRange | None:
         """Return what a 206 holds if it goes on where the partial ends: servers ignore If-Range (RFC 9110 §13.1.5)."""
@@ -234,7 +234,7 @@ class Transfer:
         promised = promises(headers, partial=False)
         partial.begin(version, validator, total, hint=None if validator else found, promised=promised)
         self._name = fields.file_name(headers.get("content-disposition", ""))
-        return self._read(response, partial)
+        return self._read(response, partial, total)
 
     def _refuse_other_than_pinned(self, version: Version | None) -> None:
         """Raise NotFound before the body of a version that is not wanted; without one, the body has to tell."""
@@ -242,21 +242,22 @@ class Transfer:
             reason = f"the pinned version {self.track.version} is neither in the cache nor on the server any more"
             raise NotFound(self.track.address, self.track.label, reason)
 
-    def _read(self, response: httpx.Response, partial: Partial) -> Body:
+    def _read(self, response: httpx.Response, partial: Partial, end: int | None) -> Body:
+        """Take in a body that brings the partial to `end`, if it says where that is."""
         self._is_origin_fresh = False
         self.watch.received(partial.received, partial.total)
         for chunk in self.web.chunks(self.track, response, before=partial.received, total=partial.total):
             partial.write(chunk)
             self._refuse_larger(partial.received)
+            if end is not None and partial.received > end:
+                partial.clear()
+                raise self._refused("the server sent more bytes than it announced")
             self.watch.received(partial.received, partial.total)
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
             self.web.raise_if_cancelled()
         return self._whole(partial)
 
     def _whole(self, partial: Partial) -> Body:
-        if partial.total is not None and partial.received > partial.total:
-            partial.clear()
-            raise self._refused("the server sent more bytes than it announced")
         self.watch.verifying(partial.received)
         try:
             media = examine(self.track, partial, self.web.raise_if_cancelled)
