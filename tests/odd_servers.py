@@ -99,7 +99,7 @@ def make_case(seed: int, number: int, files: Sequence[bytes]) -> Case:
     """Return the case `number` of a seed; `files` are audio files."""
     rng = random.Random(f"{seed} {number}")
     kind = rng.choice(["url", "template", "document"])
-    states = _states(rng, number, files, is_told=kind == "document")
+    states = _states(rng, number, files)
     moves, state = [], 0
     for _ in range(rng.randint(1, 6)):
         state = rng.randrange(len(states)) if rng.random() < 0.3 else state
@@ -111,15 +111,15 @@ def make_case(seed: int, number: int, files: Sequence[bytes]) -> Case:
     return Case(number, seed, kind, states, moves)
 
 
-def _states(rng: random.Random, number: int, files: Sequence[bytes], *, is_told: bool) -> list[State]:
-    """Return two states, often of one length; what a service tells of versions has no weak word beside it for both."""
+def _states(rng: random.Random, number: int, files: Sequence[bytes]) -> list[State]:
+    """Return two states, often of one length."""
     twins = [make_wave(4000, f"{number} {rng.random()}") for _ in range(2)]
     form = rng.choice(_ETAGS)
     etags = [form.format(f"{number}-{place}") for place in range(2)]
     if rng.random() < 0.05:
         etags = ["*", '"1"']
     now = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
-    dates = rng.choice([("", ""), _LONG_AGO] if is_told else [("", ""), _LONG_AGO, (now, now)])
+    dates = rng.choice([("", ""), _LONG_AGO, (now, now)])
     files = twins if rng.random() < 0.4 else rng.sample(files, 2)
     return [State(*state) for state in zip(files, etags, dates, strict=True)]
 

@@ -48,12 +48,14 @@ def test_the_strongest_word_of_the_headers_is_the_version(headers: dict[str, str
 
 @settings(deadline=None)
 @given(tag=HEADER, modified=HEADER, length=HEADER)
-def test_a_version_is_verbatim_whatever_the_fields_hold(tag: str, modified: str, length: str) -> None:
+def test_a_version_is_verbatim_but_for_spaces_around_it_whatever_the_fields_hold(
+    tag: str, modified: str, length: str
+) -> None:
     version = fields.version_of({"etag": tag, "last-modified": modified, "content-length": length})
     if version is not None and version.kind is VersionKind.MODIFIED:
-        assert fields.date_of(version) == modified
+        assert fields.date_of(version) == modified.strip()
     elif version is not None:
-        assert version.value == tag
+        assert version.value == tag.strip()
 
 
 # Conditions

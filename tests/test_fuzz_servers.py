@@ -147,7 +147,7 @@ def test_a_promised_digest_outlives_the_run(tmp_path: Path, raw_server: StartRaw
     assert len(server.received) == 4
 
 
-@pytest.mark.parametrize(("one", "other"), [('"1"', '"2"'), ('W/"1"', 'W/"2"'), ("", "")])
+@pytest.mark.parametrize(("one", "other"), [('"1"', '"2"'), ('W/"1"', 'W/"2"'), ('W/"1"', 'W/"1"'), ("", "")])
 def test_the_version_of_a_provider_does_not_make_two_bodies_one(
     tmp_path: Path, raw_server: StartRawServer, one: str, other: str
 ) -> None:
@@ -167,6 +167,18 @@ def test_the_version_of_a_provider_does_not_make_two_bodies_one(
     pointers = {"stream_pointer": "/url", "version_pointer": "/version"}
     api = SourceConfig("api", "http", {"resolve_url": f"{raw_server(respond).url}/{{id}}", **pointers})
     assert fetched(tmp_path, Track("api", "document"), api=api) == [THEIRS]
+
+
+@pytest.mark.parametrize("name", ["ETag", "Last-Modified"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_field_that_comes_twice_and_once_empty_can_be_asked_for(
+    tmp_path: Path, raw_server: StartRawServer, name: str, place: int
+) -> None:
+    rows = ["Mon, 04 Mar 2019 10:00:00 GMT"]
+    rows.insert(place, "")
+    server = raw_server(answer(OURS, *(f"{name}: {value}" for value in rows)))
+    track = url_track(f"{server.url}/1")
+    assert fetched(tmp_path, track) + fetched(tmp_path, track) == [OURS, OURS]
 
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

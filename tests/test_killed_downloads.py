@@ -123,7 +123,7 @@ owner.{name} = die
         ("after", "cachestore.partials.locks", "DownloadLock", "acquire", 1),
         ("after", "cachestore.partials.partial", "Partial", "begin", 2),
         ("before", "cachestore.partials.partial", "Partial", "finish", 1),
-        ("before", "cachestore.store.writer", "Store", "put", 2),
+        ("before", "cachestore.store.writer", "Store", "put", 1),
         ("after", "cachestore.blobs", "Blobs", "publish", 2),
         ("after", "cachestore.store.writer", "Store", "put", 1),
     ],
@@ -158,7 +158,7 @@ def test_a_kill_during_a_rescue_leaves_what_was_to_be_rescued(
     first = street.fetch(TRACK)
     first.until(is_downloading)
     second = street.fetch(
-        TRACK, patch=KILLED.format(when=when, module="shutil", owner="shutil", name="copyfile").replace(".shutil", "")
+        TRACK, patch=KILLED.format(when=when, module="cachestore.partials", owner="claims", name="_copy")
     )
     second.until(has_seen(len(BODY) // 2))
     first.kill()

@@ -61,7 +61,7 @@ def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
     for path in folder.iterdir():
         if _NAME.fullmatch(path.name) and not _is_sidecar(path):
             with suppress(FileNotFoundError):
-                is_claimed, is_old = path.suffix in {".work", ".lock"}, path.lstat().st_mtime < before
+                is_claimed, is_old = path.suffix != ".part", path.lstat().st_mtime < before
                 if is_claimed or is_old:
                     yield Abandoned(path, is_old, is_claimed, rescuable(path))
 

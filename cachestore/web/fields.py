@@ -32,12 +32,12 @@ def version_of(headers: Mapping[str, str]) -> Version | None:
     """Return what the headers call the bytes, or None.
 
     An ETag is kept verbatim, also without its quotes; an empty one names nothing. Last-Modified counts together with a
-    length only.
+    length only. A field that was sent twice, once empty, ends in a space when it is joined, which no request may have.
     """
-    tag = headers.get("etag", "")
+    tag, modified = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
     if _bare(tag):
         return Version(VersionKind.WEAK if _is_weak(tag) else VersionKind.STRONG, tag)
-    modified, length = headers.get("last-modified"), content_length(headers)
+    length = content_length(headers)
     return Version(VersionKind.MODIFIED, f"{modified} {length}") if modified and length is not None else None
 
 
