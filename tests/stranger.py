@@ -14,9 +14,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests import forks
 from tests.servers import TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _SOURCES = """
@@ -53,8 +55,9 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command left on the terminal."""
+    """What a command returned and left on the terminal."""
 
+    code: int
     out: str
     err: str
 
@@ -92,20 +95,27 @@ class Stranger:
 
     def run(self, *arguments: str, code: int = 0, stdin: str = "") -> Ran:
         """Run a command in the home folder."""
+        ran = self._run(arguments, stdin)
+        told = f"{ran.out}{ran.err}"
+        assert ran.code == code, told
+        assert not [word for word in ("Traceback", "internal error", TOKEN) if word in told], told
+        return ran
+
+    def _run(self, arguments: Sequence[str], stdin: str) -> Ran:
+        environment = os.environ | self.environment
+        if not any(name.startswith("PYTHON") for name in self.environment):
+            return Ran(*forks.run(arguments, cwd=self.home, env=environment, stdin=stdin))
         done = subprocess.run(
             [sys.executable, "-m", "cachestore", *arguments],
             cwd=self.home,
-            env=os.environ | self.environment,
+            env=environment,
             input=stdin,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        told = f"{done.stdout}{done.stderr}"
-        assert done.returncode == code, told
-        assert not [word for word in ("Traceback", "internal error", TOKEN) if word in told], told
-        return Ran(done.stdout, done.stderr)
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     def export(self, *rows: Row, dest: str = "DEST", options: tuple[str, ...] = (), code: int = 0) -> Ran:
         """Export a mix of `rows`."""
