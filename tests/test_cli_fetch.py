@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -170,6 +171,20 @@ def test_an_unknown_source_is_one_sentence(fetch: Fetch, tmp_path: Path, capsys:
     assert sentence.startswith("cachestore: ")
     assert sentence.count("\n") == 1
     assert "studio" in sentence
+
+
+@pytest.mark.parametrize("name", ["Friday", "Friday Night"])
+def test_a_playlist_is_told_to_be_exported(
+    fetch: Fetch, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"home:playlist/{name}"
+    fetch("studio:t1", address, code=2)
+    assert run(["--config", str(tmp_path / "config.toml"), "fetch", "studio:t1", address]) == 2
+    captured = capsys.readouterr()
+    sentence = f"it names a playlist, which is exported (cachestore export {shlex.quote(address)} DEST); expected "
+    assert captured.err.startswith(f"cachestore: '{address}' is no track address: {sentence}")
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)])

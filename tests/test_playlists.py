@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import unicodedata
@@ -11,7 +14,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachestore.cache import Cache
@@ -27,7 +30,6 @@ from tests.raw_servers import Stall
 from tests.stranger import manifest
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -69,6 +71,7 @@ def test_an_address_has_the_name_as_it_is(text: str, address: PlaylistAddress | 
     assert address is None or str(address) == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.builds(Playlist, st.text(min_size=1, max_size=2), st.text(max_size=2)), unique_by=lambda p: p.id))
 def test_the_address_of_a_playlist_finds_it(playlists: list[Playlist]) -> None:
     found = addresses("home", playlists)
@@ -278,7 +281,7 @@ def test_offline_asks_nobody_for_a_playlist(stranger: Stranger, raw_server: Star
 
 
 def test_offline_builds_no_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("cachestore.web.open_web", lambda *_, **__: pytest.fail("a client was built"))
+    monkeypatch.setattr("cachestore.sources.crew.open_web", lambda *_, **__: pytest.fail("a client was built"))
     (tmp_path / "config.toml").write_text("")
     with pytest.raises(MixError):
         read_mix("home:playlist/Friday", config=load_config(tmp_path / "config.toml"), offline=True)
@@ -362,6 +365,26 @@ def test_a_signal_ends_the_listing(stranger: Stranger, raw_server: StartRawServe
     assert process.returncode == 130
 
 
+def test_the_end_of_standard_input_ends_the_listing_where_that_is_asked_for(
+    stranger: Stranger, raw_server: StartRawServer
+) -> None:
+    answers, asked = waiting_for(played(getPlaylists=Stall()))
+    configure(stranger, raw_server(answers).url)
+    command = [sys.executable, "-m", "cachestore", "playlists", "home", "--cancel-on-stdin-eof"]
+    environment = os.environ | stranger.environment
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        assert asked.wait(20)
+        process.stdin.close()
+        ended = time.monotonic()
+        assert process.stderr.read().startswith("cachestore: cancelled")
+        assert process.wait(20) == 130
+    assert time.monotonic() - ended < 3
+
+
 HANGING = """
 import threading
 class Hanging:
@@ -405,7 +428,7 @@ def test_python_is_cancelled_by_an_event(stranger: Stranger, raw_server: StartRa
     threading.Thread(target=cancel_when_asked).start()
     with pytest.raises(Cancelled):
         list_playlists(config, "home", cancel=cancel)
-    assert not [thread for thread in threading.enumerate() if thread.name == "playlists"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "crew"]
 
 
 # A source of a third party
@@ -435,14 +458,20 @@ class Broken(Crate):
         raise RuntimeError("token=s3cret")
 
 
+class Halting(Crate):
+    """One that lists a playlist and has no rows."""
+
+    def playlist(self, playlist_id: str) -> list[PlaylistTrack]:
+        raise RuntimeError("token=s3cret")
+
+
 @pytest.fixture
 def crates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
-    """A configuration with the sources ``crate`` and ``broken``."""
-    points = EntryPoints(
-        EntryPoint(name, f"{__name__}:{name.title()}", registry._GROUP) for name in ("crate", "broken")
-    )
+    """A configuration with the sources ``crate``, ``broken`` and ``halting``."""
+    names = ("crate", "broken", "halting")
+    points = EntryPoints(EntryPoint(name, f"{__name__}:{name.title()}", registry._GROUP) for name in names)
     monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
-    return Config(root=tmp_path, sources={name: SourceConfig(name, name, {}) for name in ("crate", "broken")})
+    return Config(root=tmp_path, sources={name: SourceConfig(name, name, {}) for name in names})
 
 
 def test_a_third_party_can_have_playlists(crates: Config) -> None:
@@ -459,3 +488,6 @@ def test_the_words_of_a_third_party_are_not_shown(crates: Config) -> None:
     with pytest.raises(SourceError) as caught:
         list_playlists(crates, "broken")
     assert str(caught.value) == "the playlists of broken: the source broken failed (RuntimeError)"
+    with pytest.raises(SourceError) as caught:
+        read_playlist(crates, PlaylistAddress("halting", "7"))
+    assert str(caught.value) == "the playlist 7 of halting: the source halting failed (RuntimeError)"

@@ -135,7 +135,7 @@ def test_a_mistake_in_a_source_names_its_place_and_what_was_expected(table: dict
 
 
 def test_a_mistake_in_one_source_stops_no_other() -> None:
-    made = sources(broken={"kind": "htpp"}, studio={"url": STREAM})
+    made = sources(broken={"kind": "htpp"}, home={"kind": "subsonic"}, open={"url": 7}, studio={"url": STREAM})
     assert resolve(made, Track("studio", "t1")).url.startswith("https://music.example/")
     assert resolve(made, url_track("https://other.example/a.mp3")).headers == {}
 
@@ -215,6 +215,30 @@ def test_of_two_sources_above_a_url_the_deeper_one_counts() -> None:
     assert resolve(made, url_track("https://music.example/other")).headers == {"X-From": "outer"}
 
 
+def test_a_url_is_below_a_source_in_either_spelling_of_an_international_name() -> None:
+    made = sources(studio={"url": "https://müsic.example/{id}", "headers": BEARER})
+    assert resolve(made, url_track("https://xn--msic-0ra.example/t1")).headers
+    assert resolve(made, url_track("https://MÜSIC.example/t1")).headers
+
+
+class Counted(dict[str, str]):
+    """An environment that counts how often a variable is read."""
+
+    reads = 0
+
+    def __getitem__(self, name: str) -> str:
+        self.reads += 1
+        return super().__getitem__(name)
+
+
+def test_however_many_urls_there_are_each_source_is_read_once() -> None:
+    environ = Counted(HOST="music.example")
+    made = sources(environ, studio={"url": "https://${HOST}/{id}"})
+    for number in range(9):
+        resolve(made, url_track(f"https://other.example/{number}"))
+    assert environ.reads == 1
+
+
 def test_a_url_below_a_source_with_a_mistake_tells_the_mistake() -> None:
     made = sources({}, studio={"url": STREAM, "headers": BEARER})
     assert "STUDIO_TOKEN" in mistake(made, url_track("https://music.example/api/tracks/t1"))
@@ -267,6 +291,11 @@ def test_a_third_party_fails_its_track_only_and_its_words_are_not_shown(shelf: S
 def test_a_third_party_that_cannot_start_is_a_mistake_of_the_configuration(shelf: Sources) -> None:
     said = mistake(shelf, Track("empty", "t1"))
     assert said == "sources.empty: the plugin of kind shelf failed (KeyError); update or remove it"
+
+
+def test_a_url_starts_no_source_of_a_third_party(shelf: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "entry_points", lambda group: pytest.fail(f"{group} was looked up"))
+    assert resolve(shelf, url_track("https://shelf.example/t1")).headers == {}
 
 
 def test_the_kinds_of_third_parties_are_named_among_the_known(shelf: Sources) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachestore.config import Config, SourceConfig
@@ -277,6 +277,7 @@ def reason_against(printed: bytes) -> str:
     return "?" if any(c in b"\r\n\0" for name, value in sent for c in name + value) else ""
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | HEADERS.map(lambda headers: json.dumps(headers).encode()))
 def test_whatever_is_printed_is_headers_or_an_error_with_nothing_of_it(printed: bytes) -> None:
     assert reason_against(printed) in {

@@ -81,6 +81,11 @@ def test_what_begins_with_two_slashes_is_on_another_server() -> None:
     assert origin("//cdn.example/a") == Origin("https://cdn.example/a")
 
 
+def test_a_server_has_one_name_in_either_spelling() -> None:
+    found = origin("https://xn--msic-0ra.example/a", "https://müsic.example/api/tracks/t1")
+    assert found == Origin("https://xn--msic-0ra.example/a", BEARER)
+
+
 def test_a_stream_may_be_safer_than_its_document_and_then_has_no_header_either() -> None:
     assert origin("https://music.example/a", "http://music.example/t1") == Origin("https://music.example/a")
 

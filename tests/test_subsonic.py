@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cachestore.config import Config, SourceConfig
@@ -431,6 +431,7 @@ def test_a_track_is_downloaded_as_it_is() -> None:
     assert origin.version is None
 
 
+@settings(deadline=None)
 @given(track_id=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_any_id_arrives_as_it_is_and_changes_nothing_else(track_id: str) -> None:
     parts = urlsplit(source(Server()).resolve(Track("home", track_id)).url)
@@ -628,6 +629,7 @@ def texts(outcome: object) -> list[str]:
     return [text for row in outcome for text in texts(row)]
 
 
+@settings(deadline=None)
 @given(way=st.sampled_from(places(WHOLE)), odd=JSON)
 @example(way=("song", "title"), odd="a\x00\u2028\ud800")
 def test_json_of_any_shape_gives_what_was_asked_for_or_an_error_of_the_track(
@@ -640,6 +642,7 @@ def test_json_of_any_shape_gives_what_was_asked_for_or_an_error_of_the_track(
         assert all(is_clean(text) for text in texts(outcome))
 
 
+@settings(deadline=None)
 @given(odd=JSON)
 def test_no_ping_of_any_shape_shows_a_traceback(odd: object) -> None:
     made = source(Server(answers={"ping.view": json.dumps(odd)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ from cachestore.cli.options import events_option, jobs_option, refresh_option, r
 from cachestore.cli.output import count, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
-from cachestore.errors import FetchFailed
+from cachestore.errors import AddressError, FetchFailed
 from cachestore.events import Provenance
+from cachestore.playlists import parse_playlist
 from cachestore.track import parse_address
 
 if TYPE_CHECKING:
@@ -31,8 +33,16 @@ _EXITS = {
 }
 
 
+def _track(text: str) -> Track:
+    """Return the track that an address names. Raise AddressError, for the address of a playlist too."""
+    if parse_playlist(text):
+        command = f"cachestore export {shlex.quote(text)} DEST"
+        raise AddressError(text, f"it names a playlist, which is exported ({command})")
+    return parse_address(text)
+
+
 @click.command(epilog=epilog(["cachestore fetch studio:t42 https://example.org/a.flac"], _EXITS))
-@click.argument("tracks", metavar="TRACK...", nargs=-1, required=True, type=parse_address)
+@click.argument("tracks", metavar="TRACK...", nargs=-1, required=True, type=_track)
 @jobs_option
 @refresh_option
 @stdin_eof_option

@@ -9,6 +9,7 @@ import click
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
+from cachestore.cli.options import stdin_eof_option
 from cachestore.cli.output import count, print_json, print_table
 from cachestore.cli.signals import cancel_on_signals
 
@@ -23,13 +24,14 @@ _EXITS = {1: "the source has no playlists, or failed", 75: "a temporary failure:
 
 @click.command(epilog=epilog(["cachestore playlists home", "cachestore playlists home --json"], _EXITS))
 @click.argument("source")
+@stdin_eof_option
 @json_option
 @pass_settings
-def playlists(settings: Settings, source: str, *, as_json: bool) -> None:
+def playlists(settings: Settings, source: str, *, cancel_on_stdin_eof: bool, as_json: bool) -> None:
     """List the playlists of SOURCE, each with the address by which export takes it."""
     from cachestore.playlists import addresses, list_playlists
 
-    with cancel_on_signals() as cancel:
+    with cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel:
         found = list_playlists(settings.config(), source, cancel=cancel)
     by_id = addresses(source, found)
     if as_json:

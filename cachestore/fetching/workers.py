@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import traceback
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,8 +13,7 @@ from cachestore.errors import CacheStoreError, TrackError
 from cachestore.fetching.asking import Asker
 from cachestore.fetching.lookout import Lookout
 from cachestore.fetching.reports import Failed, Question, Report
-from cachestore.sources.registry import Sources
-from cachestore.web import open_web
+from cachestore.sources.crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,19 +23,18 @@ if TYPE_CHECKING:
 
 
 class Workers:
-    """A bounded number of daemon threads: a server that hangs cannot keep the process from ending."""
+    """A bounded number of threads that answer questions."""
 
     def __init__(self, config: Config, root: Root, jobs: int) -> None:
-        self._stopping = threading.Event()
-        self._web = open_web(config, jobs=jobs, cancel=self._stopping)
-        self._sources = Sources(config, self._web)
+        self._crew = Crew(config, jobs)
+        self._web, self._sources = self._crew.web, self._crew.sources
         self._downloader = Downloader(self._web, root.partials, max_size=config.max_track_size)
         self._root = root
+        self._jobs = jobs
         self._questions: SimpleQueue[Question | None] = SimpleQueue()
         self._reports: SimpleQueue[Report] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(jobs)]
-        for thread in self._threads:
-            thread.start()
+        for _ in range(jobs):
+            self._crew.start(self._work)
 
     def ask(self, questions: Sequence[Question]) -> None:
         """Queue questions. Raise ConfigError when a source is unknown or wrongly configured; then none is asked."""
@@ -56,14 +52,9 @@ class Workers:
 
     def stop(self, *, patience: float) -> None:
         """Abort what is in flight and wait up to `patience` seconds until it is put down."""
-        self._stopping.set()
-        self._web.abort()
-        for _ in self._threads:
+        for _ in range(self._jobs):
             self._questions.put(None)
-        deadline = time.monotonic() + patience
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        self._web.close()
+        self._crew.stop(patience=patience)
 
     def _work(self) -> None:
         with closing(Lookout(self._root.path)) as lookout:

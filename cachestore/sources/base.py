@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from cachestore.config import SourceConfig
     from cachestore.errors import TrackError
+    from cachestore.sources.template import Template
     from cachestore.track import Origin, Track
     from cachestore.version import Version
     from cachestore.web import Web
@@ -31,6 +32,18 @@ class Renewing(Protocol):
         """Get what replaces the origin that the server `refused`, and return whether to resolve the track again.
 
         When another thread has done so since `refused` was resolved, there is nothing to do but to return True.
+        """
+        ...
+
+
+@runtime_checkable
+class Covering(Protocol):
+    """A kind of source of ours whose credentials are also for bare URLs, those below a source's own."""
+
+    def covered(self, config: SourceConfig, environ: Mapping[str, str]) -> Template | None:
+        """Return what a source so configured covers, None for nothing; asked before the source is made.
+
+        Raise ConfigError, which counts as nothing: what is wrong with a source is told when it is used.
         """
         ...
 

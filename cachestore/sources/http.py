@@ -36,6 +36,13 @@ class HttpSource:
         self._credentials = Credentials(config, environ, web)
         self._web = web
 
+    @staticmethod
+    def covered(config: SourceConfig, environ: Mapping[str, str]) -> Template | None:
+        """Return the template of the streams' own URLs; below that of documents are documents. Raise ConfigError."""
+        if "url" not in config.options:
+            return None
+        return Template.parse(f"{config.where}.url", text(config.where, config.options, "url"), environ)
+
     def resolve(self, track: Track) -> Origin:
         """Return the URL of the track, which may be one that this source covers or that its document names.
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from cachestore.config import nearest
 from cachestore.errors import CacheStoreError, ConfigError
 from cachestore.sources.account import Account
+from cachestore.sources.base import Covering
 from cachestore.sources.http import HttpSource
 from cachestore.sources.subsonic import SubsonicSource
-from cachestore.sources.template import Template
 from cachestore.sources.url import UrlSource
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from cachestore.config import Config, SourceConfig
     from cachestore.sources.base import Source, SourceFactory
+    from cachestore.sources.template import Template
     from cachestore.track import Track
     from cachestore.web import Web
 
@@ -76,16 +78,18 @@ class Sources:
 
     def _covering(self, url: str) -> str | None:
         """Return the name of the source that `url` is below, of several the one that reaches deepest."""
-        templates = {name: self._template(config) for name, config in self._config.sources.items()}
-        reach = {name: len(it.reach) for name, it in templates.items() if it is not None and it.covers(url)}
+        reach = {name: len(template.reach) for name, template in self._covered.items() if template.covers(url)}
         return max(reach, key=reach.__getitem__) if reach else None
 
+    @cached_property
+    def _covered(self) -> Mapping[str, Template]:
+        """The templates of the sources that cover URLs."""
+        found = {name: self._template(config) for name, config in self._config.sources.items()}
+        return {name: template for name, template in found.items() if template is not None}
+
     def _template(self, config: SourceConfig) -> Template | None:
-        """Return the template of a source that has one; what is wrong with the others is told when they are used."""
-        url = config.options.get("url")
-        if config.kind != "http" or not isinstance(url, str):
-            return None
+        kind = _KINDS.get(config.kind)
         try:
-            return Template.parse("", url, self._environ)
+            return kind.covered(config, self._environ) if isinstance(kind, Covering) else None
         except ConfigError:
             return None

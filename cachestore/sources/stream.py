@@ -9,9 +9,9 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from cachestore.sources.options import text
 from cachestore.sources.pointer import Pointer
-from cachestore.sources.template import PORTS, server_of
 from cachestore.track import Origin
 from cachestore.version import Version, VersionKind
+from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class StreamPlace:
         signed URLs are refused with another authorization beside their own.
         """
         url, version = self._url(track, asked, document), self._version(track, document)
-        if server_of(url) != server_of(asked):
+        if authority_of(url) != authority_of(asked):
             return Origin(url, {}, version)
         return Origin(_with_userinfo(url, asked), headers, version)
 
@@ -52,7 +52,7 @@ class StreamPlace:
         url = _joined(asked, value) if isinstance(value, str) and value else ""
         if not url:
             raise self.url.mistake(track, value, "the http(s) URL of a stream")
-        if (urlsplit(asked).scheme, urlsplit(url).scheme) == ("https", "http"):
+        if (authority_of(asked).scheme, authority_of(url).scheme) == ("https", "http"):
             raise self.url.mistake(track, value, "an https URL, since resolve_url is one")
         return url
 
@@ -75,10 +75,10 @@ def _joined(base: str, reference: str) -> str:
         return ""  # parsers differ on which server this means
     try:
         url = urljoin(base, reference)
-        scheme, host, _ = server_of(url)
+        authority_of(url)
     except ValueError:
         return ""
-    return url if scheme in PORTS and host else ""
+    return url
 
 
 def _with_userinfo(url: str, asked: str) -> str:

@@ -9,40 +9,40 @@ from urllib.parse import quote, unquote, urlsplit
 
 from cachestore.config import expand
 from cachestore.errors import ConfigError, SourceError
+from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cachestore.track import Track
-
-PORTS = {"http": 80, "https": 443}
+    from cachestore.web.authority import Authority
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Template:
-    """A URL with ``{id}`` in its path or query; its variables are expanded, so it may be secret."""
+    """A URL with ``{id}`` in its path or query; its variables are expanded, so it may be secret.
+
+    `reach` is its path up to ``{id}``, decoded; where the id stands in the query (`is_whole`) that is all of its path.
+    """
 
     text: str
+    authority: Authority
+    reach: str
+    is_whole: bool
 
     @classmethod
     def parse(cls, where: str, raw: str, environ: Mapping[str, str]) -> Self:
         """Return the template in the option at `where`. Raise ConfigError."""
         text = expand(raw, where, environ)
         try:
-            parts = urlsplit(text)
-            complete = parts.scheme in PORTS and all(server_of(text))
-        except ValueError:
-            complete = False
-        if not complete:
-            raise ConfigError(where, "expected an http(s) URL such as https://music.example/api/tracks/{id}/stream")
+            authority, parts = authority_of(text), urlsplit(text)
+        except ValueError:  # its words quote the URL
+            expected = "expected an http(s) URL such as https://music.example/api/tracks/{id}/stream"
+            raise ConfigError(where, expected) from None
         if "{id}" not in parts.path + parts.query or set(re.findall(r"\{[^{}]*\}", text)) != {"{id}"}:
             raise ConfigError(where, "expected {id} in the path or the query, and nothing else in {}")
-        return cls(text)
-
-    @property
-    def reach(self) -> str:
-        """Return the path up to ``{id}``, decoded."""
-        return _decoded(urlsplit(self.text).path.partition("{id}")[0])
+        reach, mark, _ = parts.path.partition("{id}")
+        return cls(text, authority, _decoded(reach), is_whole=not mark)
 
     def fill(self, track: Track) -> str:
         """Return the URL of `track`: its id is percent-encoded to the last slash. Raise SourceError."""
@@ -62,19 +62,13 @@ class Template:
         covered: it could end anywhere.
         """
         try:
-            is_same = server_of(url) == server_of(self.text)
+            if authority_of(url) != self.authority:
+                return False
         except ValueError:
             return False
         path = _decoded(urlsplit(url).path)
-        if not is_same or _steps(path):
-            return False
-        return path.startswith(self.reach) if "{id}" in urlsplit(self.text).path else path == self.reach
-
-
-def server_of(url: str) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port of `url`. Raise ValueError."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
+        is_below = path == self.reach if self.is_whole else path.startswith(self.reach)
+        return is_below and not _steps(path)
 
 
 def _decoded(path: str) -> str:

@@ -4,6 +4,7 @@ web        one GET, or a whole document, with everything below
 retries    when a failure is worth another attempt, and when to stop
 pace       whether the bytes of a body come fast enough
 hops       redirects, followed by hand
+authority  which server a URL names
 flights    requests under way, and how another thread ends them
 watchdog   ending those that take too long
 client     the HTTP client that all requests of a run share

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from cachestore.web.authority import Authority, authority_of
 from cachestore.web.failures import RefusedAnswer
 
 if TYPE_CHECKING:
@@ -37,10 +38,9 @@ def follow(
 ) -> Iterator[httpx.Response]:
     """Give the response that is no redirect.
 
-    Userinfo of the URL becomes Basic authorization. Another origin (scheme, host or port; RFC 6454) gets only the
-    headers that are for anyone, and what was taken away does not come back: the extension ``foreign`` of the response
-    tells. Raise RefusedAnswer, Cancelled,
-    httpx.HTTPError or, for a target that is no URL, httpx.InvalidURL.
+    Userinfo of the URL becomes Basic authorization. Another authority gets only the headers that are for anyone, and
+    what was taken away does not come back: the extension ``foreign`` of the response tells. Raise RefusedAnswer,
+    Cancelled, httpx.HTTPError or, for a target that is no URL, httpx.InvalidURL.
     """
     url, headers = _without_userinfo(url, headers)
     is_foreign = False
@@ -52,7 +52,7 @@ def follow(
                     response.extensions["foreign"] = True
                 yield response
                 return
-        if _origin(target) != _origin(url):
+        if _authority(target) != _authority(url):
             headers = httpx.Headers([row for row in headers.raw if row[0].lower() in _FOR_ANYONE])
             is_foreign = True
         url = target
@@ -67,9 +67,7 @@ def _target(response: httpx.Response) -> httpx.URL | None:
         target = response.request.url.join(response.headers["location"]).copy_with(userinfo=b"")
     except ValueError:  # of urllib, which httpx joins with
         raise RefusedAnswer("the server redirects to something that is no URL") from None
-    if target.scheme not in {"http", "https"} or not target.raw_host:
-        raise RefusedAnswer("the server redirects to something that is no http(s) URL")
-    if (response.request.url.scheme, target.scheme) == ("https", "http"):
+    if (response.request.url.scheme, _authority(target).scheme) == ("https", "http"):
         raise RefusedAnswer("the server redirects from https to http")
     return target
 
@@ -82,5 +80,8 @@ def _without_userinfo(url: httpx.URL, headers: httpx.Headers) -> tuple[httpx.URL
     return url.copy_with(userinfo=b""), headers
 
 
-def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
-    return url.scheme, url.raw_host, url.port
+def _authority(url: httpx.URL) -> Authority:
+    try:
+        return authority_of(str(url))
+    except ValueError:
+        raise RefusedAnswer("the server redirects to something that is no http(s) URL") from None

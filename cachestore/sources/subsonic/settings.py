@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cachestore.config import expand
 from cachestore.errors import ConfigError
 from cachestore.sources.options import check_names, text
+from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,20 +69,21 @@ def _flag(where: str, options: Mapping[str, object], name: str) -> bool:
 
 def _base(where: str, url: str) -> str:
     try:
-        parts = urlsplit(url)
-        complete = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        authority_of(url)
+        scheme, netloc, path, query, fragment = urlsplit(url)
+        complete = not query and not fragment
     except ValueError:
         complete = False
-    if not complete or parts.query or parts.fragment:
+    if not complete:
         expected = "expected the http(s) URL of the server, such as https://music.example; /rest is below it"
         raise ConfigError(where, expected)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    return urlunsplit((scheme, netloc, path.rstrip("/"), "", ""))
 
 
 def _is_private(base: str) -> bool:
     """Return whether what is sent to `base` is encrypted or stays on this machine."""
-    parts = urlsplit(base)
+    server = authority_of(base)
     try:
-        return parts.scheme == "https" or parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+        return server.scheme == "https" or server.host == "localhost" or ip_address(server.host).is_loopback
     except ValueError:
         return False

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cachestore.sources.base import Description, Playlist, PlaylistTrack
+from cachestore.sources.subjects import all_playlists, one_playlist
 from cachestore.sources.subsonic.server import Server
 from cachestore.sources.subsonic.settings import read_settings
-from cachestore.text import shown
 from cachestore.track import Origin, Track
 from cachestore.version import Version, VersionKind
 
@@ -51,14 +51,12 @@ class SubsonicSource:
 
     def playlists(self) -> Sequence[Playlist]:
         """Return all playlists that the user may read. Raise TrackError or Cancelled."""
-        subject = Track(self._name, "playlists", title=f"the playlists of {self._name}")
-        rows = self._server.ask(subject, "getPlaylists").record("playlists").records("playlist")
+        rows = self._server.ask(all_playlists(self._name), "getPlaylists").record("playlists").records("playlist")
         return [Playlist(row.id(), row.text("name"), _count(row)) for row in rows]
 
     def playlist(self, playlist_id: str) -> Sequence[PlaylistTrack]:
         """Return the rows of a playlist, without folders and videos. Raise TrackError or Cancelled."""
-        title = f"the playlist {shown(playlist_id)} of {self._name}"
-        subject = Track(self._name, f"playlist/{playlist_id}", title=title)
+        subject = one_playlist(self._name, playlist_id)
         rows = self._server.ask(subject, "getPlaylist", id=playlist_id).record("playlist").records("entry")
         return [self._row(row) for row in rows if _is_audio(row)]
 

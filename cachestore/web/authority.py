@@ -1,0 +1,37 @@
+"""Which server a URL names; the one place that decides whether two URLs name the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """What RFC 6454 calls an origin: credentials for one are for no other. `host` is in lower case and ASCII."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def authority_of(url: str) -> Authority:
+    """Return which server `url` names, whoever its userinfo is. Raise ValueError when it names none by http(s)."""
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
+        raise ValueError("expected http(s)://host")
+    return Authority(parts.scheme, _encoded(parts.hostname), parts.port or _PORTS[parts.scheme])
+
+
+def _encoded(host: str) -> str:
+    """Return a host name as it is looked up; what it is in ASCII only the client knows that will look it up."""
+    if host.isascii():
+        return host
+    try:
+        return httpx.URL(scheme="https", host=host).raw_host.decode("ascii")
+    except httpx.InvalidURL:
+        raise ValueError("the host name cannot be encoded") from None
