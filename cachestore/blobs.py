@@ -6,7 +6,8 @@ import os
 import re
 import stat
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from xxhash import xxh3_128
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ALGORITHM = "xxh3-128"
 _DIGEST = re.compile(rf"{ALGORITHM}:[0-9a-f]{{32}}")
 _CHUNK = 256 * 1024
+# Whoever hashes or compares sits many calls below whoever can be cancelled, and is none of its business.
+_CHECK: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
 
 
 class Witness(NamedTuple):
@@ -50,24 +53,46 @@ class BlobDigest:
         return f"{ALGORITHM}:{self._hash.hexdigest()}"
 
 
+@contextmanager
+def checked(check: Callable[[], None]) -> Iterator[None]:
+    """Let `check` be called for every chunk that this thread hashes or compares in the block; it may raise to end that.
+
+    No generator may yield within the block: its consumer would be checked, too.
+    """
+    token = _CHECK.set(check)
+    try:
+        yield
+    finally:
+        _CHECK.reset(token)
+
+
+def check_now() -> None:
+    """Call what `checked` was given, for who copies."""
+    _CHECK.get()()
+
+
 def hash_file(path: Path) -> str:
     """Return the digest of the bytes of the file at `path`."""
     digest = BlobDigest()
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
-    with _opened(path) as file:
+    check = _CHECK.get()
+    with _opened(path) as file, _named(path):
         while count := file.readinto(buffer):
+            check()
             digest.update(view[:count])
     return digest.hexdigest()
 
 
 def equal_bytes(one: Path, other: Path) -> bool:
     """Return whether two files hold the same bytes."""
+    check = _CHECK.get()
     with _opened(one) as a, _opened(other) as b:
-        while chunk := a.read(_CHUNK):
-            if chunk != b.read(len(chunk)):
+        while chunk := _read(a, one, _CHUNK):
+            check()
+            if chunk != _read(b, other, len(chunk)):
                 return False
-        return not b.read(1)
+        return not _read(b, other, 1)
 
 
 def is_file(info: os.stat_result | None) -> bool:
@@ -97,25 +122,44 @@ def _opened(path: Path) -> FileIO:
     return FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags))
 
 
+def _read(file: FileIO, path: Path, size: int) -> bytes:
+    with _named(path):
+        return file.read(size)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an error of a file that is open say which file it is."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 class Blobs:
     """The folder of blobs: ``<algorithm>/ab/cd/<rest>``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._prefix = f"{folder / ALGORITHM}{os.sep}"
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
-        if not is_digest(digest):
-            raise ValueError(f"{digest!r} is no digest")
-        name = digest.partition(":")[2]
-        return self._folder / ALGORITHM / name[:2] / name[2:4] / name[4:]
+        return Path(self._place(digest))
 
     def digest_of(self, path: Path) -> str | None:
         """Return the digest that the place of `path` stands for, None when no blob can lie there."""
-        parts = path.relative_to(self._folder).parts
-        digest = f"{ALGORITHM}:{''.join(parts[1:])}"
-        is_place = _DIGEST.fullmatch(digest) is not None and self.path(digest) == path
-        return digest if is_place else None
+        place = str(path)
+        digest = f"{ALGORITHM}:{place.removeprefix(self._prefix).replace(os.sep, '')}"
+        return digest if is_digest(digest) and self._place(digest) == place else None
+
+    def _place(self, digest: str) -> str:
+        """Return `path` as text: a million of them are looked at, and pathlib takes its time."""
+        if not is_digest(digest):
+            raise ValueError(f"{digest!r} is no digest")
+        name = digest.partition(":")[2]
+        return f"{self._prefix}{name[:2]}{os.sep}{name[2:4]}{os.sep}{name[4:]}"
 
     def publish(self, finished: Path, digest: str) -> os.stat_result:
         """Rename the finished file to the place of `digest`, read-only, and return its stat.
@@ -131,12 +175,13 @@ class Blobs:
     def stat(self, digest: str) -> os.stat_result | None:
         """Return the stat of the blob, None when it is missing."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            return self.path(digest).lstat()
+            return os.lstat(self._place(digest))
         return None
 
     def remove(self, digest: str) -> None:
         """Unlink the blob; it may be gone already."""
-        self.path(digest).unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self.path(digest).unlink()
 
     def move(self, digest: str, folder: Path) -> None:
         """Move whatever lies in the place of `digest` into `folder`, under a name that says when."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ON_ERROR = ("fail", "skip")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class SourceConfig:
 
     def variables(self) -> list[str]:
         """Return the names of the environment variables that this source needs, sorted."""
-        return sorted({name for text in _texts(self.options) for name in _VARIABLE.findall(text)})
+        return sorted({name for text in texts(self.options) for name in VARIABLE.findall(text)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,12 @@ def default_config_path() -> Path:
 
 def expand(value: str, where: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return `value` with every ``${VAR}`` replaced. Raise ConfigError, naming `where` and the variable, no values."""
-    for name in _VARIABLE.findall(value):
+    for name in VARIABLE.findall(value):
         if name not in environ:
             raise ConfigError(where, f"the environment variable {name} is not set; export it and run again")
-    if "${" in _VARIABLE.sub("", value):
+    if "${" in VARIABLE.sub("", value):
         raise ConfigError(where, "a ${ is not followed by the name of a variable and a }; expected ${NAME}")
-    return _VARIABLE.sub(lambda match: environ[match[1]], value)
+    return VARIABLE.sub(lambda match: environ[match[1]], value)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -205,13 +205,13 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def _texts(value: object) -> Iterator[str]:
+def texts(value: object) -> Iterator[str]:
     """Yield every text inside tables and arrays."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
+            yield from texts(inner)
 
 
 def _folder(value: object) -> str:

@@ -44,7 +44,8 @@ class TrackEvent:
 
     `index` is the 0-based row, `track` its address (or the path of a local track), `received` and `total` are bytes
     (total None when unknown), `error` is set when the row failed or was skipped. When `elsewhere`, another process
-    downloads this track: `received` and `total` are its figures.
+    downloads this track: `received` and `total` are its figures. `stale` says of a row that is done that no server has
+    confirmed its version in this run.
     """
 
     index: int
@@ -56,6 +57,7 @@ class TrackEvent:
     total: int | None = None
     error: TrackError | None = None
     elsewhere: bool = False
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

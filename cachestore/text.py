@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
 
 
 def shown(text: str) -> str:
@@ -14,3 +20,8 @@ def shown(text: str) -> str:
 def is_steady(text: str) -> bool:
     """Return whether `text` can be part of an id, a path or a URL: Unicode without control characters."""
     return not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)
+
+
+def is_echo(text: str, secrets: Iterable[str]) -> bool:
+    """Return whether a server says one of the `secrets` back to us in `text`: that is neither kept nor shown."""
+    return any(len(secret) >= _SHORTEST_SECRET and secret in text for secret in secrets)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit, urlunsplit
 
 from xxhash import xxh3_64_hexdigest
 
 from cachestore.errors import AddressError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cachestore.version import Version
 
 RESERVED_SOURCES = frozenset({"url", "http", "https", "file", "cachestore"})
 _SOURCE_NAME = re.compile(r"[a-z0-9_-]+")
-# Query parameters that authorize a URL change while the track does not, and they are secrets. A name that could as well
-# identify the track (``key``, ``t``, ``p``) counts as a credential only in the company that makes it one: dropping it
-# wrongly would let two tracks meet, keeping it wrongly costs a download.
+# Parameters of a query or path that authorize a URL change while the track does not, and they are secrets. A name that
+# could as well identify the track (``key``, ``t``, ``p``) counts as a credential only in the company that makes it one:
+# dropping it wrongly would let two tracks meet, keeping it wrongly costs a download.
 _CREDENTIAL = re.compile(
-    r"x-(amz|goog|ms)-.*|(access_?)?token|auth(orization)?|sig(nature)?|api_?key|jwt|password|secret|hdne?[at]s?",
+    r"x-(amz|goog|ms)-.*|(access_?)?token|auth(orization)?|sig(nature)?|api_?key|jwt|jsessionid|password|secret|hdne?[at]s?",
     re.IGNORECASE,
 )
 _CREDENTIAL_IN_COMPANY = (
@@ -105,8 +105,8 @@ def url_track(url: str, track_id: str | None = None, *, title: str = "", artist:
     """Return the track of a bare URL.
 
     Its id is ``host#track_id`` if one is given: two servers may well use the same ids. Else it is the URL without
-    userinfo, fragment and query, followed by ``#`` and the xxh3-64 of its non-credential query parameters, if there are
-    any. Raise AddressError.
+    userinfo, fragment, credentials in its path and query, followed by ``#`` and the xxh3-64 of its non-credential query
+    parameters, if there are any. Raise AddressError.
     """
     try:
         identity = _url_identity(url)
@@ -118,13 +118,53 @@ def url_track(url: str, track_id: str | None = None, *, title: str = "", artist:
 
 
 def redact_url(url: str) -> str:
-    """Return `url` without userinfo, query and fragment, fit to be shown."""
+    """Return `url` without userinfo, credentials in its path, query and fragment, fit to be shown."""
     try:
         parts = urlsplit(url)
         _ = parts.port  # a password with a slash in it ends in the place of a port
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], _lasting_path(parts.path), "", ""))
     except ValueError:
         return "(an unreadable URL)"
+
+
+def url_secrets(url: str) -> set[str]:
+    """Return what a URL hides, as it is sent and decoded: its password, or user if there is none, and its credentials.
+
+    A user's name beside them is none: it may well be in a title.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return set()  # it is never sent
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    hidden = {password or user}
+    for parameters in (parts.query.split("&"), *(segment.split(";")[1:] for segment in parts.path.split("/"))):
+        rows = [(unquote_plus(name).lower(), value) for name, _, value in (each.partition("=") for each in parameters)]
+        credentials = _credentials(name for name, _ in rows) - {"u"}
+        hidden |= {value for name, value in rows if name in credentials}
+    return {text for secret in hidden for text in (secret, unquote_plus(secret)) if text}
+
+
+def alike(tracks: Sequence[Track]) -> tuple[int, int] | None:
+    """Return the places of two tracks that are one but for a credential in their URLs, None if there are none.
+
+    A share link may say by its token which track it is. Tracks that were given one id are meant to be one.
+    """
+    asked: dict[tuple[str, str | None], tuple[int, object]] = {}
+    for place, track in enumerate(tracks):
+        if track.url is None or not track.id.startswith(("http://", "https://")):
+            continue
+        request = _request(track.url)
+        first, other = asked.setdefault((track.id, track.version), (place, request))
+        if request != other:
+            return first, place
+    return None
+
+
+def _request(url: str) -> object:
+    """Return all of a URL that a server may answer to, beyond its scheme and host."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[0], parts.path or "/", sorted(parse_qsl(parts.query, keep_blank_values=True))
 
 
 def _url_identity(url: str) -> str:
@@ -132,19 +172,40 @@ def _url_identity(url: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("expected http(s)://host/path")
     _ = parts.port  # raises ValueError when it is no number
-    identity = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2].lower(), parts.path or "/", "", ""))
+    identity = urlunsplit(
+        (parts.scheme, parts.netloc.rpartition("@")[2].lower(), _lasting_path(parts.path) or "/", "", "")
+    )
     lasting = sorted(_lasting_parameters(parse_qsl(parts.query, keep_blank_values=True)))
     return f"{identity}#{xxh3_64_hexdigest(repr(lasting).encode())}" if lasting else identity
 
 
 def _lasting_parameters(query: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the parameters that say which track it is, without those that say who asks."""
-    names = {name.lower() for name, _ in query}
-    credentials = {name for name in names if _CREDENTIAL.fullmatch(name)}
-    for company, dropped in _CREDENTIAL_IN_COMPANY:
-        if company <= names:
-            credentials |= dropped
+    credentials = _credentials(name for name, _ in query)
     return [(name, value) for name, value in query if name.lower() not in credentials]
+
+
+def _lasting_path(path: str) -> str:
+    """Return a path without the parameters in it (RFC 3986 §3.3: ``;name=value``) that say who asks."""
+    return "/".join(_lasting_segment(segment) for segment in path.split("/"))
+
+
+def _lasting_segment(segment: str) -> str:
+    name, *parameters = segment.split(";")
+    names = [unquote(parameter.partition("=")[0]).lower() for parameter in parameters]
+    credentials = _credentials(names)
+    lasting = (parameter for parameter, its in zip(parameters, names, strict=True) if its not in credentials)
+    return ";".join([name, *lasting])
+
+
+def _credentials(names: Iterable[str]) -> set[str]:
+    """Return which of the names of parameters are those of credentials, in lower case."""
+    present = {name.lower() for name in names}
+    credentials = {name for name in present if _CREDENTIAL.fullmatch(name)}
+    for company, dropped in _CREDENTIAL_IN_COMPANY:
+        if company <= present:
+            credentials |= dropped
+    return credentials
 
 
 def _refetchable_url(source: str, track_id: str) -> str | None:

@@ -15,11 +15,12 @@ from cachestore.cli.options import events_option, jobs_option, refresh_option, r
 from cachestore.cli.output import count, plain, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
+from cachestore.errors import NotCached
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from cachestore.cli.progress import Reporter
     from cachestore.errors import TrackError
@@ -88,7 +89,7 @@ def export(
         with reporter(settings, events=events) as tell:
             report = _export(settings, tell, mix, dest, how, stdin_eof=cancel_on_stdin_eof)
     except ExportFailed as failed:
-        _print_failed(failed, _command(settings, click.get_current_context()))
+        _print_failed(failed, _command(settings, click.get_current_context(), without=_useless(failed)))
         return failed.exit_code
     if as_json:
         print_json(_facts(report))
@@ -129,7 +130,8 @@ def _facts(report: Report) -> dict[str, object]:
 
 def _print_summary(report: Report) -> None:
     """Print what was done: ``12 tracks: 9 downloaded, 2 from cache, 1 local; 11 hard links, 1 copy; 45.3 MB``."""
-    origins = {"downloaded": report.downloaded, "from cache": report.cached, "local": report.local}
+    cached = f"from cache ({report.stale} not confirmed by a server)" if report.stale else "from cache"
+    origins = {"downloaded": report.downloaded, cached: report.cached, "local": report.local}
     rows = [f"{number} {word}" for word, number in (origins | {"failed": report.failed}).items() if number]
     files = [count(report.linked, "hard link")] if report.linked else []
     files += [f"{report.copied} {'copy' if report.copied == 1 else 'copies'}"] if report.copied else []
@@ -152,8 +154,13 @@ def _print_errors(errors: Sequence[TrackError]) -> None:
         click.echo(plain(f"  {error}"), err=True)
 
 
-def _command(settings: Settings, context: click.Context) -> str:
-    """Return the command line that was given, as it can be pasted."""
+def _useless(failed: ExportFailed) -> Collection[str]:
+    """Return the options with which the export would fail again: what is not cached has to be downloaded."""
+    return {"offline"} if any(isinstance(error, NotCached) for error in failed.failures) else ()
+
+
+def _command(settings: Settings, context: click.Context, *, without: Collection[str]) -> str:
+    """Return the command line that was given, but for some options, as it can be pasted."""
     words = ["cachestore"]
     for option, path in (("--root", settings.root), ("--config", settings.config_file)):
         words += [option, str(path)] if path else []
@@ -161,6 +168,8 @@ def _command(settings: Settings, context: click.Context) -> str:
     for parameter in context.command.params:
         value = context.params.get(str(parameter.name))
         given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if parameter.name in without:
+            continue
         if given and isinstance(parameter, click.Option) and value is not None:
             words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(value)]
     paths = [context.params["mix"], context.params["dest"]]

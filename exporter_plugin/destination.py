@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -120,7 +121,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            raise NoSpace(path) from error
+            raise NoSpace.of(error, path) from error
+        if error.errno == errno.EIO:
+            raise OSError(error.errno, error.strerror, error.filename or str(path)) from error
         problem = f"cannot be written ({error.strerror or error})"
         raise DestinationError(path, problem, "mend that or name another folder") from error
 

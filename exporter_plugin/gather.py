@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from cachestore.errors import BlobDamaged, Cancelled
+from cachestore.errors import BlobDamaged, Cancelled, Corrupt
 from cachestore.events import Provenance, State
 from exporter_plugin.local import place_local
 from exporter_plugin.outcome import Hole, Placed
@@ -56,9 +56,8 @@ def _bring_cloud(
             try:
                 outcome = _linked(rows[index], result, staging, link)
             except BlobDamaged:
-                # It was whole when it was looked up and is not now: the one download more that puts it right.
                 [again] = fetch([result.track], refresh=True, on_event=events.of_fetch([index]))
-                outcome = _linked(rows[index], again, staging, link)
+                outcome = _linked_again(rows[index], again, staging, link)
             events.settled(index, outcome)
             outcomes[index] = outcome
     return outcomes
@@ -71,6 +70,15 @@ def _linked(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
     row = row.called(entry.label)
     owned = staging.place(row, entry.ext, entry.digest, lambda staged: link(entry, staged))
     return Placed(row, owned, result.origin, entry, result.stale)
+
+
+def _linked_again(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
+    """Link what was whole when it was looked up, was not when it was linked, and was downloaded once more."""
+    try:
+        return _linked(row, result, staging, link)
+    except BlobDamaged:
+        reason = "its cached file was changed while it was linked, twice; find out which program writes into the store"
+        return Hole(row, Corrupt(row.address, row.label, reason))
 
 
 def _bring_local(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cachestore.config import load_config
 from cachestore.errors import MixError
 from cachestore.playlists import parse_playlist
+from cachestore.track import alike
 from exporter_plugin.readers import mix_json, playlist, source_playlist
 from exporter_plugin.readers.document import Document
 
@@ -71,7 +72,13 @@ def _stdin() -> BinaryIO:
 
 def _read(document: Document, *, suffix: str) -> Mix:
     is_playlist = suffix in {".m3u", ".m3u8"} or document.text.lstrip().startswith(playlist.MARK)
-    return playlist.read(document) if is_playlist else mix_json.read(document)
+    mix = playlist.read(document) if is_playlist else mix_json.read(document)
+    if (same := alike([row.track for row in mix.rows])) is not None:
+        first, second = (place + 1 for place in same)
+        one = f"but for a credential its URL is that of track {first}, so that both are one track"
+        expected = 'expected an "id" for each, in a mix in JSON (the same one if they are the same track)'
+        raise document.error(f"track {second}", f"{one}; {expected}")
+    return mix
 
 
 def _text(name: str, opened: BinaryIO) -> str:

@@ -50,7 +50,7 @@ class RowEvents:
             self._tell(replace(event, state=self._on_failure, error=outcome.error))
         else:
             size = outcome.owned.size
-            self._tell(replace(event, origin=outcome.origin, received=size, total=size))
+            self._tell(replace(event, origin=outcome.origin, received=size, total=size, stale=outcome.stale))
 
     def close(self) -> None:
         """Tell that all rows which are still open were cancelled."""

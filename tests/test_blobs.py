@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
-from cachestore.blobs import BlobDigest, Blobs, equal_bytes, hash_file
+from cachestore.blobs import BlobDigest, Blobs, checked, equal_bytes, hash_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -37,6 +39,35 @@ def test_files_are_equal_when_their_bytes_are(tmp_path_factory: pytest.TempPathF
     (folder / "b").write_bytes(b)
     assert equal_bytes(folder / "a", folder / "b") == (a == b)
     assert equal_bytes(folder / "b", folder / "a") == (a == b)
+
+
+@pytest.mark.parametrize("read", [hash_file, lambda path: equal_bytes(path, path)])
+def test_a_long_read_ends_when_a_check_raises(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(10 * 256 * 1024))
+    checks: list[None] = []
+
+    def check() -> None:
+        checks.append(None)
+        if len(checks) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError), checked(check):
+        read(path)
+    read(path)
+    assert len(checks) == 3
+
+
+def test_checks_nest_and_are_of_one_thread(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    checks: list[str] = []
+    with checked(lambda: checks.append("outer")), ThreadPoolExecutor() as pool:
+        with checked(lambda: checks.append("inner")):
+            hash_file(path)
+        pool.submit(hash_file, path).result()
+        hash_file(path)
+    assert checks == ["inner", "outer"]
 
 
 @given(st.text("0123456789abcdef", min_size=32, max_size=32))

@@ -362,6 +362,15 @@ def test_a_check_that_raises_ends_it(tmp_path: Path) -> None:
         broken(path, [Promise("Repr-Digest", "MD5", bytes(16))], check=cancel)
 
 
+def test_a_promise_by_an_algorithm_of_a_newer_program_says_nothing(tmp_path: Path) -> None:
+    data = b"the bytes"
+    strange = Promise("Repr-Digest", "SHA-3", bytes(64))
+    assert kept(tmp_path, data, [strange])
+    wrong = Promise("Repr-Digest", "MD5", bytes(16))
+    (tmp_path / "body").write_bytes(data)
+    assert broken(tmp_path / "body", [strange, wrong], check=go_on) == wrong
+
+
 def test_nothing_promised_is_nothing_broken(tmp_path: Path) -> None:
     assert broken(tmp_path / "not even there", of_200(("Content-Type", "audio/flac")), check=go_on) is None
 

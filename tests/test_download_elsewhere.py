@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from cachestore.download import Body, Downloader, Elsewhere, NotModified
 from cachestore.errors import Cancelled, NotFound, TimedOut
 from cachestore.partials import DownloadLock, claim
-from cachestore.track import Origin
+from cachestore.track import Origin, Track
 from cachestore.web import Web
 from cachestore.web.retries import Retries
 from tests.downloads import (
@@ -94,6 +95,24 @@ def test_a_track_that_another_downloads_is_waited_for_and_then_in_the_store(
     assert desk.get(f"http://127.0.0.1:{closed_port}/") == Elsewhere()
     assert len(desk.waits) == 3
     assert desk.others == [(5000, 9000)]
+
+
+def test_what_another_left_since_we_began_is_gone_on_with(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(answer(SMALL), rest(SMALL, 5000, 'ETag: "a"'))
+    downloader = desk.downloader(desk.web())
+    first = desk.ask(downloader, Origin(server.url), track=Track("studio", "first"))
+    lock = DownloadLock.acquire(desk.folder, TRACK.address)
+    assert lock is not None
+    with ExitStack() as other:
+        partial = other.enter_context(claim(desk.folder, TRACK.address, lock, threading.Event()))
+        partial.begin(strong('"a"'), strong('"a"'), 9000)
+        partial.write(SMALL[:5000])
+        after(2, desk, other.close)
+        assert desk.ask(downloader, Origin(server.url)) == Elsewhere()
+    for body in (first, desk.ask(downloader, Origin(server.url))):
+        assert isinstance(body, Body)
+        body.partial.release()
+    assert asked(server, "Range") == [None, "bytes=5000-"]
 
 
 def test_how_far_the_other_is_is_told_whenever_that_changes(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cachestore.blobs import hash_file
 from cachestore.boot import boot_id
 from cachestore.download import Body, NotModified
 from cachestore.errors import BadResponse, Corrupt, NotAudio, Truncated
@@ -153,6 +154,7 @@ def test_a_sidecar_tells_no_secret(desk: Desk, raw_server: StartRawServer) -> No
         "boot": boot_id(),
         "hint": None,
         "promised": [],
+        "digest": hash_file(sidecar.with_suffix(".part")),
     }
 
 

@@ -372,10 +372,10 @@ def test_what_arrived_before_a_cancel_is_published_though_another_process_sweeps
 SLOW_TO_PUBLISH = """
 import os, time
 from cachestore.store.writer import Store
-def put(self, incoming, works=Store.put):
+def put(self, *what, works=Store.put):
     while not os.path.exists("go"):
         time.sleep(0.01)
-    return works(self, incoming)
+    return works(self, *what)
 Store.put = put
 """
 

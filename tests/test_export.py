@@ -198,7 +198,8 @@ def test_the_bundle_says_what_it_holds_and_is_registered(house: House) -> None:
     with Cache.open(house.config) as cache:
         [bundle] = cache.store.bundles()
         assert (bundle.dest, bundle.name, len(bundle.files)) == (house.dest, "Friday Warm-up", 2)
-        assert set(cache.store.holders()) == {file.digest for file in bundle.files}
+        held = {digest for digest, row in cache.store.blob_rows() if row.is_held}
+        assert held == {file.digest for file in bundle.files}
 
 
 def test_no_url_of_an_origin_gets_into_a_bundle(house: House, music: Music) -> None:
@@ -574,6 +575,21 @@ def test_a_failed_export_ends_with_the_command_to_run_again(house: House, music:
     assert shlex.split(command) == ["cachestore", "--config", config, "export", *options, str(house.mix), str(dest)]
     music.statuses.clear()
     assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
+
+
+def test_what_is_not_cached_is_not_to_be_asked_for_offline_again(house: House, music: Music) -> None:
+    done = invoke(house, music, str(house.mix), str(house.dest), "--offline", "--jobs", "2")
+    command = shlex.split(done.stderr.splitlines()[-1].partition("; run again: ")[2])
+    assert command[3:] == ["export", "--jobs", "2", str(house.mix), str(house.dest)]
+    assert invoke(house, music, *command[4:]).return_value == 0
+
+
+def test_offline_stays_where_no_network_would_help(house: House, music: Music) -> None:
+    house.write("t1")
+    assert invoke(house, music, str(house.mix), str(house.dest)).return_value == 0
+    house.mix.write_text('{"tracks": [{"path": "none.wav"}, {"source": "studio", "id": "t1"}]}')
+    done = invoke(house, music, str(house.mix), str(house.dest), "--offline")
+    assert " export --offline " in done.stderr.splitlines()[-1]
 
 
 def test_events_are_all_that_stdout_has_and_end_comes_last(house: House, music: Music) -> None:

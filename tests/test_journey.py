@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from typing import TYPE_CHECKING
 
@@ -159,8 +160,12 @@ def test_a_cached_mix_exports_while_the_server_is_away(stranger: Stranger, cloud
     cloud.stop()
     done = stranger.export(row("t-flac"), dest="AWAY")
     assert "warning" in done.err
+    assert "1 from cache (1 not confirmed by a server);" in done.out
     [track] = manifest(stranger.home / "AWAY")["tracks"]
     assert track["freshness"] == "stale"
+    told = stranger.export(row("t-flac"), dest="OFFLINE", options=("--offline", "--events", "ndjson"))
+    ends = [event for event in map(json.loads, told.out.splitlines()) if event.get("state") == "done"]
+    assert [event["stale"] for event in ends] == [True]
 
 
 def test_a_changed_file_is_a_new_version_and_the_old_bundle_is_untouched(

@@ -63,7 +63,7 @@ def test_the_sizes_of_a_wave_file_that_was_streamed_say_nothing(tmp_path: Path, 
         wave(ds64(36 + len(FMT + data(SOUND)) + 4, 200) + FMT + data(SOUND, 0xFFFFFFFF), 0xFFFFFFFF, form=b"RF64"),
         wave(ds64(0, 0) + FMT + data(SOUND, 0xFFFFFFFF), 0xFFFFFFFF, form=b"BW64"),
         wave(ds64(0, 0) + FMT + data(SOUND), form=b"RF64"),
-        make_wave(44),
+        make_wave(46),
         make_wave(1001),
     ],
 )
@@ -92,6 +92,24 @@ def test_a_wave_file_is_whole_in_all_the_ways_in_which_programs_write_it(tmp_pat
 def test_a_wave_or_aiff_file_is_cut_when_the_whole_or_the_sound_is(tmp_path: Path, cut: bytes, told: str) -> None:
     assert verdict(tmp_path, cut).startswith("Truncated: the ")
     assert told in verdict(tmp_path, cut)
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        make_wave(44),
+        wave(FMT + data(b"", 0xFFFFFFFF), 0xFFFFFFFF),
+        wave(FMT + data(b"", 0), 0),
+        wave(FMT + data(b"", 0x7FFFF000), 0x7FFFF024),
+        wave(ds64(0, 0) + FMT + data(b"", 0xFFFFFFFF), 0xFFFFFFFF, form=b"RF64"),
+        b"FORM\x7f\0\0\x50AIFFSSND\x7f\0\0\x08" + bytes(8),
+        b"FORM\0\0\0\x14AIFFSSND\0\0\0\x08" + bytes(8),
+        b"FORM\0\0\0\0AIFCSSND\0\0\0\0",
+    ],
+)
+def test_a_wave_or_aiff_file_without_any_sound_is_no_audio(tmp_path: Path, empty: bytes) -> None:
+    assert verdict(tmp_path, empty).startswith("NotAudio: the ")
+    assert "has no sound" in verdict(tmp_path, empty)
 
 
 def test_the_sizes_that_sox_streams_in_aiff_say_nothing(tmp_path: Path) -> None:

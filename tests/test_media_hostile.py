@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cachestore.errors import NotAudio, NotFound, Truncated, Unauthorized
+from cachestore.errors import Cancelled, NotAudio, NotFound, Truncated, Unauthorized
 from cachestore.media import MEDIA_TYPES, identify
 from cachestore.track import Track
 
@@ -64,6 +67,11 @@ def judge(path: Path | Watched) -> str:
     return media.ext
 
 
+APPENDED = (b"TAG" + bytes(124) + b"x") * 16
+HUGE_FRAMES = b"fLaC\x80\0\0\x22" + b"\xff" * 10 + b"\x0a\xc4\x4f\xf0" + bytes(20)
+# A frame with a right checksum whose header has a wrong one.
+ALMOST_A_FRAME = bytes.fromhex("fff8c9080000 b532")
+
 LOOPS = {
     "wave": b"RIFF\xff\xff\xff\xffWAVE" + b"LIST\0\0\0\0" * 300_000,
     "aiff": b"FORM\0\0\0\0AIFF" + b"COMM\0\0\0\0" * 300_000,
@@ -75,9 +83,13 @@ LOOPS = {
     "flac, frames": FLAC + b"\xff\xf8\xc9\x08\x00\x95" * 300_000,
     "flac, tags": FLAC + (b"TAG" + bytes(124) + b"x") * 20_000,
     "flac, marks of tags": FLAC + b"ID3" * 300_000,
+    "flac, noise": HUGE_FRAMES + random.Random(1).randbytes(4_300_000),
+    "flac, almost frames": HUGE_FRAMES + ALMOST_A_FRAME * 500_000,
     "ogg": OGG + b"OggS" * 300_000,
     "wavpack": b"wvpk" * 300_000,
     "adts": ADTS + b"\xff\xf1" * 300_000,
+    "adts, marks of tags before tags": ADTS * 2 + b"ID3" * 340_000 + APPENDED,
+    "adts, headers of tags before tags": ADTS * 2 + b"ID3\4\0\0\0\0\0\1" * 100_000 + APPENDED,
     "tags in front": b"ID3\4\0\0\0\0\0\0" * 500_000,
     "sync bytes": b"ID3\4\0\0\0\0\0\0" + b"\xff" * 70_000,
     "asf": ASF * 1000,
@@ -95,6 +107,43 @@ def test_what_goes_on_and_on_is_given_up(tmp_path: Path, name: str) -> None:
     assert judge(watched)
     assert watched.reads <= 400_010
     assert watched.total <= 32 << 20
+
+
+class Clock:
+    """A check that tells the longest processor time between two of its calls."""
+
+    def __init__(self) -> None:
+        self.longest, self._last = 0.0, time.thread_time()
+
+    def __call__(self) -> None:
+        now = time.thread_time()
+        self.longest, self._last = max(self.longest, now - self._last), now
+
+
+@pytest.mark.parametrize("name", [name for name in LOOPS if name not in {"ogg", "wavpack"}])
+def test_what_goes_on_can_be_ended_at_any_time(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(LOOPS[name])
+    clock, started = Clock(), time.thread_time()
+    with suppress(Truncated, NotAudio):
+        identify(path, TRACK, clock)
+    clock()
+    assert clock.longest < 0.5
+    assert time.thread_time() - started < 4
+
+
+@pytest.mark.parametrize("name", ["mp4", "webm", "flac, noise", "adts, marks of tags before tags"])
+def test_what_ends_the_run_ends_the_look_at_a_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(LOOPS[name])
+    calls = iter(range(5))
+
+    def check() -> None:
+        if next(calls) == 4:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        identify(path, TRACK, check)
 
 
 SPARSE = {

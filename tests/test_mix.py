@@ -58,6 +58,28 @@ def test_a_url_is_a_track_whose_identity_has_no_secrets(tmp_path: Path) -> None:
     assert (own.address, own.fallback) == ("url:example.org#mine", "mine")
 
 
+def test_two_urls_that_differ_in_a_credential_only_are_refused_unless_they_have_ids(tmp_path: Path) -> None:
+    """A share link may say by its token which track it is: then one of the two would be exported twice."""
+    links = [{"url": f"https://example.org/dl?token={token}"} for token in ("AAA", "BBB")]
+    with pytest.raises(MixError) as caught:
+        mix_of(tmp_path, {"path": "a.wav"}, *links)
+    assert caught.value.place == "track 3"
+    assert str(caught.value).endswith(
+        'but for a credential its URL is that of track 2, so that both are one track; expected an "id" for each, '
+        "in a mix in JSON (the same one if they are the same track)"
+    )
+    assert "AAA" not in str(caught.value)
+    with pytest.raises(MixError, match=r"track 2: but for a credential its URL is that of track 1"):
+        playlist_of(tmp_path, "#EXTM3U", *(link["url"] for link in links))
+    with pytest.raises(MixError, match=r"track 2: but for a credential"):
+        from_stdin(json.dumps({"tracks": links}))
+    assert (
+        len({row.identity for row in mix_of(tmp_path, *({**link, "id": link["url"][-3:]} for link in links)).rows}) == 2
+    )
+    assert len({row.identity for row in mix_of(tmp_path, *({**link, "id": "one"} for link in links)).rows}) == 1
+    assert len(mix_of(tmp_path, links[0], links[0]).rows) == 2
+
+
 def test_a_local_path_is_relative_to_the_mix(tmp_path: Path) -> None:
     row = row_of(tmp_path, path="Local/Intro.wav")
     assert row.path == tmp_path / "Local/Intro.wav"

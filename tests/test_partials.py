@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from cachestore.blobs import hash_file
 from cachestore.boot import boot_id
 from cachestore.errors import Cancelled, NoSpace
 from cachestore.partials import (
     Abandoned,
     DownloadLock,
     Promise,
+    Remains,
     Unfinished,
     abandoned,
     claim,
@@ -25,6 +29,9 @@ from cachestore.partials import (
 from cachestore.partials.sidecar import Sidecar
 from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Keeping and taking over
 
@@ -61,8 +68,47 @@ def test_of_many_who_see_a_partial_one_gets_it(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "rename", rename_together)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: claims._kept(tmp_path, TRACK), range(8)))
+        found = list(pool.map(lambda _: claims._kept(tmp_path.iterdir()), range(8)))
     assert sum(path is not None for path in found) == 1
+
+
+def test_of_many_claims_only_one_lists_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(tmp_path, b"abc")
+    kept(tmp_path, b"de", address="home:t1")
+    remains = Remains(tmp_path)
+    listed: list[Path] = []
+
+    def listdir(folder: Path, works: Callable[[Path], list[str]] = os.listdir) -> list[str]:
+        listed.append(folder)
+        return works(folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("the folder was looked through"))
+    received = []
+    for address in (TRACK, "home:t1", "home:t2"):
+        with claim(tmp_path, address, DownloadLock.without(tmp_path), GO_ON, remains) as partial:
+            received.append(partial.received)
+    assert (received, listed) == ([3, 2, 0], [tmp_path])
+
+
+def test_what_is_left_later_is_found_where_it_is_expected(tmp_path: Path) -> None:
+    remains = Remains(tmp_path)
+    assert remains.of(TRACK) == []
+    path = kept(tmp_path, b"abc")
+    kept(tmp_path, b"de", address="home:t1")
+    remains.expect(TRACK)
+    assert {*remains.of(TRACK)} == {path, path.with_suffix(".json")}
+    assert remains.of("home:t1") == []
+
+
+def test_what_was_left_and_is_gone_by_now_is_no_loss(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc")
+    remains = Remains(tmp_path)
+    assert remains.of(TRACK)
+    with claimed(tmp_path) as other:
+        with claim(tmp_path, TRACK, DownloadLock.without(tmp_path), GO_ON, remains) as partial:
+            assert partial.received == 0
+        assert other.received == 3
 
 
 def test_a_partial_of_another_track_is_not_touched(tmp_path: Path) -> None:
@@ -84,6 +130,22 @@ def test_a_partial_that_is_finished_is_its_callers_until_that_releases_it(tmp_pa
     assert DownloadLock.acquire(tmp_path, TRACK) is None
     partial.release()
     assert list(tmp_path.iterdir()) == [partial.path]
+
+
+@pytest.mark.parametrize(("validator", "left"), [(STRONG, [".json", ".part"]), (None, [])])
+def test_a_body_that_is_not_published_is_left_if_it_can_be_confirmed(
+    tmp_path: Path, validator: Version | None, left: list[str]
+) -> None:
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        partial.begin(STRONG, validator, 3)
+        partial.write(b"abc")
+        partial.finish()
+    partial.leave()
+    assert names(tmp_path) == left
+    with claimed(tmp_path) as again:
+        assert again.complete is bool(left)
 
 
 def test_a_body_whose_caller_was_killed_before_publishing_it_is_rescued_complete(tmp_path: Path) -> None:
@@ -176,7 +238,15 @@ def test_a_sidecar_tells_what_the_bytes_are_of_and_nothing_else(tmp_path: Path) 
         "boot": boot_id(),
         "hint": None,
         "promised": [],
+        "digest": hash_file(path),
     }
+
+
+def test_kept_bytes_that_changed_on_the_disk_are_not_gone_on_with(tmp_path: Path) -> None:
+    path = kept(tmp_path, b"abc")
+    path.write_bytes(b"abd")
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
 
 
 _TAG, _PROMISE = ["etag", '"a"'], ["Repr-Digest", "MD5", "AAAAAAAAAAAAAAAAAAAAAA==", 0, None]
@@ -186,6 +256,7 @@ _SIDECAR: dict[str, object] = {
     "validator": _TAG,
     "hint": ["weak-etag", 'W/"a"'],
     "promised": [_PROMISE],
+    "digest": "",
     "total": 9,
     "boot": "",
 }
@@ -204,6 +275,10 @@ _WRONG: list[dict[str, object]] = [
     {"promised": [[*_PROMISE[:3], 0, "9"]]},
     {"promised": [["Repr-Digest", "MD5", "?", 0, None]]},
     {"promised": [["Repr-Digest", 5, "", 0, None]]},
+    {"promised": [[*_PROMISE[:3], -1, None]]},
+    {"promised": [[*_PROMISE[:3], 5, 3]]},
+    {"promised": [[*_PROMISE[:3], 10, None]]},
+    {"promised": [[*_PROMISE[:3], 10**30, 10**30]]},
     {"total": "9"},
     {"total": True},
     {"total": -1},
@@ -220,6 +295,13 @@ def test_a_partial_whose_sidecar_is_as_it_should_be_is_taken_over(tmp_path: Path
         assert (partial.received, partial.version, partial.validator, partial.total) == (3, STRONG, STRONG, 9)
         assert partial.hint == Version(VersionKind.WEAK, 'W/"a"')
         assert partial.promised == (Promise("Repr-Digest", "MD5", bytes(16)),)
+
+
+def test_a_partial_with_a_promise_that_only_a_newer_program_understands_is_taken_over(tmp_path: Path) -> None:
+    sidecar = _SIDECAR | {"promised": [["Repr-Digest", "SHA-3", "AAAA", 0, None], _PROMISE], "news": "of tomorrow"}
+    kept(tmp_path, b"abc").with_suffix(".json").write_text(json.dumps(sidecar))
+    with claimed(tmp_path) as partial:
+        assert [promise.algorithm for promise in partial.promised] == ["SHA-3", "MD5"]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +414,7 @@ def test_what_is_old_and_what_is_claimed_is_abandoned_with_what_can_be_made_of_i
         path.touch()
         age(path, 1000)
     fresh = kept(tmp_path, b"abc", address="home:t1")
-    rest = Sidecar(TRACK, STRONG, STRONG, 100, boot_id())
+    rest = Sidecar(TRACK, STRONG, STRONG, 100, boot_id(), digest=hash_file(old))
     assert set(abandoned(tmp_path, before=2000)) == {
         Abandoned(old, is_old=True, is_claimed=False, rest=rest),
         Abandoned(lock, is_old=True, is_claimed=True, rest=None),

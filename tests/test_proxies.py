@@ -145,7 +145,10 @@ def test_a_proxy_that_does_not_connect_is_told(
     stranger.environment["HTTPS_PROXY"] = proxy.url
     assert "the proxy did not connect to music.invalid" in stranger.run("fetch", "open:t", code=75).err
     stranger.environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
-    assert "connection refused" in stranger.run("fetch", "open:t", code=75).err
+    told = stranger.run("fetch", "open:t", code=75).err
+    assert f"no connection to the proxy 127.0.0.1:{closed_port}: connection refused" in told
+    stranger.environment["HTTPS_PROXY"] = "proxy.invalid:3128"
+    assert "the name of the proxy proxy.invalid:3128 does not resolve" in stranger.run("fetch", "open:t", code=75).err
 
 
 # --- certificates

@@ -180,13 +180,16 @@ def test_the_version_is_a_text_or_a_number_of_the_provider() -> None:
     assert version(hash="9f8e") == Version(VersionKind.PROVIDER, "9f8e")
     assert version(hash=17) == Version(VersionKind.PROVIDER, "17")
     assert version(hash=1.5) == Version(VersionKind.PROVIDER, "1.5")
+    assert version(hash=10**255) == Version(VersionKind.PROVIDER, str(10**255))
 
 
 def test_a_null_says_that_a_track_has_no_version() -> None:
     assert version(hash=None) is None
 
 
-@pytest.mark.parametrize("value", [True, [], {}, "", "a\nb", "\ud800", "v" * 257, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "value", [True, [], {}, "", "a\nb", "\ud800", "v" * 257, 10**256, 10**400, float("nan"), float("inf")]
+)
 def test_what_is_no_version_is_refused(value: object) -> None:
     with pytest.raises(SourceError, match=r"^Opus: sources.studio.version_pointer: .* expected a number or a text"):
         version(hash=value)

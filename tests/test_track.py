@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cachestore.errors import AddressError
-from cachestore.track import RESERVED_SOURCES, Track, is_source_name, parse_address, redact_url, url_track
+from cachestore.track import RESERVED_SOURCES, Track, alike, is_source_name, parse_address, redact_url, url_track
 
 FORMS = "expected source:id, source:id@version or an http(s) URL"
 
@@ -77,7 +78,7 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
         parse_address(text)
 
 
-@pytest.mark.parametrize("name", ["", "Studio", "my studio", "a:b", "a/b", "ü", *RESERVED_SOURCES])
+@pytest.mark.parametrize("name", ["", "Studio", "my studio", "a:b", "a/b", "ü", *sorted(RESERVED_SOURCES)])
 def test_a_source_name_is_plain_and_not_reserved(name: str) -> None:
     assert not is_source_name(name)
 
@@ -111,6 +112,32 @@ def test_a_signature_does_not_change_the_track(credentials: str) -> None:
     assert url_track(f"https://host/a?id=1&{credentials}").id == url_track("https://host/a?id=1").id
 
 
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/a.wav;token=s3cret", "/a.wav"),
+        ("/a.wav;TOKEN=s3cret;x=1", "/a.wav;x=1"),
+        ("/a.wav;t%6fken=s3cret", "/a.wav"),
+        ("/box;sig=s3cret/a.wav;jsessionid=s3cret", "/box/a.wav"),
+        ("/a.wav;expires=1;signature=s3cret", "/a.wav"),
+        ("/a;b=1;c/d;", "/a;b=1;c/d;"),
+        ("/;token=s3cret", "/"),
+    ],
+)
+def test_a_credential_in_the_path_is_no_part_of_the_track_and_never_shown(path: str, kept: str) -> None:
+    url = f"https://host{path}"
+    assert url_track(url).id == f"https://host{kept}"
+    assert url_track(url).url == url
+    assert "s3cret" not in redact_url(url)
+    assert "s3cret" not in url_track(url).address
+
+
+@given(st.lists(st.sampled_from([*"/;=&ab%", "token", "sig", "%3b"]), max_size=12).map("".join))
+def test_what_a_url_is_without_its_credentials_stays_so(path: str) -> None:
+    kept = url_track(f"https://host/{path}").id
+    assert url_track(kept).id == kept
+
+
 def test_a_subsonic_query_is_the_track_without_who_asks() -> None:
     asked = "https://host/rest/stream.view?id=7&u=dj&t={}&s={}&v=1.16.1&c=cachestore"
     assert url_track(asked.format("aa", "11")).id == url_track(asked.format("bb", "22")).id
@@ -131,6 +158,29 @@ def test_userinfo_and_fragment_are_no_part_of_a_url_track() -> None:
 
 def test_a_url_track_may_have_an_id_of_its_own() -> None:
     assert url_track("https://host/a?sig=1", "song-1").address == "url:host#song-1"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("https://host/dl?token=AAA", "https://host/dl?token=BBB"),
+        ("https://host/dl?token=AAA", "https://host/dl"),
+        ("https://host/dl;token=AAA", "https://host/dl;token=BBB"),
+        ("https://AAA@host/dl", "https://BBB@host/dl"),
+    ],
+)
+def test_urls_that_are_one_track_but_for_a_credential_are_told_from_equal_ones(one: str, other: str) -> None:
+    first, second, third = url_track(one), url_track("https://host/x"), url_track(other)
+    assert first == third
+    assert alike([first, second, third]) == (0, 2)
+    assert alike([first, second, url_track(one + "#t=5"), Track("studio", "t42"), Track("studio", "t42")]) is None
+    assert alike([url_track(one, "a"), url_track(other, "a")]) is None  # whoever gave the id has said so
+    assert alike([first, replace(third, version="0123456789abcdef")]) is None
+
+
+def test_the_order_of_a_query_makes_no_other_url() -> None:
+    assert alike([url_track("https://h/a?x=1&sig=s"), url_track("https://h/a?sig=s&x=1")]) is None
+    assert alike([url_track("https://H:80/a"), url_track("https://h:80/a")]) is None
 
 
 def test_equal_ids_of_two_servers_never_meet() -> None:

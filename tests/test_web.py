@@ -342,16 +342,37 @@ def test_an_answer_that_is_no_http_is_a_bad_response(desk: Desk, raw_server: Sta
 def test_a_server_that_cannot_be_reached_gets_all_retries_once_and_then_one_attempt_a_time(
     desk: Desk, raw_server: StartRawServer
 ) -> None:
-    busy = answer(status="503 Service Unavailable")
-    server = raw_server(*[b""] * 5, busy, answer(b"x"), busy, answer(b"y"))
+    server = raw_server(*[b""] * 5, answer(b"x"), b"", answer(b"y"))
     web = desk.web(retries=2)
     asked_for = []
-    for _ in range(4):
-        with pytest.raises(TrackError):
+    for _ in range(3):
+        with pytest.raises(Unreachable):
             web.document(TRACK, server.url)
         asked_for.append(len(server.received))
-    assert asked_for == [3, 4, 5, 6]
+    assert asked_for == [3, 4, 5]
     assert [web.document(TRACK, server.url).content for _ in range(2)] == [b"x", b"y"]
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "401 Unauthorized", "500 Internal Server Error"])
+def test_any_answer_shows_that_a_server_is_there_again(desk: Desk, raw_server: StartRawServer, status: str) -> None:
+    failed = answer(status=status)
+    server = raw_server(*[b""] * 3, *[failed] * (3 if "500" in status else 1), b"", answer(b"x"))
+    web = desk.web(retries=2)
+    for failure in ("unreachable", None):
+        with pytest.raises(TrackError) as caught:
+            web.document(TRACK, server.url)
+        assert (caught.value.code == "unreachable") is bool(failure)
+    assert web.document(TRACK, server.url).content == b"x"
+
+
+def test_a_server_that_was_away_and_is_busy_now_gets_its_retries(desk: Desk, raw_server: StartRawServer) -> None:
+    busy = answer(b"", "Retry-After: 2", status="503 Service Unavailable")
+    server = raw_server(b"", b"", b"", busy, busy, answer(b"x"))
+    web = desk.web(retries=2)
+    with pytest.raises(Unreachable):
+        web.document(TRACK, server.url)
+    assert web.document(TRACK, server.url).content == b"x"
+    assert sum(desk.waits[2:]) >= 4
 
 
 def test_a_refusal_by_another_origin_says_nothing_of_our_credentials(desk: Desk, raw_server: StartRawServer) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cachestore.errors import BadResponse, TrackError
+from cachestore.errors import BadResponse, SourceError, TrackError, Unreachable
 from cachestore.web import Web
 from cachestore.web.retries import Retries
 from tests.downloads import OPENED_BY, SECRET, TRACK, Desk, answer, asked, hiding, open_desk, told
@@ -110,6 +110,29 @@ def test_redirects_that_lead_nowhere_are_refused(desk: Desk, raw_server: StartRa
     server = raw_server(redirect(location, status="301 Moved Permanently"))
     assert isinstance(refusal(desk, server.url), BadResponse)
     assert len(server.received) <= 6
+
+
+def test_a_host_that_cannot_be_reached_is_named_with_the_redirect_to_it(
+    desk: Desk, raw_server: StartRawServer, closed_port: int
+) -> None:
+    server = raw_server(redirect(f"http://music.invalid/t?token={SECRET}"))
+    error = refusal(desk, server.url)
+    place = server.url.removeprefix("http://")
+    assert isinstance(error, Unreachable)
+    assert error.reason == f"{place} redirects to another server, and the name music.invalid does not resolve"
+    error = refusal(desk, raw_server(redirect(f"http://127.0.0.1:{closed_port}/")).url)
+    assert f"and no connection to 127.0.0.1:{closed_port}: connection refused" in error.reason
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "a..b"])
+def test_a_host_that_cannot_be_is_not_blamed_on_the_source(desk: Desk, raw_server: StartRawServer, host: str) -> None:
+    error = refusal(desk, raw_server(redirect(f"http://{host}/")).url)
+    assert isinstance(error, BadResponse)
+    assert f" redirects to {host}, where no request can be made" in error.reason
+
+
+def test_a_host_of_the_source_that_cannot_be_is_blamed_on_the_source(desk: Desk) -> None:
+    assert isinstance(refusal(desk, f"http://{'a' * 70}/"), SourceError)
 
 
 def test_https_never_falls_to_http(

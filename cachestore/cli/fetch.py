@@ -17,7 +17,7 @@ from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import AddressError, FetchFailed
 from cachestore.events import Provenance
 from cachestore.playlists import parse_playlist
-from cachestore.track import parse_address
+from cachestore.track import alike, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,7 @@ def fetch(
 ) -> None:
     """Download the tracks that are not in the cache, and ask the server about those that are."""
     refuse_two_outputs(events=events, as_json=as_json)
+    _refuse_alike(tracks)
     with reporter(settings, events=events) as tell, cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel:
         from cachestore.cache import Cache
 
@@ -74,6 +75,14 @@ def fetch(
             click.echo(_summary(results))
         if failures := [result.error for result in results if result.error]:
             raise FetchFailed(failures, len(results))
+
+
+def _refuse_alike(tracks: Sequence[Track]) -> None:
+    """Raise UsageError when two URLs differ in a credential only: they would be taken for one track."""
+    if same := alike(tracks):
+        first, second = (place + 1 for place in same)
+        problem = f"but for a credential, URL {second} is URL {first}, so that both are one track"
+        raise click.UsageError(f"{problem}; give each an id in a mix, or fetch one after the other")
 
 
 def _facts(result: Result) -> dict[str, object]:

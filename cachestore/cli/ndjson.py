@@ -103,6 +103,7 @@ def _facts(event: TrackEvent) -> dict[str, object]:
         "bytes": event.received,
         "total": event.total,
         "elsewhere": True if event.elsewhere else None,
+        "stale": True if event.stale else None,
     }
     if event.error is not None:
         facts |= {

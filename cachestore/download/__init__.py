@@ -1,7 +1,8 @@
 """One conditional, resumable GET: what a track's origin answers becomes `NotModified` or a whole `Body`.
 
 downloader   the download of one track, by this process or another one
-transfer     one attempt: conditions, status, body, resume
+outcome      what becomes of it
+transfer     its attempts: conditions, status, body, resume
 gate         whether a body is whole, right and audio
 digests      what servers promise of their bytes
 """
@@ -9,6 +10,6 @@ digests      what servers promise of their bytes
 from __future__ import annotations
 
 from cachestore.download.downloader import Downloader, Elsewhere
-from cachestore.download.transfer import Body, NotModified, Watch
+from cachestore.download.outcome import Body, NotModified, Watch
 
 __all__ = ["Body", "Downloader", "Elsewhere", "NotModified", "Watch"]

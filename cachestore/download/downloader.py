@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cachestore.download.transfer import BodyNeeded, Transfer
-from cachestore.partials import DownloadLock, Unfinished, claim, newest
+from cachestore.download.outcome import BodyNeeded
+from cachestore.download.transfer import Transfer
+from cachestore.partials import DownloadLock, Remains, Unfinished, claim, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cachestore.download.transfer import Body, NotModified, Renew, Watch
+    from cachestore.download.outcome import Body, NotModified, Watch
+    from cachestore.download.transfer import Renew
     from cachestore.partials import Partial
     from cachestore.track import Origin, Track
     from cachestore.version import Version
@@ -35,6 +37,7 @@ class Downloader:
     def __init__(self, web: Web, folder: Path, *, max_size: int) -> None:
         self._web = web
         self._folder = folder
+        self._remains = Remains(folder)
         self._max_size = max_size
 
     def get(
@@ -83,11 +86,14 @@ class Downloader:
             return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
 
     def _claimed(self, track: Track, lock: DownloadLock | None) -> AbstractContextManager[Partial | None]:
-        return nullcontext() if lock is None else claim(self._folder, track.address, lock, self._web.cancel)
+        if lock is None:
+            return nullcontext()
+        return claim(self._folder, track.address, lock, self._web.cancel, self._remains)
 
     def _waited_for_another(self, track: Track, watch: Watch) -> bool:
         """Wait while another process downloads `track`; return False when it stands still, so that we go alone."""
         clock = self._web.retries.clock
+        self._remains.expect(track.address)
         before, since = None, clock()
         while (lock := DownloadLock.acquire(self._folder, track.address)) is None:
             theirs = newest(self._folder, track.address) or Unfinished(track.address, 0, None, 0.0)

@@ -32,6 +32,6 @@ def examine(track: Track, partial: Partial, check: Callable[[], None]) -> Media:
         reason = f"the bytes that came do not have the {lie.algorithm} that the server gave for them ({lie.field})"
         raise Corrupt(track.address, track.label, reason)
     try:
-        return identify(partial.path, track)
+        return identify(partial.path, track, check)
     except Truncated as error:
         raise Truncated(track.address, track.label, error.reason, is_final=partial.total is not None) from None

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cachestore.download.digests import WANT, promises
 from cachestore.download.gate import examine
-from cachestore.errors import BadResponse, NotFound, TooLarge, TrackError, Truncated
+from cachestore.download.outcome import Body, BodyNeeded, NotModified
+from cachestore.errors import BadResponse, NotFound, TimedOut, TooLarge, TrackError, Truncated
 from cachestore.quantities import format_size
 from cachestore.track import Origin
-from cachestore.version import Version, VersionKind
+from cachestore.version import VersionKind
 from cachestore.web import fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import httpx
 
+    from cachestore.download.outcome import Watch
     from cachestore.media import Media
     from cachestore.partials import Partial
     from cachestore.track import Track
+    from cachestore.version import Version
     from cachestore.web import Web
 
 # With what else to try after the server refused an origin, None if there is nothing.
 Renew = Callable[[Origin, TrackError], Origin | None]
 
 _PROGRESS = 16 * 1024
+_ENDS = frozenset({"content-length", "transfer-encoding"})
 # What only we may ask: who copies a source's headers from a browser has a Range among them.
 _OURS = frozenset(
     {
@@ -42,48 +45,6 @@ _OURS = frozenset(
         "want-repr-digest",
     }
 )
-
-
-class Watch(Protocol):
-    """Who is told how a download goes; sizes in bytes, `total` None if unknown."""
-
-    def received(self, received: int, total: int | None) -> None:
-        """Take how much has come: at the start of a body, then for every chunk."""
-
-    def verifying(self, size: int) -> None:
-        """Take that the body is here and is being examined."""
-
-    def elsewhere(self, received: int, total: int | None) -> None:
-        """Take how far another process is, which downloads the track."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotModified:
-    """The server confirmed a known version."""
-
-    version: Version
-
-
-@dataclass(frozen=True, slots=True)
-class BodyNeeded:
-    """The server has a version that is not known, and there is no partial to download it into."""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A whole body of `size` bytes that has passed the gate; the file at `path` is the caller's.
-
-    `version` is None if the server has no word for it, `name` is what the server would call the file, if anything.
-    `partial` is to be released when the body is published, or dropped.
-    """
-
-    path: Path
-    digest: str
-    size: int
-    version: Version | None
-    media: Media
-    name: str
-    partial: Partial
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,6 +63,7 @@ class Transfer:
     _is_origin_fresh: bool = field(default=True, init=False)
     _name: str = field(default="", init=False)
     _farthest: int = field(init=False)
+    _before: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self._farthest = self.partial.received if self.partial else 0
@@ -130,7 +92,7 @@ class Transfer:
     def _ask(self) -> Body | NotModified | BodyNeeded | None:
         partial = self.partial
         if partial is not None and partial.complete and self.origin.version == partial.version:
-            return self._whole(partial)
+            return self._finished(partial, self._examined(partial))
         with self.web.get(self.track, self.origin.url, self._headers()) as response:
             return self._receive(response)
 
@@ -173,13 +135,18 @@ class Transfer:
         match response.status_code:
             case 304 if "if-none-match" in asked or "if-modified-since" in asked:
                 return self._confirm(response.headers)
-            case 416 if "range" in asked and self.partial is not None:
+            case 304 | 416 if "range" in asked and self.partial is not None:
                 self.partial.clear()
                 return None
             case 206 if "range" in asked and self.partial is not None:
                 return self._go_on(response, self.partial)
-            case 200:
+            case 200 if fields.is_whole(response.headers):
                 return self._begin(response)
+            case 200 if "range" in asked and self.partial is not None:
+                self.partial.clear()
+                return None
+            case 200:
+                raise self._refused("the server sent a part of the file as if it were the whole")
             case 206 | 304 as status:
                 raise self._refused(f"the server answered {status} to a question that does not allow it")
         raise self.web.failure_of(self.track, response)
@@ -192,7 +159,7 @@ class Transfer:
             return NotModified(version)
         if partial is not None and version is not None:
             partial.promise(promises(headers, partial=True))
-            return self._whole(partial)
+            return self._finished(partial, self._examined(partial))
         self.known = ()  # nothing tells which version it means: ask for the bytes
         if partial is not None:
             partial.clear()
@@ -214,14 +181,18 @@ class Transfer:
             return None
         if fields.content_length(headers) not in {None, part.end - part.start + 1} or fields.is_encoded(headers):
             return None
+        if headers.get("content-type", "").lower().startswith("multipart/"):
+            return None
         said = partial.validator or partial.hint
         return part if said is None or fields.is_of(said, headers) else None
 
-    def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded:
+    def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
         headers, partial = response.headers, self.partial
         found = fields.version_of(headers)
-        if found in self.known and found is not None and found.kind is VersionKind.MODIFIED:
-            return NotModified(found)  # dates are asked for one at a time: this is an older one that came back
+        if "if-modified-since" not in response.request.headers and found is not None:
+            same = [version for version in self.known if version.value == found.value]
+            if found.kind is VersionKind.MODIFIED and same == [found]:
+                return NotModified(found)  # several dates cannot be asked for at once: the answer tells which it is
         if partial is None:
             return BodyNeeded()
         if fields.is_encoded(headers):
@@ -242,8 +213,8 @@ class Transfer:
             reason = f"the pinned version {self.track.version} is neither in the cache nor on the server any more"
             raise NotFound(self.track.address, self.track.label, reason)
 
-    def _read(self, response: httpx.Response, partial: Partial, end: int | None) -> Body:
-        """Take in a body that brings the partial to `end`, if it says where that is."""
+    def _read(self, response: httpx.Response, partial: Partial, end: int | None) -> Body | None:
+        """Take in a body that brings the partial to `end`, if it says where that is; None to ask for it once more."""
         self._is_origin_fresh = False
         self.watch.received(partial.received, partial.total)
         for chunk in self.web.chunks(self.track, response, before=partial.received, total=partial.total):
@@ -255,16 +226,39 @@ class Transfer:
             self.watch.received(partial.received, partial.total)
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
             self.web.raise_if_cancelled()
-        return self._whole(partial)
+        has_end = end is not None or not _ENDS.isdisjoint(response.headers) or partial.promised
+        media = self._examined(partial)
+        return self._finished(partial, media) if has_end or self._came_twice(partial) else None
 
-    def _whole(self, partial: Partial) -> Body:
+    def _came_twice(self, partial: Partial) -> bool:
+        """Return whether the same bytes came before; clear them when nothing did. Raise Truncated when others did.
+
+        A closed connection ends a body as it cuts one (RFC 9112 §6.3), and many containers do not tell the difference.
+        """
+        before, self._before = self._before, partial.hexdigest
+        if before != self._before:
+            partial.clear()
+        if before not in {"", self._before}:
+            reason = "the server does not say where the body ends, and sent another one when it was asked again"
+            raise Truncated(self.track.address, self.track.label, reason)
+        return bool(before)
+
+    def _examined(self, partial: Partial) -> Media:
         self.watch.verifying(partial.received)
         try:
-            media = examine(self.track, partial, self.web.raise_if_cancelled)
+            return examine(self.track, partial, self._check)
+        except TimedOut:
+            raise  # the bytes are not judged yet
         except TrackError as error:
             if not isinstance(error, Truncated) or partial.total in {None, partial.received}:
                 partial.clear()  # these bytes are of no use; a body that was cut goes on
             raise
+
+    def _check(self) -> None:
+        self.web.raise_if_cancelled()
+        self.web.raise_if_late(self.track)
+
+    def _finished(self, partial: Partial, media: Media) -> Body:
         partial.finish()
         digest, size, version = partial.hexdigest, partial.received, partial.version
         return Body(partial.path, digest, size, version, media, self._name, partial)

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from cachestore.download import Body, Elsewhere, NotModified
-from cachestore.errors import Corrupt, TrackError
+from cachestore.errors import Corrupt, NotFound, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.decide import check_pin
 from cachestore.sources.base import Description
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cachestore.sources.account import Account
     from cachestore.sources.registry import Sources
     from cachestore.track import Origin, Track
+    from cachestore.version import Version
 
 _SECONDS_BETWEEN_PROGRESS = 0.2
 
@@ -47,14 +48,14 @@ class Asker:
         """Return what a service's metadata confirms, where its server has no word for the bytes."""
         if not any(version.kind is VersionKind.DESCRIBED for version in question.known):
             return None
-        described = account.describe(question.track).version
-        return reports.Unchanged(question.number, described) if described in question.known and described else None
+        known = _known(account.describe(question.track).version, question)
+        return reports.Unchanged(question.number, known) if known else None
 
     def _downloaded(self, account: Account, question: Question, tell: Callable[[Report], None]) -> Report:
         track, number = question.track, question.number
         origin = account.resolve(track)
-        if origin.version is not None and origin.version in question.known:
-            return reports.Unchanged(number, origin.version)
+        if known := _known(origin.version, question):
+            return reports.Unchanged(number, known)
         before = self._described(account, question)
         outcome = self._outcome(account, origin, question, tell)
         if isinstance(outcome, Elsewhere):
@@ -63,11 +64,14 @@ class Asker:
         if isinstance(outcome, NotModified):
             return reports.Unchanged(number, outcome.version)
         try:
-            _raise_if_changed(account, track, origin)
+            _raise_if_changed(account, track, outcome.version)
             incoming = self._incoming(account, track, outcome, before)
-        except BaseException:
+        except (Corrupt, NotFound):
             outcome.path.unlink(missing_ok=True)
             outcome.partial.release()
+            raise
+        except BaseException:
+            outcome.partial.leave()
             raise
         return reports.Arrived(number, incoming, outcome.partial)
 
@@ -104,9 +108,16 @@ class Asker:
         return Incoming(track, version, body.path, body.digest, body.size, body.media)
 
 
-def _raise_if_changed(account: Account, track: Track, origin: Origin) -> None:
+def _known(version: Version | None, question: Question) -> Version | None:
+    """Return the newest of the known versions for which the service has this word: it may stand for several."""
+    if version is None:
+        return None
+    return next((one for one in question.known if (one.kind, one.value) == (version.kind, version.value)), None)
+
+
+def _raise_if_changed(account: Account, track: Track, version: Version | None) -> None:
     """Raise Corrupt when the provider names another version by now: it may be the one whose bytes came."""
-    if origin.version is not None and account.resolve(track).version != origin.version:
+    if version is not None and version.kind is VersionKind.PROVIDER and account.resolve(track).version != version:
         reason = "its version changed while it was downloaded; export again"
         raise Corrupt(track.address, track.label, reason)
 

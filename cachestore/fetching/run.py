@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, suppress
+from threading import Thread
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import checked
 from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, NoSpace, TrackError
 from cachestore.events import State
 from cachestore.fetching.decide import Ask, Hit, candidates, decide, fallback
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _TICK = 0.1
 _PATIENCE = 1.5
+_LAST_CHANCE = 0.7  # seconds to publish what has arrived, after a cancel
+_SYNC = 0.5  # seconds to give back what was not published
 
 
 class FetchRun:
@@ -50,6 +54,7 @@ class FetchRun:
         self._run_id = ""
         self._began = time.time()
         self._wanted = distinct(tracks)
+        self._arrived: list[Arrived] = []
         self._by_row = {row: wanted for wanted in self._wanted for row in wanted.rows}
 
     def results(self) -> Generator[Result]:
@@ -57,17 +62,25 @@ class FetchRun:
         with ExitStack() as life:  # it outlasts the workers: a sweep takes what they download from the dead
             try:
                 self._run_id = life.enter_context(self._store.run("fetch"))
-                self._begin()
+                with checked(self._raise_if_cancelled):
+                    self._begin()
                 for row in sorted(self._by_row):
                     wanted = self._by_row[row]
                     while wanted.outcome is None:
-                        self._pump()
+                        with checked(self._raise_if_cancelled):
+                            self._pump()
                     yield result_of(wanted, row)
+                    self._let_go(wanted, row)
             except BaseException:
                 self._abandon()
                 raise
             finally:
                 self._end()
+
+    def _let_go(self, wanted: Wanted, row: int) -> None:
+        """End the lease on what the result of `row` was about: who asks for the next result has linked this one."""
+        if isinstance(wanted.outcome, Hit) and row == max(wanted.rows):
+            self._store.unlease(self._run_id, [wanted.outcome.entry.digest])
 
     def _begin(self) -> None:
         for wanted in self._wanted:
@@ -79,17 +92,20 @@ class FetchRun:
     def _look_up(self, several: Sequence[Wanted]) -> None:
         """Find what is kept of tracks, lease it, and see whether it is whole; what is damaged is retired."""
         kept = self._store.kept(wanted.track for wanted in several)
+        ended = [entry.digest for wanted in several for entry in wanted.whole]
         for wanted in several:
             entries_of_track = kept.get(wanted.track.address, [])
             wanted.stored = stored_of(entries_of_track)
             wanted.whole = candidates(wanted.track, entries_of_track)
         entries = {entry.key: entry for wanted in several for entry in wanted.whole}
-        self._store.lease(self._run_id, [entry.digest for entry in entries.values()])
+        self._store.lease(self._run_id, [entry.digest for wanted in several for entry in wanted.whole])
         whole = {entry.key for entry in self._store.whole(list(entries.values()))}
         for entry in (entry for key, entry in entries.items() if key not in whole):
             self._tell.damaged(entry, self._store.retire(entry.digest))
         for wanted in several:
+            ended += [entry.digest for entry in wanted.whole if entry.key not in whole]
             wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
+        self._store.unlease(self._run_id, ended)
 
     def _decide(self, several: Sequence[Wanted]) -> None:
         """Settle the tracks that need no server, and ask for the others."""
@@ -115,15 +131,15 @@ class FetchRun:
     def _pump(self) -> None:
         """Take in what the workers report, and publish all bodies that are there in one transaction."""
         self._raise_if_cancelled()
-        left = [report for report in self._reports(_TICK) if not self._took(report)]
-        self._publish([report for report in left if isinstance(report, Arrived)])
-        self._look_again([self._wanted[report.number] for report in left if isinstance(report, Elsewhere)])
+        left = [self._wanted[report.number] for report in self._reports(_TICK) if not self._took(report)]
+        self._publish()
+        self._look_again(left)
 
     def _reports(self, timeout: float) -> Iterator[Report]:
         return self._workers.reports(timeout) if self._workers is not None else iter(())
 
     def _took(self, report: Report) -> bool:
-        """Return whether the report is dealt with, and not one of those that are taken together."""
+        """Take in a report, and return whether the store has not to be asked for its track again."""
         wanted = self._wanted[report.number]
         match report:
             case Progress():
@@ -138,7 +154,9 @@ class FetchRun:
                 self._settle(wanted, Hit(entry))
             case Failed():
                 self._fail(wanted, report.error)
-            case Arrived() | Elsewhere():
+            case Arrived():
+                self._arrived.append(report)
+            case Elsewhere():
                 return False
         return True
 
@@ -162,37 +180,42 @@ class FetchRun:
             self._tell.stale(wanted, error)
         self._settle(wanted, hit or error)
 
-    def _publish(self, arrived: Sequence[Arrived]) -> None:
+    def _publish(self) -> None:
         """Publish together; when one body collides with another's digest, each for itself, so that only it fails."""
+        try:
+            self._put(self._arrived)
+        except DigestCollision:
+            for report in [*self._arrived]:
+                self._put_alone(report)
+
+    def _put(self, arrived: Sequence[Arrived]) -> None:
+        """Publish together, or nothing. Raise DigestCollision, NoSpace, Busy or Cancelled."""
         if not arrived:
             return
         try:
-            self._put(arrived)
-        finally:
-            for report in arrived:
-                report.partial.release()
-
-    def _put(self, arrived: Sequence[Arrived]) -> None:
-        try:
-            entries = self._store.put([report.incoming for report in arrived])
+            entries = self._store.put([report.incoming for report in arrived], self._run_id)
         except NoSpace:
-            for report in arrived:
-                report.incoming.path.unlink(missing_ok=True)
+            self._drop(arrived)
             raise
-        except DigestCollision as error:
-            if len(arrived) == 1:
-                self._refuse(arrived[0], error)
-            else:
-                for report in arrived:
-                    self._put([report])
-        else:
-            for report, entry in zip(arrived, entries, strict=True):
-                self._accept(self._wanted[report.number], entry)
+        published = [*arrived]
+        self._drop(arrived)
+        for report, entry in zip(published, entries, strict=True):
+            self._accept(self._wanted[report.number], entry)
 
-    def _refuse(self, report: Arrived, error: DigestCollision) -> None:
-        report.incoming.path.unlink(missing_ok=True)
-        track = report.incoming.track
-        self._settle(self._wanted[report.number], TrackError(track.address, track.label, str(error)))
+    def _put_alone(self, report: Arrived) -> None:
+        try:
+            self._put([report])
+        except DigestCollision as error:
+            self._drop([report])
+            track = report.incoming.track
+            self._settle(self._wanted[report.number], TrackError(track.address, track.label, str(error)))
+
+    def _drop(self, arrived: Sequence[Arrived]) -> None:
+        """Remove what is left of bodies that are published, or never will be."""
+        for report in [*arrived]:
+            report.incoming.path.unlink(missing_ok=True)
+            report.partial.release()
+            self._arrived.remove(report)
 
     def _accept(self, wanted: Wanted, entry: Entry) -> None:
         wanted.downloaded = True
@@ -202,6 +225,8 @@ class FetchRun:
 
     def _settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
         wanted.outcome = outcome
+        chosen = outcome.entry.key if isinstance(outcome, Hit) and not wanted.downloaded else None
+        self._store.unlease(self._run_id, [entry.digest for entry in wanted.whole if entry.key != chosen])
         self._tell.outcome(wanted, outcome)
 
     def _raise_if_cancelled(self) -> None:
@@ -212,9 +237,31 @@ class FetchRun:
         """End early: stop the workers, keep what they had finished, and tell every open row that it is cancelled."""
         if self._workers is not None:
             self._workers.stop(patience=_PATIENCE)
-        with suppress(CacheStoreError):
-            self._publish([report for report in self._reports(0.0) if isinstance(report, Arrived)])
+        for report in self._reports(0.0):
+            if isinstance(report, Arrived | Unchanged):
+                self._took(report)
+        self._publish_soon(time.monotonic() + _LAST_CHANCE)
         self._tell.cancelled(self._wanted)
+
+    def _publish_soon(self, deadline: float) -> None:
+        """Publish what does not take longer, and give the rest back."""
+
+        def raise_if_late() -> None:
+            if time.monotonic() > deadline:
+                raise Cancelled
+
+        with suppress(CacheStoreError), checked(raise_if_late):
+            for report in [*self._arrived]:
+                with suppress(Cancelled):
+                    self._put_alone(report)
+        self._leave(time.monotonic() + _SYNC)
+
+    def _leave(self, deadline: float) -> None:
+        """Give back what was not published. A disk that is too slow for that leaves it as a crash would."""
+        for report in self._arrived:
+            leaving = Thread(target=report.partial.leave, daemon=True)
+            leaving.start()
+            leaving.join(max(0.0, deadline - time.monotonic()))
 
     def _end(self) -> None:
         if self._workers is not None:

@@ -50,8 +50,8 @@ class Teller:
             if isinstance(outcome, TrackError):
                 event = TrackEvent(row, track.address, track.label, State.FAILED, error=outcome)
             else:
-                size = outcome.entry.size
-                event = TrackEvent(row, track.address, track.label, State.DONE, wanted.origin(row), size, size)
+                size, origin = outcome.entry.size, wanted.origin(row)
+                event = TrackEvent(row, track.address, track.label, State.DONE, origin, size, size, stale=outcome.stale)
             self._on_event(event)
 
     def cancelled(self, all_wanted: Iterable[Wanted]) -> None:

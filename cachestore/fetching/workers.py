@@ -70,6 +70,8 @@ class Workers:
         except CacheStoreError as error:
             return Failed(question.number, error)
         except BaseException as error:  # noqa: BLE001 - a fault of ours fails its track, and is told
+            if isinstance(error, OSError) and error.filename is not None:  # of the store's disk
+                return Failed(question.number, error)
             place = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"internal error ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})"
             track = question.track

@@ -36,6 +36,7 @@ from cachestore.media.wavpack import check_wavpack
 from cachestore.media.webm import check_webm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import BinaryIO
 
@@ -82,8 +83,8 @@ class Media:
     media_type: str
 
 
-def identify(path: Path, track: Track) -> Media:
-    """Return what the file at `path` is, if it is audio and whole.
+def identify(path: Path, track: Track, check: Callable[[], None] = lambda: None) -> Media:
+    """Return what the file at `path` is, if it is audio and whole; `check` is called now and then and raises to end it.
 
     Raise Truncated when it ends before the end that its header tells; Unauthorized, NotFound or NotAudio when it is a
     service's error document; NotAudio, saying what it looks like, for all else.
@@ -93,7 +94,7 @@ def identify(path: Path, track: Track) -> Media:
         if found is None:
             raise _refusal(file, track)
         try:
-            _CHECKS[found.ext](Span(file, found.start, file.seek(0, os.SEEK_END)))
+            _CHECKS[found.ext](Span(file, found.start, file.seek(0, os.SEEK_END), check))
         except Cut as cut:
             raise Truncated(track.address, track.label, str(cut)) from None
         except Broken as broken:

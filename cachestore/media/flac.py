@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cachestore.media.span import Broken, Cut
 from cachestore.media.tail import sound_end
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from cachestore.media.span import Span
 
 _MOST_BLOCKS = 10_000
 _LARGEST_FRAME = 1 << 22  # twice the samples of 65535 times 8 channels as they are
+_MOST_CANDIDATES = 100  # by accident a byte begins what could be a frame once in 16 MB
+_STRIDE = 4096  # bytes, a millisecond of work
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ def check_flac(span: Span) -> None:
     info, frames = _metadata(span)
     solid, _ = sound_end(span)
     low = max(frames, solid - info.largest_frame)
-    last = _last_frame(span.read(low, solid - low))
+    last = _last_frame(span.read(low, solid - low), span.check)
     if last is None:
         raise Cut(f"the last frame of the FLAC file, which ends after {span.end - span.start} bytes, is not whole")
     reached = last.number * (1 if last.counts_samples else info.block) + last.samples
@@ -76,8 +81,16 @@ def _stream_info(block: bytes) -> _StreamInfo:
     return _StreamInfo(samples, min(largest, _LARGEST_FRAME), int.from_bytes(block[13:18], "big") & (1 << 36) - 1)
 
 
-def _last_frame(data: bytes) -> _Frame | None:
-    """Return the last frame that starts in `data` and ends with it.
+def _last_frame(data: bytes, check: Callable[[], None]) -> _Frame | None:
+    """Return the last frame that starts in `data` and ends with it; None if a hundred that could be one are none."""
+    for place in islice(_starts(data, check), _MOST_CANDIDATES):
+        if frame := _frame(data[place : place + 16]):
+            return frame
+    return None
+
+
+def _starts(data: bytes, check: Callable[[], None]) -> Iterator[int]:
+    """Yield where a frame that ends with `data` may start, from its end.
 
     The checksum of a whole frame, itself included, is 0 (§9.3), and a checksum can be run backwards: starting with 0 at
     the end it is 0 again where a frame starts. So one pass tries all places, and zeros at the end do not matter.
@@ -85,12 +98,13 @@ def _last_frame(data: bytes) -> _Frame | None:
     table = _crc16_table()
     entry_by_low_byte = bytes(sorted(range(256), key=lambda index: table[index] & 0xFF))
     crc = 0
-    for place in range(len(data) - 1, -1, -1):
-        index = entry_by_low_byte[crc & 0xFF]
-        crc = (index ^ data[place]) << 8 | (crc ^ table[index]) >> 8
-        if not crc and data[place] == 0xFF and (frame := _frame(data[place : place + 16])):
-            return frame
-    return None
+    for end in range(len(data), 0, -_STRIDE):
+        check()
+        for place in range(end - 1, max(end - _STRIDE, 0) - 1, -1):
+            index = entry_by_low_byte[crc & 0xFF]
+            crc = (index ^ data[place]) << 8 | (crc ^ table[index]) >> 8
+            if not crc and data[place] == 0xFF:
+                yield place
 
 
 def _frame(header: bytes) -> _Frame | None:

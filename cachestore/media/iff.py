@@ -16,6 +16,7 @@ _MOST_CHUNKS = 10_000
 # What a program writes that cannot go back to its header: sox 0x7F000000 in AIFF and 0x7FFFF000 in WAVE, ffmpeg and
 # others 0 or 0xFFFFFFFF; each plus what stands before it.
 _PLACEHOLDER = 0x7F000000
+_OFFSET = 8  # bytes in the chunk of an AIFF file's sound that come before it
 _WHOLE_FILE = 8  # some programs count the eight bytes of name and size of the outermost chunk
 
 
@@ -29,7 +30,10 @@ class _Chunk:
 
 
 def check_wave(span: Span) -> None:
-    """Raise Cut when the sound or the whole is shorter than the header of a RIFF, RF64 or BW64 file says."""
+    """Raise Cut when the sound or the whole is shorter than the header of a RIFF, RF64 or BW64 file says.
+
+    Raise Broken when there is no sound at all.
+    """
     chunks = list(_chunks(span, "little", sound=b"data"))
     form, sound = chunks[0], chunks[-1]
     if span.read(span.start, 4) != b"RIFF" and chunks[1:] and chunks[1].name == b"ds64":
@@ -40,18 +44,23 @@ def check_wave(span: Span) -> None:
 
 
 def check_aiff(span: Span) -> None:
-    """Raise Cut when the sound or the whole is shorter than the header of an AIFF or AIFF-C file says."""
+    """Raise Cut when the sound or the whole is shorter than the header of an AIFF or AIFF-C file says.
+
+    Raise Broken when there is no sound at all.
+    """
     chunks = list(_chunks(span, "big", sound=b"SSND"))
-    _check(span, "AIFF file", chunks[0], chunks[-1])
+    _check(span, "AIFF file", chunks[0], chunks[-1], before_sound=_OFFSET)
 
 
-def _check(span: Span, what: str, form: _Chunk, sound: _Chunk) -> None:
+def _check(span: Span, what: str, form: _Chunk, sound: _Chunk, *, before_sound: int = 0) -> None:
     unpadded = False
     if sound.size is not None:
         span.hold(what, sound.place + sound.size)
         unpadded = sound.size & 1 == 1 and sound.place + sound.size == span.end
     if form.size is not None and form.place + form.size - span.end not in {_WHOLE_FILE, int(unpadded)}:
         span.hold(what, form.place + form.size)
+    if span.end <= sound.place + before_sound:
+        raise Broken(f"the {what} has no sound in it")
 
 
 def _chunks(span: Span, order: Literal["little", "big"], *, sound: bytes) -> Iterator[_Chunk]:

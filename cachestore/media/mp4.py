@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.media.span import Broken, Cut, is_name
 from cachestore.media.tail import sound_end
@@ -15,14 +14,15 @@ if TYPE_CHECKING:
 
     from cachestore.media.span import Span
 
+_HEADER = struct.Struct(">I4s")
 _PARTS = {b"moov", b"mdat", b"moof", b"sidx"}
 _MOST_BOXES = 400_000  # an hour in fragments of one frame each has 310,000
 _MOST_INNER_BOXES = 100
+_WINDOW = 4096  # bytes read at once: tiny boxes come in hundreds of thousands
 _MOST_SAMPLES = 100_000  # in one chunk
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
+class _Box(NamedTuple):
     """A box: its name, where its body starts, where it ends, and whether it says only that it is the last one."""
 
     name: bytes
@@ -71,12 +71,14 @@ def _check_parts(span: Span, found: dict[bytes, _Box]) -> None:
 
 def _boxes(span: Span, place: int, end: int) -> Iterator[_Box]:
     """Yield the boxes from `place` to `end`, up to what is none; the last one may reach further than `end`."""
+    window, low = b"", place
     while place + 8 <= end:
-        header = span.read(place, 16)
-        size, name = struct.unpack_from(">I4s", header)
+        if place + 16 > low + len(window):
+            window, low = span.read(place, _WINDOW), place
+        size, name = _HEADER.unpack_from(window, place - low)
         body, box_end = place + 8, place + size
         if size == 1:
-            body, box_end = place + 16, place + int.from_bytes(header[8:], "big")
+            body, box_end = place + 16, place + int.from_bytes(window[body - low : body - low + 8], "big")
         elif size == 0:
             box_end = end
         if not is_name(name) or box_end < body:

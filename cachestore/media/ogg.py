@@ -47,6 +47,7 @@ def _last_pages(span: Span) -> Iterator[bytes]:
     data = span.read(low, end - low)
     place = data.rfind(b"OggS")
     while place != -1:
+        span.check()
         page = _page(data, place)
         if page and solid <= low + place + len(page):
             yield page

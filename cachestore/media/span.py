@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
+
+_NAME = re.compile(rb"[ -~]{4}")
 
 
 class Cut(Exception):
@@ -19,14 +23,20 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The bytes of a container: from `start`, behind what stands before it, to `end`, the end of the file."""
+    """The bytes of a container: from `start`, behind what stands before it, to `end`, the end of the file.
+
+    `check` is called before each read, and by whoever is busy for some milliseconds with what it brought; it raises to
+    end that.
+    """
 
     file: BinaryIO
     start: int
     end: int
+    check: Callable[[], None]
 
     def read(self, place: int, size: int) -> bytes:
         """Return up to `size` bytes at `place` of the file; fewer at its end, none behind it."""
+        self.check()
         self.file.seek(place)
         return self.file.read(max(0, min(size, self.end - place)))
 
@@ -39,4 +49,4 @@ class Span:
 
 def is_name(name: bytes) -> bool:
     """Return whether four bytes can be the name of a chunk or a box, and are not what somebody appended."""
-    return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
+    return _NAME.fullmatch(name) is not None

@@ -38,6 +38,7 @@ def _last_block(span: Span) -> bytes | None:
     data = span.read(low, end - low)
     place = data.rfind(b"wvpk")
     while place != -1:
+        span.check()
         header = data[place : place + _HEADER.size]
         if len(header) == _HEADER.size and solid <= low + place + 8 + _HEADER.unpack(header)[1] <= end:
             return header

@@ -19,7 +19,7 @@ listing   what lies there, for people and for the sweep
 
 from __future__ import annotations
 
-from cachestore.partials.claims import claim
+from cachestore.partials.claims import Remains, claim
 from cachestore.partials.listing import Abandoned, Unfinished, abandoned, newest, unfinished
 from cachestore.partials.locks import DownloadLock
 from cachestore.partials.partial import Partial
@@ -30,6 +30,7 @@ __all__ = [
     "DownloadLock",
     "Partial",
     "Promise",
+    "Remains",
     "Unfinished",
     "abandoned",
     "claim",

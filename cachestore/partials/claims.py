@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -13,7 +15,7 @@ from cachestore.partials.sidecar import rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from cachestore.partials.locks import DownloadLock
@@ -22,11 +24,38 @@ _COPY_CHUNK = 1024 * 1024
 _STILL = 120.0  # seconds, as who waits for another process has patience
 
 
+class Remains:
+    """What lies in `folder` of each track: listed once, for many claims, since each would list all of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._expected: set[str] = set()
+
+    def of(self, address: str) -> list[Path]:
+        """Return the bytes that were left of a track; some may be gone by now."""
+        name = track_name(address)
+        return [*self._folder.glob(f"{name}.*")] if name in self._expected else self._listed.get(name, [])
+
+    def expect(self, address: str) -> None:
+        """Take that somebody may leave something of the track from now on, so that it has to be looked for."""
+        self._expected.add(track_name(address))
+
+    @cached_property
+    def _listed(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for name in os.listdir(self._folder):
+            found.setdefault(name.partition(".")[0], []).append(self._folder / name)
+        return found
+
+
 @contextmanager
-def claim(folder: Path, address: str, lock: DownloadLock, cancel: threading.Event) -> Iterator[Partial]:
+def claim(
+    folder: Path, address: str, lock: DownloadLock, cancel: threading.Event, remains: Remains | None = None
+) -> Iterator[Partial]:
     """Give a partial of the track that nobody else has, with what earlier runs left. Raise Cancelled or NoSpace."""
     try:
-        path = _kept(folder, address) or _rescued(folder, address, lock, cancel) or _new(folder, address)
+        left = (remains or Remains(folder)).of(address)
+        path = _kept(left) or _rescued(left, _new(folder, address), lock, cancel) or _new(folder, address)
     except BaseException:
         lock.release()
         raise
@@ -39,9 +68,9 @@ def _new(folder: Path, address: str) -> Path:
     return folder / f"{track_name(address)}.{uuid4().hex}.work"
 
 
-def _kept(folder: Path, address: str) -> Path | None:
+def _kept(left: Iterable[Path]) -> Path | None:
     """Claim a partial that was given back."""
-    for kept in folder.glob(f"{track_name(address)}.*.part"):
+    for kept in (path for path in left if path.suffix == ".part"):
         claimed = kept.with_suffix(".work")
         with suppress(FileNotFoundError):  # somebody else was first
             kept.rename(claimed)
@@ -49,7 +78,7 @@ def _kept(folder: Path, address: str) -> Path | None:
     return None
 
 
-def _rescued(folder: Path, address: str, lock: DownloadLock, cancel: threading.Event) -> Path | None:
+def _rescued(left: Iterable[Path], copy: Path, lock: DownloadLock, cancel: threading.Event) -> Path | None:
     """Copy what a process wrote that was killed since the machine was started, the longest of several.
 
     A copy, since nobody can tell for sure that the process is dead: locks may lie. What it copies is a beginning of the
@@ -57,8 +86,7 @@ def _rescued(folder: Path, address: str, lock: DownloadLock, cancel: threading.E
     If the lock is real, nothing stays behind that nobody has written for two minutes. Before that, the owner may live:
     where locks lie, or when it went alone because another one stood still.
     """
-    left = [path for path in folder.glob(f"{track_name(address)}.*.work") if rescuable(path)]
-    copy = _new(folder, address)
+    left = [path for path in left if path.suffix == ".work" and rescuable(path)]
     rescued = None
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
         source = max(left, key=lambda path: path.stat().st_size)

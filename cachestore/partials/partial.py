@@ -30,7 +30,7 @@ class Partial:
     """One claimed partial of a track: `received` bytes of a body, digested as they arrive.
 
     A context manager: left unfinished, it is kept for the next claim if it can be resumed, else removed, and `lock` is
-    released. When it is finished, the file at `path` is the caller's, who then has to `release` the partial.
+    released. When it is finished, the file at `path` is the caller's, who then has to `release` or `leave` the partial.
     """
 
     def __init__(self, path: Path, address: str, lock: DownloadLock) -> None:
@@ -134,6 +134,15 @@ class Partial:
             sidecar_of(self.path).unlink()
         self.lock.release()
 
+    def leave(self) -> None:
+        """Give the partial back if it can be resumed, also a finished body that is not published; else remove it."""
+        try:
+            self._keep() if self.resumable else self.clear()
+        except OSError:
+            self.clear()
+        finally:
+            self.lock.release()
+
     def clear(self) -> None:
         """Forget and remove what was received."""
         self._reset()
@@ -153,9 +162,10 @@ class Partial:
                 self.received += count
                 if cancel.is_set():
                     raise Cancelled
-        if self.received > (self.total or 0):
+        self._is = replace(self._is, digest="")
+        if self.received > (self.total or 0) or kept.digest not in {"", self.hexdigest}:
             self.clear()
-        elif self._is != kept:  # claimed after a reboot: what was kept then is on the disk
+        elif self._is != kept:  # what was kept in an earlier boot is on the disk, and the digest is not of what follows
             with self._or_nothing():
                 self._is.write(sidecar_of(self.path))
 
@@ -165,14 +175,8 @@ class Partial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._finished:
-            return
-        try:
-            self._keep() if self.resumable else self.clear()
-        except OSError:
-            self.clear()
-        finally:
-            self.lock.release()
+        if not self._finished:
+            self.leave()
 
     @contextmanager
     def _or_nothing(self) -> Iterator[None]:
@@ -182,7 +186,8 @@ class Partial:
         except OSError as error:
             self.clear()
             if is_full(error):
-                raise NoSpace(self.path.parent) from None
+                raise NoSpace.of(error, self.path.parent) from None
+            error.filename = str(self.path)  # what cannot be written to an open file has no name
             raise
 
     def _reset(self) -> None:
@@ -196,6 +201,7 @@ class Partial:
         self._close()
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
+        replace(self._is, digest=self._is.digest or self.hexdigest).write(sidecar_of(self.path))
         self.path.rename(self.path.with_suffix(".part"))
 
     def _close(self) -> None:

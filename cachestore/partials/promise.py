@@ -32,4 +32,6 @@ class Promise:
             raise TypeError
         if end is not None and type(end) is not int:
             raise TypeError
+        if start < 0 or (end is not None and end < start):
+            raise ValueError
         return cls(field, algorithm, b64decode(value, validate=True), start, end)

@@ -22,7 +22,8 @@ class Sidecar:
     `validator`: the strong one of the answer that brought them, None if it had none; not the same as the version where
     that is the provider's word. `boot`: the boot in which the bytes were written; under another one, those that nobody
     synced may be missing. `hint`: a weak validator, which can show that another answer is of other bytes.
-    `promised`: the digests that the server gave so far.
+    `promised`: the digests that the server gave so far. `digest`: that of the bytes when they were given back, empty
+    while somebody has them.
     """
 
     address: str
@@ -32,6 +33,7 @@ class Sidecar:
     boot: str
     hint: Version | None = None
     promised: tuple[Promise, ...] = ()
+    digest: str = ""
 
     @property
     def resumable(self) -> bool:
@@ -49,6 +51,7 @@ class Sidecar:
             "boot": self.boot,
             "hint": self.hint and [self.hint.kind, self.hint.value],
             "promised": [promise.to_row() for promise in self.promised],
+            "digest": self.digest,
         }
         path.write_text(json.dumps(row))
 
@@ -60,7 +63,9 @@ def read_sidecar(path: Path) -> Sidecar | None:
         versions = _version(row["version"]), _version(row["validator"])
         promised = tuple(Promise.from_row(promise) for promise in row["promised"])
         total, boot, hint = _total(row["total"]), _text(row["boot"]), _version(row["hint"])
-        return Sidecar(_text(row["track"]), *versions, total, boot, hint, promised)
+        if any(promise.start > (total or 0) for promise in promised):
+            return None
+        return Sidecar(_text(row["track"]), *versions, total, boot, hint, promised, _text(row["digest"]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 

@@ -6,25 +6,29 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cachestore.errors import CacheStoreError, Forbidden, SourceError, TrackError, Unauthorized
-from cachestore.sources.base import Describing, Description, Listing, Playlist, Renewing
+from cachestore.sources.base import Describing, Description, Listing, Playlist, PlaylistTrack, Renewing
+from cachestore.sources.checked import Unfit, checked, checked_list
+from cachestore.sources.secret_urls import carried
+from cachestore.track import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from cachestore.sources.base import PlaylistTrack, Source
-    from cachestore.track import Origin, Track
+    from cachestore.sources.base import Source
+    from cachestore.track import Track
 
 
 class Account:
-    """One configured source; used by several threads.
+    """One configured source; used by several threads. `secrets` are what its options say that may be secret.
 
     Once its credentials are refused without having been accepted since they were new, nothing more is asked with them
     in this run: a hundred refusals would lock the account, and bring nothing.
     """
 
-    def __init__(self, name: str, source: Source) -> None:
+    def __init__(self, name: str, source: Source, secrets: frozenset[str] = frozenset()) -> None:
         self._name = name
         self._source = source
+        self._secrets = secrets
         self._accepted = False
         self._refused = ""
         self._server_has_versions = False
@@ -41,20 +45,21 @@ class Account:
     def resolve(self, track: Track) -> Origin:
         """Return where the bytes of `track` are. Raise TrackError or ConfigError."""
         with self._asking(track):
-            return self._source.resolve(track)
+            return self._resolved(track)
 
     def renew(self, track: Track, refused: Origin, error: TrackError) -> Origin | None:
         """Return another origin to try once after the server `refused` one, None when there is none to be had."""
         with self._asking(track):
             if isinstance(self._source, Renewing) and self._source.renew(track, refused, error):
-                return self._source.resolve(track)
+                return self._resolved(track)
         return None
 
     def refused(self, origin: Origin, error: TrackError) -> None:
         """Take that the server refused `origin` for good: it counts if that carried credentials of this account."""
         if self._refused or self._name == "url":
             return
-        if isinstance(error, Unauthorized) and (origin.headers or error.provider_code):
+        is_ours = origin.headers or error.provider_code or self._secrets & carried(origin.url)
+        if is_ours and isinstance(error, Unauthorized):
             self._note(error)
 
     def accepted(self) -> None:
@@ -64,17 +69,22 @@ class Account:
     def describe(self, track: Track) -> Description:
         """Return what the source knows of `track`, which may be nothing. Raise TrackError."""
         with self._asking(track):
-            return self._source.describe(track) if isinstance(self._source, Describing) else Description()
+            if isinstance(self._source, Describing):
+                return checked(self._source.describe(track), Description)
+        return Description()
 
     def playlists(self, subject: Track) -> Sequence[Playlist]:
         """Return all playlists; an error is that of `subject`. Raise SourceError when the source has none."""
         with self._asking(subject):
-            return self._listing(subject).playlists()
+            return checked_list(self._listing(subject).playlists(), Playlist)
 
     def playlist(self, subject: Track, playlist_id: str) -> Sequence[PlaylistTrack]:
         """Return the rows of a playlist; an error is that of `subject`. Raise SourceError when there are none."""
         with self._asking(subject):
-            return self._listing(subject).playlist(playlist_id)
+            return checked_list(self._listing(subject).playlist(playlist_id), PlaylistTrack)
+
+    def _resolved(self, track: Track) -> Origin:
+        return checked(self._source.resolve(track), Origin)
 
     def _listing(self, subject: Track) -> Listing:
         if isinstance(self._source, Listing):
@@ -107,6 +117,9 @@ class Account:
             raise
         except CacheStoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - a plugin may do anything
+        except Unfit as error:
+            reason = f"the source {self._name} returned {error.found}; expected {error.expected}"
+            raise SourceError(track.address, track.label, f"{reason}; update or mend its package") from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may do anything
             reason = f"the source {self._name} failed ({type(error).__name__})"
             raise SourceError(track.address, track.label, reason) from None

@@ -24,6 +24,7 @@ class Crew:
     def __init__(self, config: Config, jobs: int) -> None:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._deadline = 0.0
         self.web = open_web(config, jobs=jobs, cancel=self._stopping)
         self.sources = Sources(config, self.web)
 
@@ -34,10 +35,11 @@ class Crew:
         thread.start()
 
     def stop(self, *, patience: float) -> None:
-        """Abort what is in flight and wait up to `patience` seconds until it is put down."""
+        """Abort what is in flight and wait up to `patience` seconds until it is put down, the first time."""
+        if not self._stopping.is_set():
+            self._deadline = time.monotonic() + patience
         self._stopping.set()
         self.web.abort()
-        deadline = time.monotonic() + patience
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(max(0.0, self._deadline - time.monotonic()))
         self.web.close()

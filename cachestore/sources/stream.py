@@ -9,12 +9,14 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from cachestore.sources.options import text
 from cachestore.sources.pointer import Pointer
+from cachestore.text import is_echo
 from cachestore.track import Origin
 from cachestore.version import Version, VersionKind
 from cachestore.web.authority import authority_of
+from cachestore.web.echoes import sent_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from cachestore.track import Track
 
@@ -42,7 +44,7 @@ class StreamPlace:
         The `headers` it was asked with go to the same scheme, host and port only: anyone else must not see them, and
         signed URLs are refused with another authorization beside their own.
         """
-        url, version = self._url(track, asked, document), self._version(track, document)
+        url, version = self._url(track, asked, document), self._version(track, document, sent_secrets(asked, headers))
         if authority_of(url) != authority_of(asked):
             return Origin(url, {}, version)
         return Origin(_with_userinfo(url, asked), headers, version)
@@ -56,8 +58,8 @@ class StreamPlace:
             raise self.url.mistake(track, value, "an https URL, since resolve_url is one")
         return url
 
-    def _version(self, track: Track, document: object) -> Version | None:
-        """Return the version, None where the service says with a null that it has none for this track."""
+    def _version(self, track: Track, document: object, secrets: Collection[str]) -> Version | None:
+        """Return the version, None where the service says with a null that it has none, or says a secret back."""
         if self.version is None:
             return None
         value = self.version.value(document)
@@ -66,7 +68,7 @@ class StreamPlace:
         if not _is_version(value):
             expected = f"a number or a text of up to {_LONGEST_VERSION} characters"
             raise self.version.mistake(track, value, expected)
-        return Version(VersionKind.PROVIDER, str(value))
+        return None if is_echo(str(value), secrets) else Version(VersionKind.PROVIDER, str(value))
 
 
 def _joined(base: str, reference: str) -> str:
@@ -91,6 +93,7 @@ def _with_userinfo(url: str, asked: str) -> str:
 
 
 def _is_version(value: object) -> bool:
-    if isinstance(value, str):
-        return 0 < len(value) <= _LONGEST_VERSION and value.isprintable()
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return 0 < len(str(value)) <= _LONGEST_VERSION and (is_number or (isinstance(value, str) and value.isprintable()))

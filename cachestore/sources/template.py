@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from cachestore.config import expand
 from cachestore.errors import ConfigError, SourceError
+from cachestore.sources.secret_urls import expand_url
 from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Template:
     @classmethod
     def parse(cls, where: str, raw: str, environ: Mapping[str, str]) -> Self:
         """Return the template in the option at `where`. Raise ConfigError."""
-        text = expand(raw, where, environ)
+        text = expand_url(raw, where, environ)
         try:
             authority, parts = authority_of(text), urlsplit(text)
         except ValueError:  # its words quote the URL

@@ -6,6 +6,7 @@ import socket
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -40,27 +41,33 @@ class RefusedAnswer(Exception):
 
 def status_failure(track: Track, status: int, retry_after: float) -> TrackError:
     """Return the failure of a status that brings no body; `retry_after` in seconds, 0 if not said."""
+    failure = _refusal(track, status, retry_after)
+    if failure.may_be_expiry and "?" in (track.url or ""):
+        failure.reason += "; if its URL was signed, it has expired: take a new one"
+    return failure
+
+
+def _refusal(track: Track, status: int, retry_after: float) -> TrackError:
     known = {int(member): f"{member.value} {member.phrase}" for member in HTTPStatus}.get(status, str(status))
     place = track.address, track.label
     if status == 401:
         return Unauthorized(*place, f"the server refused the credentials ({known})", status=status)
     if status == 403:
-        return Forbidden(*place, f"the server does not allow it ({known}){_hint(track)}", status=status)
+        return Forbidden(*place, f"the server does not allow it ({known})", status=status)
     if status in {404, 410}:
-        hint = _hint(track) if status == 410 else ""
-        return NotFound(*place, f"the server has no such track ({known}){hint}", status=status)
+        return NotFound(*place, f"the server has no such track ({known})", status=status)
     later = f" and wants to be asked again in {format_age(retry_after)}" if retry_after else ""
     return BadStatus(*place, f"the server answered {known}{later}", status=status, retry_after=retry_after)
 
 
-def _hint(track: Track) -> str:
-    """Return what to do about a URL of somebody's that authorizes itself."""
-    return "; if its URL was signed, it has expired: take a new one" if "?" in (track.url or "") else ""
-
-
-def network_failure(track: Track, error: httpx.HTTPError) -> TrackError:
-    """Return the failure of a request that got no answer."""
-    kind, reason = _diagnosis(error, _place(error))
+def network_failure(track: Track, error: httpx.HTTPError, asked: httpx.URL) -> TrackError:
+    """Return the failure of a request that got no answer; it may come from a redirect of the URL that was `asked`."""
+    place, first = _place(error.request.url), _place(asked)
+    kind, reason = _diagnosis(error, place)
+    if place != first and kind is SourceError:
+        kind, reason = BadResponse, f"{first} redirects to {place}, where no request can be made"
+    elif place != first:
+        reason = f"{first} redirects to another server, and {reason}"
     return kind(track.address, track.label, reason)
 
 
@@ -68,8 +75,8 @@ def body_failure(track: Track, error: httpx.HTTPError, received: int, total: int
     """Return the failure of a body that did not arrive whole."""
     progress = f"after {received} of {total} bytes" if total is not None else f"after {received} bytes"
     if isinstance(error, httpx.TimeoutException):
-        return TimedOut(track.address, track.label, f"{_place(error)} stopped sending {progress}")
-    return Truncated(track.address, track.label, f"the connection to {_place(error)} ended {progress}")
+        return TimedOut(track.address, track.label, f"{_place(error.request.url)} stopped sending {progress}")
+    return Truncated(track.address, track.label, f"the connection to {_place(error.request.url)} ended {progress}")
 
 
 def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], str]:
@@ -88,6 +95,7 @@ def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], st
 
 
 def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[TrackError], str]:
+    proxy = _proxy(error.request.url)
     for cause in _causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
@@ -95,10 +103,18 @@ def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[Trac
             case ssl.SSLError():
                 return TlsError, f"no TLS connection to {place}: {_words(cause.reason)}"
             case socket.gaierror():
-                return Unreachable, f"the name {place} does not resolve"
+                return Unreachable, f"the name {f'of {proxy}' if proxy else place} does not resolve"
             case OSError(strerror=str(strerror)):
-                return Unreachable, f"no connection to {place}: {strerror.lower()}"
+                return Unreachable, f"no connection to {proxy or place}: {strerror.lower()}"
     return Unreachable, f"no connection to {place}"
+
+
+def _proxy(url: httpx.URL) -> str:
+    """Return the proxy that the environment names for a URL, as words, empty if none: connections are made to that."""
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    address = httpx.URL(proxy if proxy and "://" in proxy else f"http://{proxy}")
+    return f"the proxy {_place(address)}" if proxy and not proxy_bypass(url.host) else ""
 
 
 def _words(reason: str | None) -> str:
@@ -114,8 +130,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _place(error: httpx.HTTPError) -> str:
+def _place(url: httpx.URL) -> str:
     """Return ``host`` or ``host:port``: of a URL nothing more is fit to be shown."""
-    url = error.request.url
     host = url.raw_host.decode("ascii")
     return host if url.port is None else f"{host}:{url.port}"

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _MOST_OF_TAGS = 4000  # bytes
 _LONGEST_DISPOSITION = 4000
 _TAGS = frozenset({VersionKind.STRONG, VersionKind.WEAK})
+# Also without its quotes; no list, and not the asterisk, which stands for any tag (RFC 9110 §8.8.3, §13.1.2).
+_TAG = re.compile(r'(?!(?:W/)?\*?\Z)(?:W/)?(?:"(?! *")([^"]+)"|([^",\s]+))', re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,15}")
+_DIGITS = re.compile(r"[0-9]+")
+_LONGEST_WAIT = 10.0**15 - 1  # seconds
+# The three forms of RFC 9110 §5.6.7; the last one has no zone, which is GMT.
+_HTTP_DATE = re.compile(
+    r"[a-z]+, \d\d[ -][a-z]{3}[ -]\d{2,4} \d\d:\d\d:\d\d GMT|[a-z]{3} [a-z]{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
+    re.IGNORECASE | re.ASCII,
+)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})", re.IGNORECASE)
 
 
@@ -31,37 +40,38 @@ class ContentRange(NamedTuple):
 def version_of(headers: Mapping[str, str]) -> Version | None:
     """Return what the headers call the bytes, or None.
 
-    An ETag is kept verbatim, also without its quotes; an empty one names nothing. Last-Modified counts together with a
-    length only. A field that was sent twice, once empty, ends in a space when it is joined, which no request may have.
+    An ETag is kept verbatim, also without its quotes; an empty one, an asterisk and several name nothing. Last-Modified
+    counts together with a length only.
     """
     tag, modified = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
-    if _bare(tag):
+    if _TAG.fullmatch(tag):
         return Version(VersionKind.WEAK if _is_weak(tag) else VersionKind.STRONG, tag)
     length = content_length(headers)
     return Version(VersionKind.MODIFIED, f"{modified} {length}") if modified and length is not None else None
 
 
 def conditions(known: Sequence[Version]) -> dict[str, str]:
-    """Return the request fields that ask for bytes only if they are none of the known versions (RFC 9110 §13.1).
-
-    Of dates only one can be sent: that of the first version, the current one.
-    """
-    tags = _fitting(dict.fromkeys(version.value for version in known if version.kind in _TAGS))
-    if tags:
-        return {"If-None-Match": ", ".join(tags)}
-    dated = _first_dated(known)
+    """Return the request fields that ask for bytes only if they are none of the known versions (RFC 9110 §13.1)."""
+    tagged = _asked_by_tag(known)
+    if tagged:
+        return {"If-None-Match": ", ".join(dict.fromkeys(version.value for version in tagged))}
+    dated = _asked_by_date(known)
     return {"If-Modified-Since": date_of(dated)} if dated else {}
 
 
 def confirmed(known: Sequence[Version], headers: Mapping[str, str]) -> Version | None:
-    """Return the known version that a 304 confirms, or None when it could be any or names another."""
-    tagged = [version for version in known if version.kind in _TAGS]
+    """Return which version a 304 to the `conditions` of these confirms, None when it could be any or names another.
+
+    The one with the very ETag of the 304 counts, or the only one that has it in another dress: proxies change that.
+    """
+    tagged = _asked_by_tag(known)
     if tagged and "etag" in headers:
-        tag = _opaque(headers["etag"])
-        return next((version for version in tagged if _opaque(version.value) == tag), None)
+        tag = headers["etag"].strip()
+        exact = [version for version in tagged if version.value == tag]
+        return _only(exact or [version for version in tagged if _opaque(version.value) == _opaque(tag)])
     if tagged:
-        return tagged[0] if len({version.value for version in tagged}) == 1 else None
-    dated = _first_dated(known)
+        return _only(tagged)
+    dated = _asked_by_date(known)
     return dated if dated and headers.get("last-modified", date_of(dated)) == date_of(dated) else None
 
 
@@ -69,17 +79,19 @@ def is_strong(version: Version, headers: Mapping[str, str]) -> bool:
     """Return whether the version of a body tells it from every other one, so that parts can be put together.
 
     A date does when it is a minute older than the answer: what changes within a second keeps it (RFC 9110 §8.8.2.2).
+    Both are in GMT, or whoever wrote them may have meant another zone.
     """
     if version.kind is VersionKind.MODIFIED:
-        modified, answered = _moment(date_of(version)), _moment(headers.get("date", ""))
+        dates = date_of(version), headers.get("date", "")
+        modified, answered = (_moment(date) if _HTTP_DATE.fullmatch(date) else None for date in dates)
         return modified is not None and answered is not None and answered - modified >= 60
     return version.kind is VersionKind.STRONG
 
 
 def is_of(version: Version, headers: Mapping[str, str]) -> bool:
-    """Return whether a part may belong to the body of `version`: it has the same ETag, or without one the same date."""
+    """Return whether a part may belong to the body of `version`: the same ETag, or none and the same date."""
     if version.kind is VersionKind.MODIFIED:
-        return headers.get("last-modified") == date_of(version)
+        return not _TAG.fullmatch(headers.get("etag", "").strip()) and headers.get("last-modified") == date_of(version)
     return headers.get("etag") == version.value
 
 
@@ -88,13 +100,21 @@ def is_encoded(headers: Mapping[str, str]) -> bool:
     return headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
 
 
+def is_whole(headers: Mapping[str, str]) -> bool:
+    """Return whether a 200 has no Content-Range, or one of all bytes: some scripts answer a Range so."""
+    if "content-range" not in headers:
+        return True
+    part = content_range(headers["content-range"])
+    return part is not None and (part.start, part.end + 1) == (0, part.total)
+
+
 def date_of(modified: Version) -> str:
     """Return the date in a version of kind MODIFIED."""
     return modified.value.rpartition(" ")[0]
 
 
 def file_name(disposition: str) -> str:
-    """Return what a Content-Disposition calls the file, without folders; empty if nothing.
+    """Return what a Content-Disposition calls the file, without folders and a query; empty if nothing.
 
     ``filename*`` (RFC 8187) counts before ``filename`` (RFC 6266 §4.3), which many servers send as UTF-8.
     """
@@ -108,7 +128,7 @@ def file_name(disposition: str) -> str:
         return ""
     values = sorted((value for key, value in parameters if key == "filename"), key=lambda value: isinstance(value, str))
     name = next(filter(None, map(_parameter, values)), "")
-    return re.split(r"[/\\]", name)[-1]
+    return re.split(r"[/\\]", name.partition("?")[0])[-1].strip()
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
@@ -126,28 +146,43 @@ def content_range(text: str) -> ContentRange | None:
     return ContentRange(start, end, total) if start <= end < total else None
 
 
-def retry_after(text: str, now: float) -> float | None:
-    """Return in how many seconds a server wants to be asked again: a number, or a date seen from Unix time `now`."""
-    if _NUMBER.fullmatch(text.strip()):
-        return float(text)
-    moment = _moment(text)
-    return None if moment is None else max(0.0, moment - now)
+def retry_after(text: str, now: float, date: str) -> float | None:
+    """Return in how many seconds a server wants to be asked again: a number of them, or a date.
+
+    That is seen from the `date` of the answer, which has the server's clock, or without one from Unix time `now`.
+    """
+    if _DIGITS.fullmatch(text.strip()):
+        return min(float(text), _LONGEST_WAIT)
+    moment, answered = _moment(text), _moment(date)
+    return None if moment is None else max(0.0, moment - (now if answered is None else answered))
 
 
-def _fitting(tags: Iterable[str]) -> list[str]:
-    """Return the tags, the current one first, for which servers have room: most take 8 kB of header fields."""
-    chosen: list[str] = []
+def _asked_by_tag(known: Sequence[Version]) -> list[Version]:
+    """Return the versions whose tags are asked for: the current ones, as many as most servers' 8 kB of fields hold."""
+    chosen: set[str] = set()
     room = _MOST_OF_TAGS
-    for tag in tags:
-        room -= len(tag) + 2
+    tagged = [version for version in known if version.kind in _TAGS and _TAG.fullmatch(version.value)]
+    for value in dict.fromkeys(version.value for version in tagged):
+        room -= len(value) + 2
         if room < 0:
             break
-        chosen.append(tag)
-    return chosen
+        chosen.add(value)
+    return [version for version in tagged if version.value in chosen]
 
 
-def _first_dated(known: Sequence[Version]) -> Version | None:
-    return next((version for version in known if version.kind is VersionKind.MODIFIED), None)
+def _asked_by_date(known: Sequence[Version]) -> Version | None:
+    """Return the version whose date is asked for, if it is the only date, and no tag is known.
+
+    Many servers answer 304 to any date that is not earlier than theirs, and do not say theirs: after a rollback to one
+    kept version that would confirm the other. Asked for the bytes, they tell in the header.
+    """
+    dated = [version for version in known if version.kind is VersionKind.MODIFIED]
+    return None if any(version.kind in _TAGS for version in known) else _only(dated)
+
+
+def _only(versions: Sequence[Version]) -> Version | None:
+    """Return the current one of versions with one validator, None if there are several, or none."""
+    return versions[0] if len({version.value for version in versions}) == 1 else None
 
 
 def _parameter(value: str | tuple[str | None, str | None, str]) -> str:
@@ -172,13 +207,10 @@ def _is_weak(tag: str) -> bool:
     return tag[:2] in {"W/", "w/"}
 
 
-def _bare(tag: str) -> str:
-    return (tag[2:] if _is_weak(tag) else tag).strip('" ')
-
-
-def _opaque(tag: str) -> str:
-    """Return an ETag without its weakness and quotes: what is compared weakly (RFC 9110 §8.8.3.2).
+def _opaque(tag: str) -> str | None:
+    """Return an ETag without its weakness and quotes: what is compared weakly (RFC 9110 §8.8.3.2); None if it is none.
 
     Without the suffix, too, by which some servers tell a compressed body, and which they put into a 304 as well.
     """
-    return _bare(tag).removesuffix("-gzip")
+    match = _TAG.fullmatch(tag)
+    return (match[1] or match[2]).removesuffix("-gzip") if match else None

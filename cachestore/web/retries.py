@@ -51,18 +51,21 @@ class Retries:
         deadline: float,
         cancel: threading.Event,
         advanced: Callable[[], bool] = lambda: False,
+        hopeless: Callable[[TrackError], bool] = lambda _: False,
     ) -> _T:
         """Return what `attempt` returns in the end, or raise its last error, or Cancelled.
 
         Attempts are counted anew whenever `advanced` returns True. A Retry-After (RFC 9110 §10.2.3) is obeyed; when it
-        is longer than a minute, or than the time left, the failure stands.
+        is longer than a minute, or than the time left, or `hopeless` says so, the failure stands.
         """
 
         def worth_it(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
             if advanced():
                 state.attempt_number = 1
-            return isinstance(error, TrackError) and error.retryable and error.retry_after <= LONGEST_RETRY_AFTER
+            if not isinstance(error, TrackError) or not error.retryable or hopeless(error):
+                return False
+            return error.retry_after <= LONGEST_RETRY_AFTER
 
         return Retrying(
             retry=worth_it,

@@ -9,7 +9,6 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -25,7 +24,9 @@ from cachestore.errors import (
 )
 from cachestore.quantities import format_size
 from cachestore.web import fields
+from cachestore.web.authority import Authority, authority_of
 from cachestore.web.client import open_client
+from cachestore.web.echoes import drop_echoes, sent_secrets
 from cachestore.web.failures import RefusedAnswer, body_failure, network_failure, status_failure
 from cachestore.web.flights import Flights
 from cachestore.web.hops import follow
@@ -66,7 +67,7 @@ class Web:
         self.retries = retries
         self.cancel = cancel
         self._until = threading.local()
-        self._away: set[str] = set()
+        self._away: set[Authority | None] = set()
         self._flights = Flights(client)
         self._client = client
         self._now = now
@@ -106,11 +107,15 @@ class Web:
             raise SourceError(track.address, track.label, reason) from None
         try:
             with follow(self._flights, target, sent, self._left) as response:
+                self._away.discard(_server(url))  # whatever the answer says, somebody gave it
                 response.headers.encoding = "latin-1"
+                last = response.request
+                secrets = sent_secrets(url, sent) | sent_secrets(str(last.url), last.headers)
+                drop_echoes(response.headers, secrets)
                 yield response
         except httpx.HTTPError as error:
             self.raise_if_cancelled()
-            raise network_failure(track, error) from None
+            raise network_failure(track, error, target) from None
         except RefusedAnswer as error:
             raise BadResponse(track.address, track.label, error.reason) from None
         except httpx.InvalidURL:  # httpx prepares a redirect also when it is not to follow it
@@ -160,7 +165,8 @@ class Web:
 
     def failure_of(self, track: Track, response: httpx.Response) -> TrackError:
         """Return the TrackError of a status that brings no body."""
-        after = fields.retry_after(response.headers.get("retry-after", ""), self._now())
+        said = response.headers
+        after = fields.retry_after(said.get("retry-after", ""), self._now(), said.get("date", ""))
         failure = status_failure(track, response.status_code, after or 0.0)
         if "foreign" in response.extensions and type(failure) is Unauthorized:
             # No credentials of the source went there, so these are not what was refused.
@@ -175,19 +181,21 @@ class Web:
     def retried(self, url: str, attempt: Callable[[], _T], advanced: Callable[[], bool] = lambda: False) -> _T:
         """Return what `attempt` returns in the end, as `Retries.run` does, within the deadline of this thread.
 
-        A server that could not be reached with all retries gets one attempt a time, until it is there again.
+        A server that could not be reached with all retries is away: until it answers, with whatever status, nobody
+        waits for it to be reached. A 503 is an answer, and gets its retries.
         """
         server = _server(url)
-        if server in self._away:
-            outcome = attempt()
-        else:
-            try:
-                outcome = self.retries.run(attempt, deadline=self.deadline, cancel=self.cancel, advanced=advanced)
-            except Unreachable:
-                self._away.add(server)
-                raise
-        self._away.discard(server)
-        return outcome
+
+        def is_away(error: TrackError) -> bool:
+            return isinstance(error, Unreachable) and server in self._away
+
+        try:
+            return self.retries.run(
+                attempt, deadline=self.deadline, cancel=self.cancel, advanced=advanced, hopeless=is_away
+            )
+        except Unreachable:
+            self._away.add(server)
+            raise
 
     def raise_if_late(self, track: Track) -> None:
         """Raise TimedOut when the deadline of this thread has passed."""
@@ -226,12 +234,12 @@ class Web:
             return Document(response.headers, bytes(content))
 
 
-def _server(url: str) -> str:
-    """Return which server a URL names, empty if none."""
+def _server(url: str) -> Authority | None:
+    """Return which server a URL names, None if none."""
     try:
-        return urlsplit(url).netloc
+        return authority_of(url)
     except ValueError:
-        return ""
+        return None
 
 
 def open_web(config: Config, *, jobs: int, cancel: threading.Event) -> Web:

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachestore.errors import BadResponse
 from cachestore.media.envelopes import envelope, failure
-from cachestore.text import is_steady, shown
+from cachestore.text import is_echo, is_steady, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from cachestore.track import Track
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A JSON object of an answer; what is not as the API says is a BadResponse of `subject`."""
+    """A JSON object of an answer; what is not as the API says is a BadResponse of `subject`.
+
+    A text that says one of the `secrets` back, with which it was asked for, is empty.
+    """
 
     subject: Track
-    fields: Mapping[str, object]
+    fields: Mapping[str, object] = field(repr=False)
+    secrets: Collection[str] = field(repr=False)
 
     def record(self, name: str) -> Record:
         """Return the object in a field that must be there."""
         value = self.fields.get(name)
         if not isinstance(value, dict):
             raise self._misfit(name)
-        return Record(self.subject, value)
+        return Record(self.subject, value, self.secrets)
 
     def records(self, name: str) -> list[Record]:
         """Return the objects in a list; servers leave an empty one out, or write null."""
@@ -38,7 +42,7 @@ class Record:
             return []
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
             raise self._misfit(name)
-        return [Record(self.subject, value) for value in values]
+        return [Record(self.subject, value, self.secrets) for value in values]
 
     def id(self) -> str:
         """Return the id, which some servers write as a number."""
@@ -56,7 +60,7 @@ class Record:
             return ""
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self._misfit(name)
-        return shown(str(value))
+        return "" if is_echo(str(value), self.secrets) else shown(str(value))
 
     def number(self, name: str) -> float | None:
         """Return a number that is not negative, None if the field holds none."""
@@ -70,15 +74,18 @@ class Record:
         return BadResponse(self.subject.address, self.subject.label, reason)
 
 
-def read_answer(subject: Track, content: bytes) -> Record:
-    """Return the ``subsonic-response`` of a success. Raise Unauthorized, Forbidden, NotFound or BadResponse."""
+def read_answer(subject: Track, content: bytes, secrets: Collection[str]) -> Record:
+    """Return the ``subsonic-response`` of a success to a question that held the `secrets`.
+
+    Raise Unauthorized, Forbidden, NotFound or BadResponse.
+    """
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):  # some servers tell failures in XML, whatever was asked for
         document = None
     response = document.get("subsonic-response") if isinstance(document, dict) else None
     if isinstance(response, dict) and response.get("status") == "ok" and "error" not in response:
-        return Record(subject, response)
+        return Record(subject, response, secrets)
     refused = envelope(content)
     if refused is not None and refused.kind == "subsonic":
         raise failure(refused, subject, otherwise=BadResponse)

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from cachestore.errors import NotFound, SourceError, TrackError, Unauthorized
 from cachestore.sources.subsonic.answers import Record, read_answer
+from cachestore.track import url_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +101,7 @@ class Server:
 
     def _ask(self, subject: Track, method: str, proof: Proof, parameters: Mapping[str, str]) -> Record:
         url = self._url(subject, method, proof, {**parameters, "f": "json"})
-        return read_answer(subject, self._web.document(subject, url).content)
+        return read_answer(subject, self._web.document(subject, url).content, url_secrets(url))
 
     def _url(self, subject: Track, method: str, proof: Proof, parameters: Mapping[str, str]) -> str:
         query = {**_COMMON, **proof(self._settings), **parameters}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cachestore.config import expand
 from cachestore.errors import ConfigError
 from cachestore.sources.options import check_names, text
+from cachestore.sources.secret_urls import expand_url
 from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def read_settings(config: SourceConfig, environ: Mapping[str, str]) -> Settings:
     where = config.where
     options = config.options
     check_names(where, options, _OPTIONS)
-    base = _base(f"{where}.url", expand(text(where, options, "url"), f"{where}.url", environ))
+    base = _base(f"{where}.url", expand_url(text(where, options, "url"), f"{where}.url", environ))
     values = {name: _credential(where, options, name, environ) for name in _CREDENTIALS}
     if {name for name in values if values[name]} not in ({"user", "password"}, {"api_key"}):
         raise ConfigError(where, "expected the options user and password, or api_key alone")

@@ -1,0 +1,55 @@
+"""What becomes of a download, and who is told on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cachestore.media import Media
+    from cachestore.partials import Partial
+    from cachestore.version import Version
+
+
+class Watch(Protocol):
+    """Who is told how a download goes; sizes in bytes, `total` None if unknown."""
+
+    def received(self, received: int, total: int | None) -> None:
+        """Take how much has come: at the start of a body, then for every chunk."""
+
+    def verifying(self, size: int) -> None:
+        """Take that the body is here and is being examined."""
+
+    def elsewhere(self, received: int, total: int | None) -> None:
+        """Take how far another process is, which downloads the track."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The server confirmed a known version."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class BodyNeeded:
+    """The server has a version that is not known, and there is no partial to download it into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A whole body of `size` bytes that has passed the gate; the file at `path` is the caller's.
+
+    `version` is None if the server has no word for it, `name` is what the server would call the file, if anything.
+    `partial` is to be released when the body is published, or dropped.
+    """
+
+    path: Path
+    digest: str
+    size: int
+    version: Version | None
+    media: Media
+    name: str
+    partial: Partial
