@@ -17,6 +17,7 @@ from cachestore.fetching.telling import Teller
 from cachestore.fetching.wanted import Result
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for
+from cachestore.runs import PruneLock
 from cachestore.store.writer import Store
 
 if TYPE_CHECKING:
@@ -111,16 +112,30 @@ class Cache:
     def enforce_bound(self, on_event: OnEvent | None = None) -> None:
         """Evict what the bounds demand: what an export calls when it is done, and `close` after downloads.
 
-        `min_age` keeps cron from taking what was just downloaded; here it yields, or the bound would not hold. A
-        warning tells when what this cache downloaded could not be kept.
+        Does nothing while another process prunes. `min_age` keeps cron from taking what was just downloaded; here it
+        yields, or the bound would not hold. A warning tells when what this cache downloaded could not be kept.
         """
+        lock = PruneLock.acquire(self.store.root.runs)
+        if lock is None:
+            return
+        try:
+            self._evict(on_event)
+        finally:
+            lock.release()
+
+    def _evict(self, on_event: OnEvent | None) -> None:
         limits = Limits(self.config.max_size, self.config.min_free, self.config.max_age)
-        pruned = apply(self.store, plan_for(self.store, limits, time.time()))
-        lost = sum(victim.entry.key in self._downloaded for victim in pruned.evicted)
+        lost, reasons = 0, set()
+        for outcome in apply(self.store, plan_for(self.store, limits, time.time())):
+            reasons.add(outcome.victim.reason)
+            lost += sum(
+                entry.key in self._downloaded and entry.key not in outcome.stayed
+                for entry in outcome.victim.blob.entries
+            )
         if lost and on_event is not None:
-            reasons = ", ".join(sorted({victim.reason for victim in pruned.evicted}))
             message = (
-                f"of what was downloaded, {lost} will have to be downloaded again: {reasons} left no room to keep it"
+                f"of what was downloaded, {lost} will have to be downloaded again: "
+                f"{', '.join(sorted(reasons))} left no room to keep it"
             )
             on_event(WarningEvent("not_kept", message))
         self._downloaded.clear()

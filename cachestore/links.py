@@ -1,32 +1,22 @@
-"""One file, one more name: hard link, reflink or copy."""
+"""One file, one more name: hard link, reflink or copy, and what it means when the system refuses."""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
-from enum import StrEnum
+from contextlib import contextmanager
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING
 
-from cachestore.errors import LinkError, NoSpace, is_full
+from cachestore.blobs import check_now
+from cachestore.errors import DestinationError, LinkError, NoSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from io import FileIO
     from pathlib import Path
 
-# A hard link is not possible, though a copy may be: another volume, a filesystem without links, a foreign owner under
-# fs.protected_hardlinks, or a file that already has all the names it can have.
-_NO_HARD_LINK = frozenset(
-    {
-        errno.EXDEV,
-        errno.EPERM,
-        errno.EACCES,
-        errno.ENOTSUP,
-        errno.EOPNOTSUPP,
-        errno.ENOSYS,
-        errno.EINVAL,
-        errno.EMLINK,
-    }
-)
+_CHUNK = 1024 * 1024
 
 
 class LinkMode(StrEnum):
@@ -38,11 +28,50 @@ class LinkMode(StrEnum):
     COPY = "copy"
 
 
+class Refusal(Enum):
+    """What a refusal of the system means to us."""
+
+    NO_HARD_LINK = auto()  # none from here to there, though there may be a copy
+    NO_MORE_NAMES = auto()  # this file has all that it can have; another one with its bytes has not
+    NO_FILE = auto()  # nothing can be made there, by whatever means
+    NO_SPACE = auto()
+    FAILING = auto()  # nothing is known of the bytes but that the disk does not give or take them
+
+
+REFUSALS: Mapping[int, Refusal] = {
+    errno.EXDEV: Refusal.NO_HARD_LINK,  # another volume
+    errno.EPERM: Refusal.NO_HARD_LINK,  # a foreign owner under fs.protected_hardlinks, or FAT
+    errno.EACCES: Refusal.NO_HARD_LINK,  # if the folder is closed, the copy will say so
+    errno.ENOTSUP: Refusal.NO_HARD_LINK,
+    errno.EOPNOTSUPP: Refusal.NO_HARD_LINK,
+    errno.ENOSYS: Refusal.NO_HARD_LINK,
+    errno.EINVAL: Refusal.NO_HARD_LINK,
+    errno.EISDIR: Refusal.NO_HARD_LINK,
+    errno.EMLINK: Refusal.NO_MORE_NAMES,
+    errno.EROFS: Refusal.NO_FILE,
+    errno.ENAMETOOLONG: Refusal.NO_FILE,
+    errno.ELOOP: Refusal.NO_FILE,
+    errno.EFBIG: Refusal.NO_FILE,  # 4 GB on FAT
+    errno.ENOSPC: Refusal.NO_SPACE,
+    errno.EDQUOT: Refusal.NO_SPACE,
+    errno.EIO: Refusal.FAILING,
+}
+
+
+class NoMoreNames(LinkError):
+    """A file has all the hard links that it can have."""
+
+
+class _ReadError(OSError):
+    """The file that is copied cannot be read, which says nothing of the destination."""
+
+
 def link(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
     """Give `source` the name `dest` and return the mode used, never AUTO.
 
     An existing `dest` is never overwritten (FileExistsError). Modes other than AUTO are strict: LinkError when the
-    filesystem refuses. NoSpace when the disk is full; a copy that was begun is removed.
+    filesystem refuses; NoMoreNames also in AUTO, since a copy of `source` could be linked. Raise DestinationError when
+    nothing can be made at `dest`, NoSpace, or OSError when a disk fails; a copy that was begun is removed.
     """
     match mode:
         case LinkMode.AUTO:
@@ -66,6 +95,8 @@ def copy_private(source: Path, dest: Path) -> LinkMode:
 def _hard_link_or_copy(source: Path, dest: Path) -> LinkMode:
     try:
         return _hard_link(source, dest)
+    except NoMoreNames:
+        raise
     except LinkError:
         return _copy(source, dest)
 
@@ -74,9 +105,7 @@ def _hard_link(source: Path, dest: Path) -> LinkMode:
     try:
         os.link(source, dest)
     except OSError as error:
-        if error.errno in _NO_HARD_LINK:
-            raise LinkError(dest, LinkMode.HARDLINK, os.strerror(error.errno)) from error
-        raise _no_space(error, dest) from error
+        raise _ours(error, dest, LinkMode.HARDLINK) from error
     return LinkMode.HARDLINK
 
 
@@ -88,27 +117,63 @@ def _reflink(source: Path, dest: Path) -> LinkMode:
     except (FileExistsError, FileNotFoundError):
         raise
     except OSError as error:
-        raise LinkError(dest, LinkMode.REFLINK, str(error)) from error
+        refusal = _ours(error, dest, LinkMode.REFLINK)
+        raise LinkError(dest, LinkMode.REFLINK, str(error)) if refusal is error else refusal from error
     dest.chmod(0o666 & ~_umask())
     return LinkMode.REFLINK
 
 
 def _copy(source: Path, dest: Path) -> LinkMode:
-    with source.open("rb") as reader:
+    with source.open("rb", buffering=0) as reader:
+        return _write(dest, _chunks(reader))
+
+
+def _write(dest: Path, chunks: Iterable[bytes]) -> LinkMode:
+    try:
         writer = dest.open("xb")
-        try:
-            with writer:
-                shutil.copyfileobj(reader, writer, 1024 * 1024)
-        except BaseException as error:
-            dest.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise _no_space(error, dest) from error
-            raise
+        with _removed_unless_done(dest), writer:
+            writer.writelines(chunks)
+    except _ReadError:
+        raise
+    except OSError as error:
+        raise _ours(error, dest, LinkMode.COPY) from error
     return LinkMode.COPY
 
 
-def _no_space(error: OSError, dest: Path) -> Exception:
-    return NoSpace(dest.parent) if is_full(error) else error
+@contextmanager
+def _removed_unless_done(dest: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        dest.unlink(missing_ok=True)
+        raise
+
+
+def _chunks(reader: FileIO) -> Iterator[bytes]:
+    """Yield the bytes of a file. Raise _ReadError, or whatever `blobs.checked` has asked for."""
+    try:
+        while chunk := reader.read(_CHUNK):
+            check_now()
+            yield chunk
+    except OSError as error:
+        raise _ReadError(error.errno, error.strerror, str(reader.name)) from error
+
+
+def _ours(error: OSError, dest: Path, mode: LinkMode) -> Exception:
+    """Return what an error means that came of making `dest`, which is itself where it means nothing more."""
+    reason = error.strerror or str(error)
+    match REFUSALS.get(error.errno or 0):
+        case Refusal.NO_HARD_LINK if mode is not LinkMode.COPY:
+            return LinkError(dest, mode, reason)
+        case Refusal.NO_MORE_NAMES:
+            return NoMoreNames(dest, mode, reason)
+        case Refusal.NO_FILE | Refusal.NO_HARD_LINK:
+            return DestinationError(dest, f"cannot be written ({reason})", "mend that or name another folder")
+        case Refusal.NO_SPACE:
+            return NoSpace.of(error, dest.parent)
+        case Refusal.FAILING:
+            return OSError(error.errno, reason, str(dest))
+    return error
 
 
 def _umask() -> int:

@@ -1,25 +1,43 @@
-"""The policy: which entries go so that the store stays in its bounds. Planned purely, applied carefully."""
+"""The policy: which blobs go so that the store stays in its bounds. Planned purely, applied carefully.
+
+A plan is walked, not kept: candidates come in the order of their last use, victims leave it one by one, and are evicted
+in batches while the rest is still to be planned.
+"""
 
 from __future__ import annotations
 
+import errno
 import shutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import merge
+from typing import TYPE_CHECKING, TypeVar
 
-from cachestore.sweep import sweep
+from cachestore.blobs import is_file
+from cachestore.errors import Cancelled, IndexDamaged, NoSpace, is_full
+from cachestore.root import BALLAST, drop_ballast
+from cachestore.rows import batches
+from cachestore.sweep import Leftovers, sweep
 from cachestore.usage import unfinished_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from cachestore.entry import Entry
+    from cachestore.root import Root
     from cachestore.store.evict import Eviction
+    from cachestore.store.looking import HeldChange
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
 
+T = TypeVar("T")
+
 # Over a bound, room is made down to this part of it, so that the next download does not prune again.
 _LOW_WATERMARK = 0.9
-_HELD = "held"
+HELD, PINNED, YOUNG = "held", "pinned", "younger than min_age"
+LINKED, UNREADABLE = "linked from elsewhere", "unreadable in the index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,140 +52,211 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A blob with its entries, as the plan sees it; `protected` says why it must stay, or nothing."""
+    """A blob as the plan sees it, with its entries, none if a lost index left it behind.
 
+    `used_at` is the last use of any of them, in Unix seconds; `size` is the length of the file, `cost` what it counts
+    against max_size, `frees` what the disk gets back; `protected` says why it must stay.
+    """
+
+    digest: str
     entries: tuple[Entry, ...]
+    used_at: float
+    size: int
     cost: int
+    frees: int
     protected: str = ""
 
     @property
-    def used_at(self) -> float:
-        """Return when any of its entries was last used, in Unix seconds."""
-        return max(entry.used_at for entry in self.entries)
+    def names(self) -> list[str]:
+        """Return the keys of its entries, or its digest if it has none."""
+        return [entry.key for entry in self.entries] or [self.digest]
 
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """An entry that is to go; `freed` is what its blob gives back once the last of its entries is gone."""
+    """A blob that is to go, and the bound that wants it gone."""
 
-    entry: Entry
-    freed: int
+    blob: Candidate
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What goes, in order, and how many bytes a bound would still be short of after it."""
-
-    victims: tuple[Victim, ...]
-    over_max_size: int = 0
-    under_min_free: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """An entry of the plan that stayed after all."""
+class Outcome:
+    """What became of a victim: the bytes of disk that it freed, and by name what of it stayed after all, and why."""
 
     victim: Victim
-    why: str
+    freed: int
+    stayed: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What a plan did: what went, what stayed after all, and the bytes of disk freed."""
+class Plan:
+    """What goes, in order: what is too old, then the least recently used until the bounds hold. Pure.
 
-    evicted: tuple[Victim, ...]
-    skipped: tuple[Skipped, ...]
-    freed_bytes: int
-
-
-def plan(candidates: Iterable[Candidate], *, bounded: int, free: int, limits: Limits, now: float) -> Plan:
-    """Return which entries go: those too old, then the least recently used until the bounds hold.
-
-    `bounded` are the bytes that `max_size` bounds, `free` those that the disk has left. Pure.
+    `bounded` are the bytes that max_size bounds, `free` those that the disk has left, `need` those that somebody wants
+    on top. The victims come while the plan is walked; its figures are complete when it has been walked to its end, and
+    `stayed` says by reason how many bytes stay though a bound wants them gone, `cost` and `frees` what its victims do.
     """
-    movable = sorted(
-        (blob for blob in candidates if not blob.protected and blob.used_at <= now - limits.min_age),
-        key=lambda blob: blob.used_at,
-    )
-    victims: list[Victim] = []
-    over = bounded - limits.max_size
-    to_free = bounded - int(limits.max_size * _LOW_WATERMARK) if over > 0 else 0
-    short = limits.min_free - free
-    freed = 0
-    for blob in movable:
-        reason = _reason(blob, limits, now, freed, to_free, short)
-        if not reason:
-            break
-        victims += _victims(blob, reason)
-        freed += blob.cost
-    return Plan(tuple(victims), max(0, over - freed), max(0, short - freed))
+
+    def __init__(
+        self, candidates: Iterable[Candidate], *, bounded: int, free: int, limits: Limits, now: float, need: int = 0
+    ) -> None:
+        self._candidates = candidates
+        self._limits = limits
+        self._now = now
+        self._bounded = bounded
+        self._over = bounded + need - limits.max_size
+        self._excess = bounded + need - int(limits.max_size * _LOW_WATERMARK) if self._over > 0 else 0
+        self._short = limits.min_free + need - free
+        self.cost = self.frees = 0
+        self.stayed: Counter[str] = Counter()
+
+    @property
+    def bounded(self) -> int:
+        """Return the bytes that max_size bounds without the victims so far."""
+        return self._bounded - self.cost
+
+    @property
+    def over_max_size(self) -> int:
+        """Return how many bytes max_size is still exceeded by."""
+        return max(0, self._over - self.cost)
+
+    @property
+    def under_min_free(self) -> int:
+        """Return how many bytes min_free still lacks."""
+        return max(0, self._short - self.frees)
+
+    def __iter__(self) -> Iterator[Victim]:
+        excess, short = self._excess, self._short
+        for blob in self._candidates:
+            reason = self._reason(blob, excess, short)
+            if not reason:
+                return
+            if why := self._protection(blob, reason):
+                self.stayed[why] += blob.cost
+                continue
+            self.cost += blob.cost
+            self.frees += blob.frees
+            excess, short = excess - blob.cost, short - blob.frees
+            yield Victim(blob, reason)
+
+    def note(self, outcome: Outcome) -> None:
+        """Take what became of a victim into the figures; what goes after it is not changed by that."""
+        blob = outcome.victim.blob
+        self.frees += outcome.freed - blob.frees
+        if why := next(iter(outcome.stayed.values()), ""):
+            self.cost -= blob.cost
+            self.stayed[why] += blob.cost
+
+    def _reason(self, blob: Candidate, excess: int, short: int) -> str:
+        """Return why the blob should go, or nothing when every bound holds without it."""
+        if self._limits.max_age is not None and self._now - blob.used_at > self._limits.max_age:
+            return "max_age"
+        if excess > 0:
+            return "max_size"
+        return "min_free" if short > 0 else ""
+
+    def _protection(self, blob: Candidate, reason: str) -> str:
+        """Return why the blob must stay, or nothing. One of the future is not young: a clock was wrong."""
+        if blob.protected:
+            return blob.protected
+        if 0 <= self._now - blob.used_at < self._limits.min_age:
+            return YOUNG
+        return LINKED if reason == "min_free" and not blob.frees else ""
 
 
-def _reason(blob: Candidate, limits: Limits, now: float, freed: int, to_free: int, short: int) -> str:
-    """Return why the blob goes, or nothing when every bound holds without it."""
-    if limits.max_age is not None and now - blob.used_at > limits.max_age:
-        return "max_age"
-    if freed < to_free:
-        return "max_size"
-    return "min_free" if freed < short else ""
+def plan_for(
+    store: StoreReader,
+    limits: Limits,
+    now: float,
+    *,
+    need: int = 0,
+    left: Leftovers | None = None,
+    cancel: threading.Event | None = None,
+) -> Plan:
+    """Return the plan for a store as it is, or as it will be when what is `left` is swept; nothing is locked.
+
+    Walking it raises Cancelled when `cancel` is set.
+    """
+    left = left or Leftovers()
+    kept_back = 0 if store.root.ballast.exists() else BALLAST
+    free = shutil.disk_usage(store.root.path).free + left.disk - kept_back
+    change = store.held_change()
+    exclusive = (store.totals() + change.totals).exclusive
+    bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
+    candidates = _candidates(store, change, left, cancel or threading.Event())
+    return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, need=need)
 
 
-def _victims(blob: Candidate, reason: str) -> Iterator[Victim]:
-    *others, last = blob.entries
-    for entry in others:
-        yield Victim(entry, 0, reason)
-    yield Victim(last, blob.cost, reason)
+def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | None = None) -> Plan:
+    """Sweep what crashes left behind and return the plan for the rest, which is to be applied: what cron runs.
+
+    Raise Cancelled when `cancel` is set, as the walk of the plan does.
+    """
+    giving_up_ballast(store.root, lambda: sweep(store, now, cancel))
+    return plan_for(store, limits, now, cancel=cancel)
 
 
-def plan_for(store: StoreReader, limits: Limits, now: float) -> Plan:
-    """Return the plan for a store as it is; nothing is locked meanwhile."""
-    candidates = list(_candidates(store))
-    bounded = sum(blob.cost for blob in candidates if blob.protected != _HELD) + unfinished_bytes(store.root)
-    free = shutil.disk_usage(store.root.path).free
-    return plan(candidates, bounded=bounded, free=free, limits=limits, now=now)
+def apply(store: Store, plan: Plan) -> Iterator[Outcome]:
+    """Evict what the plan says, or less, and yield what became of it: what was pinned, leased or used since stays."""
+    for batch in batches(plan):
+        for outcome in giving_up_ballast(store.root, partial(_evict, store, batch)):
+            plan.note(outcome)
+            yield outcome
 
 
-def _candidates(store: StoreReader) -> Iterator[Candidate]:
-    held = store.holders()
-    leases = store.leases()
-    by_digest: dict[str, list[Entry]] = {}
-    for entry in store.entries():
-        by_digest.setdefault(entry.digest, []).append(entry)
-    for digest, row in store.blob_rows():
-        if entries := by_digest.get(digest):
-            why = _HELD if digest in held else next(filter(None, (_protection(e, leases.on) for e in entries)), "")
-            yield Candidate(tuple(entries), row.cost, why)
+def giving_up_ballast(root: Root, attempt: Callable[[], T]) -> T:
+    """Return what `attempt` returns; when the disk is full, give up the ballast and try once more.
+
+    Of some writes that find no space SQLite says no more than that the disk failed: those are tried again, too.
+    """
+    try:
+        return attempt()
+    except (NoSpace, IndexDamaged):
+        if not drop_ballast(root):
+            raise
+    except OSError as error:
+        if not (is_full(error) or error.errno == errno.EIO) or not drop_ballast(root):
+            raise
+    return attempt()
 
 
-def _protection(entry: Entry, lease_on: Callable[[Entry], str]) -> str:
-    return "pinned" if entry.pinned else lease_on(entry)
+def _candidates(
+    store: StoreReader, change: HeldChange, left: Leftovers, cancel: threading.Event
+) -> Iterator[Candidate]:
+    pinned, leases = store.pinned(), store.leases()
+    for batch in batches(merge(store.least_recently_used(), left.unindexed, key=lambda blob: blob[1].used_at)):
+        if cancel.is_set():
+            raise Cancelled
+        entries = store.entries_of(key for _, row in batch for key in row.keys)
+        for digest, row in batch:
+            info = store.blobs.stat(digest)
+            if info is None:
+                continue  # a sweep has not been here yet, or it stays for its pin
+            own = tuple(entries[key] for key in row.keys if key in entries)
+            why = HELD if change.is_held(digest, row) else PINNED if pinned.intersection(row.keys) else ""
+            why = why or leases.on_blob(digest) or (UNREADABLE if row.keys and not own else "")
+            is_alone = is_file(info) and info.st_nlink - left.links[info.st_ino] == 1
+            frees = row.cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
+            yield Candidate(digest, own, row.used_at, row.size, row.cost, frees, why)
 
 
-def apply(store: Store, plan: Plan) -> Pruned:
-    """Evict what the plan says, or less: what was pinned, leased or used since stays."""
-    victims = {victim.entry.key: victim for victim in plan.victims}
+def _evict(store: Store, victims: Sequence[Victim]) -> list[Outcome]:
+    used_at = {entry.key: entry.used_at for victim in victims for entry in victim.blob.entries}
 
     def may_go(entry: Entry) -> str:
         if entry.pinned:
-            return "pinned"
-        return "used since" if entry.used_at > victims[entry.key].entry.used_at else ""
+            return PINNED
+        return "used since" if entry.used_at > used_at[entry.key] else ""
 
-    return _outcome(victims, store.evict(list(victims), may_go))
-
-
-def _outcome(victims: dict[str, Victim], evictions: Sequence[Eviction]) -> Pruned:
-    evicted = tuple(
-        Victim(victims[done.key].entry, done.freed, victims[done.key].reason)
-        for done in evictions
-        if not done.kept_because
-    )
-    skipped = tuple(Skipped(victims[done.key], done.kept_because) for done in evictions if done.kept_because)
-    return Pruned(evicted, skipped, sum(victim.freed for victim in evicted))
+    unindexed = [victim.blob.digest for victim in victims if not victim.blob.entries]
+    evictions = [
+        *store.evict(list(used_at), may_go),
+        *store.evict_unindexed(unindexed, lambda row: HELD if row.is_held else ""),
+    ]
+    by_name = {eviction.key: eviction for eviction in evictions}
+    return [_outcome(victim, [by_name[name] for name in victim.blob.names]) for victim in victims]
 
 
-def prune(store: Store, limits: Limits, now: float) -> tuple[Plan, Pruned]:
-    """Sweep what crashes left behind, then plan and apply: what cron runs."""
-    sweep(store, now)
-    made = plan_for(store, limits, now)
-    return made, apply(store, made)
+def _outcome(victim: Victim, evictions: Sequence[Eviction]) -> Outcome:
+    stayed = {eviction.key: eviction.kept_because for eviction in evictions if eviction.kept_because}
+    return Outcome(victim, sum(eviction.freed for eviction in evictions), stayed)

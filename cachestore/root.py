@@ -8,10 +8,13 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cachestore.errors import NoSpace, RootMissing, RootTooNew, RootUnusable, is_full
+
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
-from cachestore.errors import NoSpace, RootMissing, RootTooNew, RootUnusable, is_full
+BALLAST = 4_000_000
 
 _FORMATS = {"index": 1, "blobs": 1, "partials": 1, "quarantine": 1, "runs": 1}
 _FORMAT_FOLDER = re.compile(r"(index|blobs|partials|quarantine|runs)-v(\d+)")
@@ -51,6 +54,11 @@ class Root:
         """Return the folder of the lock files of runs."""
         return self._folder("runs")
 
+    @property
+    def ballast(self) -> Path:
+        """Return the file that keeps a little of the disk back, for `prune` to begin with when the disk is full."""
+        return self.path / "ballast"
+
     def _folder(self, name: str) -> Path:
         return self.path / f"{name}-v{_FORMATS[name]}"
 
@@ -61,15 +69,16 @@ def create_root(path: Path) -> Root:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         root = _trusted(path)
         refuse_foreign_content(path)
-        if not (tag := path / "CACHEDIR.TAG").exists():
-            tag.write_text(_CACHEDIR_TAG)
         for folder in (root.blobs, root.partials, root.quarantine, root.runs, root.index):
             folder.mkdir(mode=0o700, exist_ok=True)
+        if not (tag := path / "CACHEDIR.TAG").exists():
+            tag.write_text(_CACHEDIR_TAG)
+            load_ballast(root)
     except FileExistsError:
         raise RootUnusable(path, "it is a file", "name a folder with --root") from None
     except OSError as error:
         if is_full(error):
-            raise NoSpace(path) from None
+            raise NoSpace.of(error, path) from None
         problem = f"it cannot be written ({error.strerror})"
         raise RootUnusable(path, problem, "mend its permissions or name another with --root") from None
     return root
@@ -79,13 +88,40 @@ def existing_root(path: Path) -> Root:
     """Return the ROOT at `path` and write nothing. Raise RootMissing, RootUnusable or RootTooNew."""
     try:
         root = _trusted(path)
-        if not root.index.is_dir():
+        if not (root.index.is_dir() or root.blobs.is_dir()):
             raise RootMissing(path)
     except (FileNotFoundError, NotADirectoryError):
         raise RootMissing(path) from None
     except PermissionError:
         raise RootUnusable(path, "it cannot be read", "run as its owner or name another with --root") from None
     return root
+
+
+def load_ballast(root: Root) -> None:
+    """Keep `BALLAST` bytes of the disk back, unless it has no room for that."""
+    try:
+        file = os.open(root.ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        with open(file, "wb") as ballast:  # noqa: PTH123 - a descriptor, which follows no symlink
+            _allocate(ballast)
+    except OSError:
+        drop_ballast(root)
+
+
+def _allocate(ballast: BinaryIO) -> None:
+    """Give a file its bytes on the disk; by writing where they cannot be asked for."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(ballast.fileno(), 0, BALLAST)
+    elif os.fstat(ballast.fileno()).st_size < BALLAST:
+        ballast.write(os.urandom(BALLAST))  # a filesystem that compresses would keep nothing back for zeros
+
+
+def drop_ballast(root: Root) -> bool:
+    """Give up what was kept back, and return whether there was anything."""
+    try:
+        root.ballast.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _trusted(path: Path) -> Root:

@@ -2,38 +2,133 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import moved_at
-from cachestore.errors import AddressError
+from cachestore.blobs import is_file, moved_at
+from cachestore.errors import AddressError, Cancelled
 from cachestore.partials import abandoned
-from cachestore.runs import is_alive, remove_if_dead, run_ids, staging_suffix
+from cachestore.partials.sidecar import sidecar_of
+from cachestore.rows import NO_FILE, BlobRow, batches
+from cachestore.runs import is_alive, remove_if_dead, remove_unnamed, run_ids, staging_suffix
 from cachestore.track import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import threading
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from cachestore.partials import Abandoned
     from cachestore.partials.sidecar import Sidecar
+    from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
 
 _OLD_PARTIAL = 7 * 86400.0
 _OLD_QUARANTINE = 30 * 86400.0
+_LONGEST_BEGINNING = 60.0
 
 
-def sweep(store: Store, now: float) -> None:
-    """Remove what is left of dead runs, then what nothing refers to."""
-    _sweep_partials(store, now)
+def sweep(store: Store, now: float, cancel: threading.Event | None = None) -> None:
+    """Remove what is left of dead runs, then what nothing refers to, and bring up to date what counts and is held.
+
+    Raise Cancelled when `cancel` is set.
+    """
+    for partial in _dead_partials(store, now):
+        partial.remove()
     _sweep_runs(store)
-    _sweep_orphans(store)
-    _sweep_quarantine(store, now)
-    _sweep_bundles(store)
+    remove_unnamed(store.root.runs, now - _LONGEST_BEGINNING)
+    for orphans in _until(cancel, store.orphans()):
+        store.remove_orphans(orphans)
+    for unindexed in _until(cancel, store.unindexed()):
+        store.bill(unindexed)
+    for batch in batches(_lost(store, cancel)):
+        store.evict([key for _, row in batch for key in row.keys], lambda entry: "pinned" if entry.pinned else "")
+        store.evict_unindexed(digest for digest, row in batch if not row.keys)
+    for path in _old_quarantine(store, now):
+        with suppress(OSError):
+            shutil.rmtree(path) if _is_folder(path) else path.unlink()
+    store.look_at_bundles()
 
 
-def _sweep_partials(store: Store, now: float) -> None:
-    """Remove what is old, and what is claimed and of no use; nothing claimed while a run lives that may own it."""
+@dataclass(slots=True)
+class Leftovers:
+    """What a sweep gives back: bytes of disk in all, and those of them that `max_size` bounds.
+
+    `links` are how many names go of each inode that has others, `unindexed` the blobs that come to count.
+    """
+
+    disk: int = 0
+    bounded: int = 0
+    links: Counter[int] = field(default_factory=Counter)
+    unindexed: Sequence[tuple[str, BlobRow]] = ()
+
+    @property
+    def unindexed_cost(self) -> int:
+        """Return the bytes of disk that come to count."""
+        return sum(row.cost for _, row in self.unindexed)
+
+    def add(self, path: Path) -> int:
+        """Count a file that goes, and return the bytes of disk that it gives back."""
+        with suppress(OSError):
+            info = path.lstat()
+            if info.st_nlink == 1:
+                self.disk += info.st_blocks * 512
+                return info.st_blocks * 512
+            self.links[info.st_ino] += 1
+        return 0
+
+
+def foresee(store: StoreReader, now: float, cancel: threading.Event | None = None) -> Leftovers:
+    """Return what a sweep would give back, and remove nothing. Raise Cancelled when `cancel` is set."""
+    found = Leftovers()
+    for partial in _dead_partials(store, now):
+        found.bounded += sum(found.add(path) for path in {partial.path, sidecar_of(partial.path)})
+    for path in _old_quarantine(store, now):
+        found.bounded += sum(found.add(file) for file in _files(path))
+    for run_id, run in store.runs():
+        if not is_alive(store.root.runs, run_id):
+            for file in (file for staging in _staged(run_id, run.dest) for file in _files(staging)):
+                found.add(file)
+    for orphans in _until(cancel, store.orphans()):
+        for digest in orphans:
+            found.add(store.blobs.path(digest))
+    found.bounded += sum(row.cost for _, row in _lost(store, cancel))
+    found.unindexed = sorted(_unindexed(store, cancel), key=lambda blob: blob[1].used_at)
+    return found
+
+
+def _unindexed(store: StoreReader, cancel: threading.Event | None) -> Iterator[tuple[str, BlobRow]]:
+    """Yield the blobs that a lost index has left behind, with the rows that a sweep would give them."""
+    for digests in _until(cancel, store.unindexed()):
+        for digest in digests:
+            info = store.blobs.stat(digest)
+            if info is not None and is_file(info):
+                yield digest, BlobRow(0, 0, NO_FILE, "", (), info.st_mtime).seen(info, "")
+
+
+def _lost(store: StoreReader, cancel: threading.Event | None) -> Iterator[tuple[str, BlobRow]]:
+    """Yield the rows of blobs that are gone: a killed process had unlinked them, and not yet written that."""
+    for batch in batches(store.blob_rows()):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+        yield from ((digest, row) for digest, row in batch if store.blobs.stat(digest) is None)
+
+
+def _until(cancel: threading.Event | None, batches: Iterable[list[str]]) -> Iterator[list[str]]:
+    """Yield batches of digests until `cancel` is set, which raises Cancelled: every file is looked at for them."""
+    for digests in batches:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+        if digests:
+            yield digests
+
+
+def _dead_partials(store: StoreReader, now: float) -> Iterator[Abandoned]:
+    """Yield what is old, and what is claimed and of no use; nothing claimed while a run lives that may own it."""
     left = list(abandoned(store.root.partials, before=now - _OLD_PARTIAL))
     others = {run_id for run_id, run in store.runs() if run.command != "fetch"}
     a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)
@@ -41,10 +136,10 @@ def _sweep_partials(store: Store, now: float) -> None:
         if partial.is_claimed and a_fetch_lives:
             continue
         if partial.is_old or not _is_of_use(store, partial.rest):
-            partial.remove()
+            yield partial
 
 
-def _is_of_use(store: Store, rest: Sidecar | None) -> bool:
+def _is_of_use(store: StoreReader, rest: Sidecar | None) -> bool:
     """Return whether a partial is one of something that is not in the store yet."""
     if rest is None or rest.version is None:
         return False
@@ -66,16 +161,27 @@ def _sweep_runs(store: Store) -> None:
 
 
 def _sweep_staging(run_id: str, dest: str | None) -> bool:
-    """Remove what a dead run staged, in its destination or beside it, and return whether nothing can be left."""
-    if dest is None:
-        return True
-    folder = Path(dest)
-    for place in (folder, folder.parent):
+    """Remove what a dead run staged, and return whether nothing can be left: an unplugged disk may come back."""
+    for staging in _staged(run_id, dest):
+        shutil.rmtree(staging, ignore_errors=True)
+    return dest is None or Path(dest).parent.is_dir()
+
+
+def _staged(run_id: str, dest: str | None) -> Iterator[Path]:
+    """Yield the folders that a run filled, in its destination or beside it."""
+    for place in (Path(dest), Path(dest).parent) if dest is not None else ():
         for staging in _children(place):
             # The name ends in the run's id: nothing else can be meant.
             if staging.name.endswith(staging_suffix(run_id)) and not staging.is_symlink():
-                shutil.rmtree(staging, ignore_errors=True)
-    return folder.parent.is_dir()
+                yield staging
+
+
+def _old_quarantine(store: StoreReader, now: float) -> Iterator[Path]:
+    """Yield what was put into quarantine long ago, by its name: its own times mean something else."""
+    for path in _children(store.root.quarantine):
+        when = moved_at(path.name)
+        if when is not None and when < now - _OLD_QUARANTINE:
+            yield path
 
 
 def _children(folder: Path) -> Iterable[Path]:
@@ -84,28 +190,14 @@ def _children(folder: Path) -> Iterable[Path]:
     return []
 
 
-def _sweep_orphans(store: Store) -> None:
-    for batch in store.orphans():
-        if batch:
-            store.remove_orphans(batch)
+def _files(path: Path) -> Iterator[Path]:
+    """Yield a file, or the files below a folder."""
+    if not _is_folder(path):
+        yield path
+        return
+    for parent, _, names in os.walk(path):
+        yield from (Path(parent, name) for name in names)
 
 
-def _sweep_quarantine(store: Store, now: float) -> None:
-    """Remove what was put into quarantine long ago, by its name: its own times mean something else."""
-    for path in _children(store.root.quarantine):
-        when = moved_at(path.name)
-        if when is not None and when < now - _OLD_QUARANTINE:
-            with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def _sweep_bundles(store: Store) -> None:
-    """Forget bundles whose folder is gone while the folder around it is there: deleted or moved, not unplugged."""
-    store.forget([bundle.row_key for bundle in store.bundles() if _is_deleted(bundle.dest)])
-
-
-def _is_deleted(dest: Path) -> bool:
-    try:
-        return dest.parent.is_dir() and not dest.exists()
-    except OSError:
-        return False
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

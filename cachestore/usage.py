@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from cachestore.root import Root
@@ -39,35 +38,22 @@ class Usage:
         return self.exclusive_bytes + self.partial_bytes + self.quarantine_bytes
 
 
-def usage(store: StoreReader, held: Collection[str] | None = None) -> Usage:
-    """Return the figures of `store`; `held` are the digests that living bundles hold, looked up when not given."""
-    held = store.holders() if held is None else held
-    entries = pinned = blobs = logical = exclusive = held_bytes = 0
-    oldest = None
-    for entry in store.entries():
-        entries += 1
-        pinned += entry.pinned
-        oldest = entry.used_at if oldest is None else min(oldest, entry.used_at)
-    for digest, row in store.blob_rows():
-        blobs += 1
-        logical += row.size
-        if digest in held:
-            held_bytes += row.cost
-        else:
-            exclusive += row.cost
+def usage(store: StoreReader) -> Usage:
+    """Return the figures of `store`, by its totals and what changed in bundles since."""
+    totals = store.totals() + store.held_change().totals
     meta = store.meta()
     return Usage(
-        entries=entries,
-        blobs=blobs,
-        pinned=pinned,
-        logical_bytes=logical,
-        exclusive_bytes=exclusive,
-        held_bytes=held_bytes,
+        entries=totals.entries,
+        blobs=totals.blobs,
+        pinned=len(store.pinned()),
+        logical_bytes=totals.logical,
+        exclusive_bytes=totals.exclusive,
+        held_bytes=totals.held,
         partial_bytes=_cost_of_files(store.root.partials),
         quarantine_bytes=_cost_of_files(store.root.quarantine),
         hits=meta.hits,
         misses=meta.misses,
-        oldest_used_at=oldest,
+        oldest_used_at=next((row.used_at for _, row in store.least_recently_used()), None),
     )
 
 

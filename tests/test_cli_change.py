@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cachestore.cache import Cache
 from cachestore.cli.main import run
+from cachestore.config import Config
+from cachestore.errors import NoSpace
+from cachestore.root import create_root
+from cachestore.runs import PruneLock
 from cachestore.store.writer import Store
 from cachestore.track import Track
 from tests.stores import etag, incoming, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Run = Callable[..., str]
@@ -123,6 +131,8 @@ def test_prune_removes_the_least_recently_used_down_to_the_bound(answer: Run) ->
         "freed_bytes": 8192,
         "held_bytes": 0,
         "exclusive_bytes": 16384,
+        "logical_bytes": 15000,
+        "stayed": {},
         "max_size": 20000,
         "dry_run": False,
     }
@@ -164,12 +174,120 @@ def test_a_bound_that_cannot_be_reached_is_exit_4(
     assert run(["--root", str(root), "prune", "-q", "--max-size", "0", "--min-free", "0", *dry]) == 4
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("cachestore: max_size cannot be reached, ")
+    assert captured.err == (
+        "cachestore: max_size cannot be reached, 24576 bytes are missing: 15.0 kB logical, 0 B yours to free, "
+        "16.4 kB younger than min_age, 8.2 kB pinned; unpin tracks, delete bundles or change the bound\n"
+    )
+
+
+def test_what_stays_against_a_wish_is_in_the_report(answer: Run) -> None:
+    answer("pin", "s:1")
+    for dry in ([], ["--dry-run"]):
+        assert pruned(answer, "--max-size", "0", *dry, code=4)["stayed"] == {"pinned": 8192}
 
 
 def test_a_disk_that_others_filled_is_exit_4(answer: Run) -> None:
     report = pruned(answer, "--min-free", "1000000 TB", code=4)
     assert {victim["reason"] for victim in report["evicted"]} == {"min_free"}
+
+
+def test_a_report_that_ends_too_early_is_whole_and_says_what_was_done(
+    answer: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evict = Store.evict
+
+    def fail_at_the_second(store: Store, keys: list[str], *rest: object) -> object:
+        if listed_in(store) < 3:
+            raise NoSpace(root)
+        return evict(store, keys[:1], *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("cachestore.prune.batches", lambda items: ([item] for item in items))
+    monkeypatch.setattr(Store, "evict", fail_at_the_second)
+    report = pruned(answer, "--max-size", "0", code=4)
+    assert [victim["key"].partition("@")[0] for victim in report["evicted"]] == ["s:1"]
+    assert report["exclusive_bytes"] == 16384
+
+
+def listed_in(store: Store) -> int:
+    return len(list(store.entries()))
+
+
+def test_quarantine_is_listed_with_the_time_since_when(answer: Run, root: Path) -> None:
+    assert answer("ls", "--quarantined") == ""
+    (root / "blobs-v1" / "photo.jpg").write_bytes(b"mine")
+    with Store.open(root) as store:
+        store.quarantine_file(root / "blobs-v1" / "photo.jpg")
+    [path] = (root / "quarantine-v1").iterdir()
+    [file] = json.loads(answer("ls", "--quarantined", "--json"))
+    assert file.pop("quarantined_at").endswith("Z")
+    assert file == {"path": str(path), "size": 4}
+    assert str(path) in answer("ls", "--quarantined", "PHOTO")
+    assert json.loads(answer("ls", "--quarantined", "--json", "absent")) == []
+
+
+# --- one prune at a time
+
+
+@pytest.fixture
+def another_prune(root: Path) -> Iterator[PruneLock]:
+    """Be another process that prunes, as far as the lock says."""
+    lock = PruneLock.acquire(create_root(root).runs)
+    assert lock is not None
+    yield lock
+    lock.release()
+
+
+def test_a_prune_that_is_not_to_wait_is_busy(
+    answer: Run, root: Path, another_prune: PruneLock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--root", str(root), "prune", "--no-wait", "--max-size", "0"]) == 75
+    assert (
+        capsys.readouterr().err
+        == "cachestore: pruning this store is busy with another command; try again in a moment\n"
+    )
+    assert len(listed(answer)) == 3
+    another_prune.release()
+    assert answer("prune", "--no-wait").startswith("removed 0 tracks")
+
+
+def test_a_dry_run_waits_for_nobody(answer: Run, another_prune: PruneLock) -> None:
+    assert answer("prune", "--dry-run").startswith("would remove 0 tracks")
+
+
+TELLING_THAT_IT_WAITS = """
+import sys
+from cachestore import runs
+from cachestore.cli.main import run
+locked = runs._locked
+def told(path, given_up=None):
+    return locked(path, (lambda: print("waits", flush=True) or given_up()) if given_up else None)
+runs._locked = told
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_waiting_for_another_prune_ends_with_a_signal(
+    root: Path, another_prune: PruneLock, number: int, code: int
+) -> None:
+    command = [sys.executable, "-c", TELLING_THAT_IT_WAITS, "--root", str(root), "prune"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "waits\n"
+        waiting.send_signal(number)
+        _, err = waiting.communicate(timeout=3)
+    assert waiting.returncode == code
+    assert err == "cachestore: cancelled; what was finished stays in the cache\n"
+
+
+def test_the_end_of_an_export_leaves_the_bound_to_a_running_prune(root: Path, another_prune: PruneLock) -> None:
+    config = Config(root=root, max_size=0, min_free=0)
+    with Cache.open(config=config) as cache:
+        cache.enforce_bound()
+        assert len(list(cache.store.entries())) == 3
+        another_prune.release()
+        cache.enforce_bound()
+        assert list(cache.store.entries()) == []
 
 
 @pytest.mark.parametrize("offset", [0, 20_000, 40_000], ids=["the head", "a page", "a later page"])

@@ -73,9 +73,9 @@ def test_ls_shows_labels_and_addresses_that_can_be_pasted_back(answer: Run) -> N
     listing = answer("ls")
     assert listing.splitlines()[0].split("  ")[0] == "TRACK"
     rows = [re.split(r"\s{2,}", line) for line in listing.splitlines()[1:]]
-    assert [row[0] for row in rows] == ["Artist - Title 1", "Artist - Title 2", "Artist - Title 2", "Artist - Title 3"]
-    assert rows[0][1:] == ["s:1", "5 B", "just now", "held"]
-    assert rows[3][1:] == ["o:3", "6 B", "just now", "pinned"]
+    assert [row[0] for row in rows] == ["Artist - Title 3", "Artist - Title 1", "Artist - Title 2", "Artist - Title 2"]
+    assert rows[0][1:] == ["o:3", "6 B", "just now", "pinned"]
+    assert rows[1][1:] == ["s:1", "5 B", "just now", "held"]
     for row in rows:
         assert row[1].partition("@")[0] in answer("show", row[1])
 
@@ -129,7 +129,10 @@ def test_show_lists_the_bundles_of_a_track(answer: Run, tmp_path: Path) -> None:
     assert "file       wav, audio/wav, 5 B\n" in page
     assert "held       yes\n" in page
     assert f"bundle     {tmp_path / 'Friday'}\nbundle     {tmp_path / 'Saturday'}\n" in page
-    assert "Lost" not in page
+    assert f"lost       {tmp_path / 'Lost'}, which was moved or deleted\n" in page
+    [facts] = objects(answer("show", "s:1", "--json"))
+    assert facts["bundles"] == [str(tmp_path / "Friday"), str(tmp_path / "Saturday")]
+    assert facts["lost_bundles"] == [str(tmp_path / "Lost")]
 
 
 @pytest.mark.parametrize("command", ["show", "pin", "unpin", "rm"])
@@ -197,6 +200,7 @@ def test_why_names_the_track_of_a_bundle_file_and_the_other_bundles(answer: Run,
         "link_mode": "hardlink",
         "tracks": [{"label": "Artist - Title 1"}],
         "other_bundles": [str(tmp_path / "Saturday")],
+        "lost_bundles": [str(tmp_path / "Lost")],
     }
     assert f"also in  {tmp_path / 'Saturday'}\n" in answer("why", str(path))
 
@@ -205,6 +209,35 @@ def test_why_takes_a_path_as_it_is_typed(answer: Run, tmp_path: Path, monkeypatc
     (tmp_path / "link").symlink_to(tmp_path / "Friday")
     monkeypatch.chdir(tmp_path / "Friday")
     assert answer("why", "media/../media/01.wav") == answer("why", str(tmp_path / "link/media/01.wav"))
+
+
+def test_why_knows_the_files_of_a_bundle_that_was_moved(answer: Run, tmp_path: Path) -> None:
+    (tmp_path / "Friday").rename(tmp_path / "Moved")
+    (tmp_path / "Saturday").rename(tmp_path / "Moved too")
+    linked = objects(answer("why", str(tmp_path / "Moved/media/01.wav"), "--json"))
+    copied = objects(answer("why", str(tmp_path / "Moved too/media/01.wav"), "--json"))
+    assert [track["label"] for track in linked["tracks"]] == ["Artist - Title 1"]
+    assert (linked["bundle"], linked["link_mode"]) == (None, "hardlink")
+    assert (copied["bundle"], copied["link_mode"]) == (None, None)
+    assert (copied["tracks"], copied["other_bundles"]) == (linked["tracks"], [])
+    assert linked["lost_bundles"] == [str(tmp_path / name) for name in ("Friday", "Lost", "Saturday")]
+    page = answer("why", str(tmp_path / "Moved/media/01.wav"))
+    assert "bundle  none that is registered; one that was moved is, after: cachestore repair --adopt FOLDER\n" in page
+    assert f"lost    {tmp_path / 'Friday'}, which was moved or deleted\n" in page
+
+
+def test_why_knows_an_edited_file_of_a_moved_bundle_by_its_inode(answer: Run, tmp_path: Path) -> None:
+    (tmp_path / "Friday").rename(tmp_path / "Moved")
+    path = tmp_path / "Moved/media/01.wav"
+    path.chmod(0o644)
+    path.write_bytes(b"edited")
+    facts = objects(answer("why", str(path), "--json"))
+    assert [track["label"] for track in facts["tracks"]] == ["Artist - Title 1"]
+
+
+def test_why_still_answers_for_the_old_place_of_a_lost_bundle(answer: Run, tmp_path: Path) -> None:
+    facts = objects(answer("why", str(tmp_path / "Lost/media/01.wav"), "--json"))
+    assert (facts["bundle"], facts["lost_bundles"]) == (str(tmp_path / "Lost"), [str(tmp_path / "Lost")])
 
 
 def test_why_still_knows_a_file_whose_track_was_removed(answer: Run, tmp_path: Path) -> None:
@@ -240,7 +273,8 @@ def test_verify_finds_what_is_wrong_and_repair_mends_it(answer: Run, root: Path,
     assert (foreign["kind"], foreign["key"]) == ("foreign", str(root / "blobs-v1/stranger"))
     assert "corrupt  Artist - Title 1  s:1@" in answer("verify", "--quick", code=1)
     assert "found 2 problems\n" in answer("repair")
-    assert objects(answer("verify", "--json")) == {"checked": 3, "ok": True, "problems": [], "complete": True}
+    sound = {"checked": 3, "ok": True, "problems": [], "complete": True, "left": 0}
+    assert objects(answer("verify", "--json")) == sound
     assert objects(answer("repair", "--json")) == {"checked": 3, "repairs": []}
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cachestore.errors import LinkError, NoSpace
+from cachestore.blobs import checked
+from cachestore.errors import Cancelled, LinkError
 from cachestore.links import LinkMode, copy_private, link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-NO_LINK_HERE = [errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL]
 
 
 @pytest.fixture
@@ -25,13 +22,6 @@ def source(tmp_path: Path) -> Path:
     path.write_bytes(b"bytes")
     path.chmod(0o444)
     return path
-
-
-def failing(number: int) -> Callable[..., NoReturn]:
-    def fail(*_: object) -> NoReturn:
-        raise OSError(number, os.strerror(number))
-
-    return fail
 
 
 def mode_of(path: Path) -> int:
@@ -56,40 +46,19 @@ def test_a_copy_is_a_writable_file_of_its_own(source: Path, tmp_path: Path) -> N
     assert mode_of(tmp_path / "a") == 0o640
 
 
-@pytest.mark.parametrize("number", NO_LINK_HERE, ids=errno.errorcode.get)
-def test_auto_copies_where_no_hard_link_is_possible_and_says_so(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    monkeypatch.setattr(os, "link", failing(number))
-    assert link(source, tmp_path / "a", LinkMode.AUTO) is LinkMode.COPY
-    assert (tmp_path / "a").read_bytes() == b"bytes"
+def test_a_copy_is_written_in_pieces_between_which_it_can_be_ended(source: Path, tmp_path: Path) -> None:
+    source.chmod(0o644)
+    os.truncate(source, 5_000_000)
+    pieces = []
 
+    def check() -> None:
+        pieces.append((tmp_path / "a").stat().st_size)
+        if len(pieces) == 3:
+            raise Cancelled
 
-@pytest.mark.parametrize("number", NO_LINK_HERE, ids=errno.errorcode.get)
-def test_a_strict_hard_link_is_an_error_where_none_is_possible(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    monkeypatch.setattr(os, "link", failing(number))
-    with pytest.raises(LinkError) as caught:
-        link(source, tmp_path / "a", LinkMode.HARDLINK)
-    assert caught.value.mode == "hardlink"
-    assert not (tmp_path / "a").exists()
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
-def test_a_full_disk_is_no_reason_to_copy(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    monkeypatch.setattr(os, "link", failing(number))
-    with pytest.raises(NoSpace):
-        link(source, tmp_path / "a", LinkMode.AUTO)
-    assert not (tmp_path / "a").exists()
-
-
-def test_a_copy_that_fills_the_disk_is_removed(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.copyfileobj", failing(errno.ENOSPC))
-    with pytest.raises(NoSpace, match="is full"):
+    with checked(check), pytest.raises(Cancelled):
         link(source, tmp_path / "a", LinkMode.COPY)
+    assert pieces[-1] < 3_000_000
     assert not (tmp_path / "a").exists()
 
 

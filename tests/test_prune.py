@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,18 +13,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachestore.entry import Entry
+from cachestore.errors import Cancelled
 from cachestore.links import LinkMode
-from cachestore.prune import Candidate, Limits, apply, plan, plan_for
+from cachestore.prune import (
+    HELD,
+    LINKED,
+    PINNED,
+    YOUNG,
+    Candidate,
+    Limits,
+    Outcome,
+    Plan,
+    apply,
+    plan_for,
+    prune,
+)
+from cachestore.root import BALLAST, drop_ballast
 from cachestore.rows import Bundle, BundleFile
 from cachestore.store.writer import Store
 from cachestore.track import Track
 from tests.stores import etag, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from cachestore.prune import Plan
 
 NOW = 1_000_000.0
 HOUR = 3600.0
@@ -30,84 +46,121 @@ def entry(name: str, used_at: float) -> Entry:
     return Entry("s", name, etag("1"), f"d{name}", 100, "audio/wav", "wav", name, used_at, used_at, used_at)
 
 
-def blob(name: str, cost: int = 100, *, age: float = HOUR, protected: str = "") -> Candidate:
-    return Candidate((entry(name, NOW - age),), cost, protected)
+def blob(name: str, cost: int = 100, *, age: float = HOUR, protected: str = "", frees: int | None = None) -> Candidate:
+    return Candidate(
+        f"d{name}", (entry(name, NOW - age),), NOW - age, cost, cost, cost if frees is None else frees, protected
+    )
 
 
-def names(made: Plan) -> list[str]:
-    return [victim.entry.id for victim in made.victims]
+def made(*blobs: Candidate, free: int = 10**12, need: int = 0, **limits: float | None) -> Plan:
+    """Return the plan for blobs given in the order of their use."""
+    bounded = sum(candidate.cost for candidate in blobs if candidate.protected != HELD)
+    bounds = Limits(**({"max_size": 10**12} | limits))  # type: ignore[arg-type]
+    return Plan(blobs, bounded=bounded, free=free, limits=bounds, now=NOW, need=need)
 
 
-def plan_of(*blobs: Candidate, free: int = 10**12, **limits: float | None) -> Plan:
-    bounded = sum(candidate.cost for candidate in blobs if candidate.protected != "held")
-    return plan(blobs, bounded=bounded, free=free, limits=Limits(**({"max_size": 10**12} | limits)), now=NOW)  # type: ignore[arg-type]
+def walked(plan: Plan) -> list[tuple[str, str]]:
+    """Walk a plan and return what goes, and why."""
+    return [(victim.blob.entries[0].id, victim.reason) for victim in plan]
+
+
+def names(plan: Plan) -> list[str]:
+    return [name for name, _ in walked(plan)]
 
 
 def test_within_every_bound_nothing_goes() -> None:
-    assert plan_of(blob("a"), blob("b"), max_size=200) == plan_of()
+    assert names(made(blob("a"), blob("b"), max_size=200)) == []
 
 
 def test_over_the_bound_the_least_recently_used_go_down_to_the_low_watermark() -> None:
-    made = plan_of(
-        blob("old", age=30), blob("new", age=10), blob("older", age=40), blob("oldest", age=50), max_size=350
-    )
-    assert names(made) == ["oldest"]
-    assert [victim.reason for victim in made.victims] == ["max_size"]
-    assert names(plan_of(blob("a", age=3), blob("b", age=2), blob("c", age=1), max_size=299)) == ["a"]
-    assert names(plan_of(blob("a", age=3), blob("b", age=2), blob("c", age=1), max_size=220)) == ["a", "b"]
+    three = blob("a", age=3), blob("b", age=2), blob("c", age=1)
+    assert walked(made(*three, max_size=299)) == [("a", "max_size")]
+    assert names(made(*three, max_size=220)) == ["a", "b"]
+    assert names(made(*three, max_size=300)) == []
 
 
-def test_what_is_protected_stays_and_the_shortfall_is_told() -> None:
-    made = plan_of(blob("pinned", protected="pinned"), blob("leased", protected="in use"), max_size=50)
-    assert made.victims == ()
-    assert made.over_max_size == 150
+def test_a_plan_looks_no_further_than_it_must() -> None:
+    def candidates() -> Iterator[Candidate]:
+        yield from (blob("a", age=3), blob("b", age=2))
+        pytest.fail("the third was asked for")
+
+    plan = Plan(candidates(), bounded=300, free=10**12, limits=Limits(max_size=299), now=NOW)
+    assert names(plan) == ["a"]
+
+
+def test_what_stays_against_a_wish_is_accounted_for_and_the_shortfall_is_told() -> None:
+    plan = made(
+        blob("held", 1000, protected=HELD), blob("pinned", protected=PINNED), blob("a"), blob("young", age=1),
+        max_size=50, min_age=60.0,
+    )  # fmt: skip
+    assert names(plan) == ["a"]
+    assert plan.stayed == {HELD: 1000, PINNED: 100, YOUNG: 100}
+    assert (plan.over_max_size, plan.under_min_free) == (150, 0)
 
 
 def test_held_blobs_cost_nothing_and_are_not_evicted() -> None:
-    assert plan_of(blob("held", protected="held"), blob("a"), max_size=100).victims == ()
+    assert names(made(blob("held", protected=HELD), blob("a"), max_size=100)) == []
 
 
-def test_what_is_younger_than_min_age_stays() -> None:
-    made = plan_of(blob("young", age=10), blob("grown", age=100), max_size=0, min_age=60.0)
-    assert names(made) == ["grown"]
-    assert made.over_max_size == 100
+def test_what_was_used_in_the_future_is_not_young_since_a_clock_was_wrong() -> None:
+    assert names(made(blob("a", age=-HOUR), max_size=0, min_age=60.0)) == ["a"]
 
 
 def test_what_was_not_used_for_max_age_goes_whatever_the_size() -> None:
-    made = plan_of(blob("old", age=100), blob("new", age=10), max_age=50.0)
-    assert [(victim.entry.id, victim.reason) for victim in made.victims] == [("old", "max_age")]
+    assert walked(made(blob("old", age=100), blob("new", age=10), max_age=50.0)) == [("old", "max_age")]
 
 
 def test_room_is_made_until_enough_of_the_disk_is_free() -> None:
-    made = plan_of(blob("a", age=3), blob("b", age=2), blob("c", age=1), free=50, min_free=200)
-    assert [(victim.entry.id, victim.reason) for victim in made.victims] == [("a", "min_free"), ("b", "min_free")]
+    plan = made(blob("a", age=3), blob("b", age=2), blob("c", age=1), free=50, min_free=200)
+    assert walked(plan) == [("a", "min_free"), ("b", "min_free")]
 
 
-def test_a_blob_frees_its_bytes_with_its_last_entry() -> None:
-    shared = Candidate((entry("a", NOW - 9), entry("b", NOW - 5)), 100)
-    made = plan_of(shared, max_size=0)
-    assert [(victim.entry.id, victim.freed) for victim in made.victims] == [("a", 0), ("b", 100)]
+def test_what_frees_nothing_does_not_go_for_min_free_but_does_for_max_size() -> None:
+    linked = blob("a", frees=0)
+    plan = made(linked, blob("b"), free=50, min_free=100)
+    assert walked(plan) == [("b", "min_free")]
+    assert plan.stayed == {LINKED: 100}
+    assert walked(made(linked, max_size=50)) == [("a", "max_size")]
+
+
+def test_room_is_made_for_what_is_needed_on_top() -> None:
+    two = blob("a", age=2), blob("b", age=1)
+    assert names(made(*two, max_size=250, need=50)) == []
+    assert names(made(*two, max_size=250, need=51)) == ["a"]
+    assert walked(made(*two, free=100, min_free=100, need=1)) == [("a", "min_free")]
+
+
+def test_what_stayed_after_all_is_missing_and_nothing_goes_in_its_place() -> None:
+    plan = made(blob("a", age=3), blob("b", age=2), blob("c", age=1), max_size=250, min_free=0)
+    victims = iter(plan)
+    first = next(victims)
+    plan.note(Outcome(first, 0, {first.blob.entries[0].key: "pinned"}))
+    assert list(victims) == []
+    assert (plan.over_max_size, plan.stayed) == (50, {"pinned": 100})
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 1000), st.floats(0, 1000), st.sampled_from(["", "", "pinned", "held"]))),
+    st.lists(st.tuples(st.integers(0, 1000), st.floats(0, 1000), st.sampled_from(["", "", PINNED, HELD]))),
     st.integers(0, 5000),
     st.integers(0, 5000),
 )
 def test_a_plan_frees_enough_or_everything_it_may_and_never_more_than_it_must(
     blobs: list[tuple[int, float, str]], max_size: int, free: int
 ) -> None:
-    candidates = [blob(str(n), cost, age=age, protected=why) for n, (cost, age, why) in enumerate(blobs)]
-    made = plan_of(*candidates, free=free, max_size=max_size, min_free=1000)
-    bounded = sum(candidate.cost for candidate in candidates if candidate.protected != "held")
-    freed = sum(victim.freed for victim in made.victims)
+    oldest_first = sorted(blobs, key=lambda blob: -blob[1])
+    candidates = [blob(str(n), cost, age=age, protected=why) for n, (cost, age, why) in enumerate(oldest_first)]
+    plan = made(*candidates, free=free, max_size=max_size, min_free=1000)
+    victims = [victim.blob for victim in plan]
+    bounded = sum(candidate.cost for candidate in candidates if candidate.protected != HELD)
+    freed = sum(victim.cost for victim in victims)
     movable = [candidate for candidate in candidates if not candidate.protected]
-    assert {victim.entry.id for victim in made.victims} <= {candidate.entries[0].id for candidate in movable}
-    assert made.over_max_size == max(0, bounded - max_size - freed)
-    if made.over_max_size or made.under_min_free:
-        assert len(made.victims) == len(movable)
-    if made.victims:
-        without_last = freed - made.victims[-1].freed
+    assert victims == [candidate for candidate in movable if candidate in victims]
+    assert plan.over_max_size == max(0, bounded - max_size - freed)
+    if plan.over_max_size or plan.under_min_free:
+        assert sum(victim.cost for victim in victims) == sum(candidate.cost for candidate in movable)
+        assert sum(plan.stayed.values()) == sum(c.cost for c in candidates if c.protected)
+    if victims:
+        without_last = freed - victims[-1].cost
         too_big = bounded > max_size and bounded - without_last > int(max_size * 0.9)
         assert too_big or free + without_last < 1000
 
@@ -122,27 +175,42 @@ def later(store: Store) -> float:
     return max(found.used_at for found in store.entries()) + HOUR
 
 
+def gone(outcomes: Iterable[Outcome]) -> list[str]:
+    return [entry.id for done in outcomes for entry in done.victim.blob.entries if entry.key not in done.stayed]
+
+
 def test_applying_does_what_the_plan_says(store: Store) -> None:
     for name in "abc":
         put(store, name, name.encode() * 10_000)
-    made = plan_for(store, Limits(max_size=30_000), later(store))
-    assert names(made) == ["a"]
-    pruned = apply(store, made)
-    assert [victim.entry.id for victim in pruned.evicted] == ["a"]
-    assert pruned.freed_bytes == made.victims[0].freed > 0
+    [outcome] = apply(store, plan_for(store, Limits(max_size=30_000), later(store)))
+    assert gone([outcome]) == ["a"]
+    assert outcome.freed == outcome.victim.blob.frees > 0
     assert sorted(found.id for found in store.entries()) == ["b", "c"]
 
 
-def test_what_was_pinned_or_used_since_the_plan_stays_and_is_reported(tmp_path: Path, store: Store) -> None:
+def test_a_blob_goes_with_all_its_entries(store: Store) -> None:
+    for name in "ab":
+        put(store, name, b"one body")
+    [outcome] = apply(store, plan_for(store, Limits(max_size=0), later(store)))
+    assert gone([outcome]) == ["a", "b"]
+    assert outcome.freed == 4096
+
+
+def test_what_was_pinned_or_used_since_the_plan_stays_and_is_reported(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in "abc":
         put(store, name, name.encode() * 10_000)
-    made = plan_for(store, Limits(max_size=0), later(store))
+    plan = plan_for(store, Limits(max_size=0), later(store))
+    victims = list(plan)
     with Store.open(tmp_path / "root") as other:
         other.pin(Track("s", "a"), pinned=True)
         put(other, "b", b"b" * 10_000)
-    pruned = apply(store, made)
-    assert [victim.entry.id for victim in pruned.evicted] == ["c"]
-    assert {skipped.victim.entry.id: skipped.why for skipped in pruned.skipped} == {"a": "pinned", "b": "used since"}
+    monkeypatch.setattr(Plan, "__iter__", lambda _: iter(victims))
+    outcomes = list(apply(store, plan))
+    assert gone(outcomes) == ["c"]
+    assert plan.over_max_size > 0
+    assert [list(done.stayed.values()) for done in outcomes] == [["pinned"], ["used since"], []]
 
 
 def test_a_blob_in_a_living_bundle_is_held_until_the_bundle_is_deleted(store: Store, tmp_path: Path) -> None:
@@ -151,15 +219,49 @@ def test_a_blob_in_a_living_bundle_is_held_until_the_bundle_is_deleted(store: St
     dest.mkdir()
     store.link(found, dest / "01.wav", LinkMode.AUTO)
     store.register(Bundle(dest, "bundle", NOW, (BundleFile("01.wav", found.digest, LinkMode.HARDLINK),)))
-    assert plan_for(store, Limits(max_size=0), later(store)).victims == ()
+    plan = prune(store, Limits(max_size=0), later(store))
+    assert names(plan) == []
+    assert plan.over_max_size == 0
     (dest / "01.wav").unlink()
-    assert names(plan_for(store, Limits(max_size=0), later(store))) == ["a"]
+    assert names(prune(store, Limits(max_size=0), later(store))) == ["a"]
 
 
 def test_links_that_no_bundle_explains_hold_nothing(store: Store, tmp_path: Path) -> None:
     found = put(store, "a", b"a" * 10_000)
     store.link(found, tmp_path / "backup.wav", LinkMode.AUTO)
-    made = plan_for(store, Limits(max_size=0), later(store))
-    assert names(made) == ["a"]
-    assert apply(store, made).freed_bytes == 0
+    [outcome] = apply(store, plan_for(store, Limits(max_size=0), later(store)))
+    assert gone([outcome]) == ["a"]
+    assert outcome.freed == 0
     assert (tmp_path / "backup.wav").read_bytes() == b"a" * 10_000
+
+
+def test_what_a_lost_index_left_behind_counts_and_goes_by_its_age(store: Store) -> None:
+    put(store, "a", b"a" * 10_000)
+    digest = f"xxh3-128:{'1' * 32}"
+    left = store.blobs.path(digest)
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"?" * 20_000)
+    os.utime(left, (1.0, 1.0))
+    assert list(prune(store, Limits(max_size=40_000), later(store))) == []
+    [outcome] = apply(store, prune(store, Limits(max_size=30_000), later(store)))
+    assert (outcome.victim.blob.names, outcome.freed, dict(outcome.stayed)) == ([digest], 20_480, {})
+    assert not left.exists()
+    assert store.totals().exclusive == 12_288
+
+
+def test_min_free_is_to_hold_when_the_ballast_is_taken_in_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "a", b"a")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=BALLAST))
+    assert names(plan_for(store, Limits(max_size=10**9, min_free=BALLAST), later(store))) == []
+    drop_ballast(store.root)
+    assert names(plan_for(store, Limits(max_size=10**9, min_free=BALLAST), later(store))) == ["a"]
+
+
+def test_a_prune_that_is_cancelled_stops(store: Store) -> None:
+    put(store, "a", b"a")
+    cancel = threading.Event()
+    plan = prune(store, Limits(max_size=0), later(store), cancel)
+    cancel.set()
+    with pytest.raises(Cancelled):
+        next(apply(store, plan))
+    assert store.find(Track("s", "a"))

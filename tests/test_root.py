@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from cachestore.errors import RootMissing, RootTooNew, RootUnusable
-from cachestore.root import create_root, existing_root
+from cachestore.root import BALLAST, create_root, drop_ballast, existing_root, load_ballast
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ def test_a_new_root_is_private_and_says_to_backup_tools_what_it_is(tmp_path: Pat
     root = create_root(tmp_path / "a" / "root")
     assert stat.S_IMODE(root.path.stat().st_mode) == 0o700
     assert (root.path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
-    names = {"CACHEDIR.TAG", "blobs-v1", "index-v1", "partials-v1", "quarantine-v1", "runs-v1"}
+    names = {"CACHEDIR.TAG", "ballast", "blobs-v1", "index-v1", "partials-v1", "quarantine-v1", "runs-v1"}
     assert set(os.listdir(root.path)) == names
 
 
@@ -94,3 +95,42 @@ def test_a_root_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(RootUnusable, match="Permission denied"):
         create_root(tmp_path / "locked" / "root")
+
+
+# --- ballast
+
+
+def test_a_new_root_keeps_a_little_of_the_disk_back(tmp_path: Path) -> None:
+    root = create_root(tmp_path / "root")
+    assert root.ballast.stat().st_blocks * 512 >= BALLAST
+    assert drop_ballast(root)
+    assert not drop_ballast(root)
+    assert not create_root(tmp_path / "root").ballast.exists()
+    load_ballast(root)
+    assert root.ballast.stat().st_blocks * 512 >= BALLAST
+
+
+def test_where_blocks_cannot_be_asked_for_the_ballast_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    root = create_root(tmp_path / "root")
+    assert root.ballast.stat().st_size == BALLAST
+    assert len(set(root.ballast.read_bytes()[:1000])) > 100
+
+
+def test_a_disk_without_room_for_the_ballast_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    assert not create_root(tmp_path / "root").ballast.exists()
+
+
+def test_a_symlink_in_the_place_of_the_ballast_is_not_followed(tmp_path: Path) -> None:
+    root = create_root(tmp_path / "root")
+    (tmp_path / "thesis.txt").write_text("mine")
+    drop_ballast(root)
+    root.ballast.symlink_to(tmp_path / "thesis.txt")
+    load_ballast(root)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from cachestore.runs import RunLock, is_alive, remove_if_dead, run_ids
+from cachestore.cli.main import run
+from cachestore.runs import PruneLock, RunLock, is_alive, remove_if_dead, run_ids
+from cachestore.store.writer import Store
+from tests.stores import put
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -79,3 +85,104 @@ def test_runs_that_begin_while_others_look_for_dead_ones_keep_their_locks(tmp_pa
 def test_files_that_are_no_lock_are_no_runs(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("")
     assert list(run_ids(tmp_path)) == []
+
+
+# --- where locks do not work
+
+WITHOUT_LOCKS = pytest.mark.parametrize(
+    "number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP], ids=errno.errorcode.get
+)
+DAY = 86400.0
+
+
+def break_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+
+
+def grow_old(path: Path, age: float) -> None:
+    os.utime(path, (time.time() - age, time.time() - age))
+
+
+@WITHOUT_LOCKS
+def test_without_locks_the_age_of_a_run_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    break_locks(monkeypatch, number)
+    lock = RunLock(tmp_path)
+    grow_old(tmp_path / lock.id, 6 * DAY)
+    assert is_alive(tmp_path, lock.id)
+    assert not remove_if_dead(tmp_path, lock.id)
+    grow_old(tmp_path / lock.id, 8 * DAY)
+    assert not is_alive(tmp_path, lock.id)
+    assert remove_if_dead(tmp_path, lock.id)
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_got_no_lock_lives_though_others_could_get_it(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        break_locks(patch, errno.ENOLCK)
+        lock = RunLock(tmp_path)
+    assert is_alive(tmp_path, lock.id)
+    assert not remove_if_dead(tmp_path, lock.id)
+    lock.release()
+    assert not is_alive(tmp_path, lock.id)
+
+
+@WITHOUT_LOCKS
+def test_commands_work_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    with Store.open(tmp_path / "root") as store:
+        put(store, "1", b"a")
+    break_locks(monkeypatch, number)
+    (tmp_path / "config.toml").write_text("min_age = 0")
+    for command in (["ls"], ["prune", "--dry-run"], ["verify"], ["prune", "--max-size", "0", "--min-free", "0"]):
+        assert run(["--root", str(tmp_path / "root"), "--config", str(tmp_path / "config.toml"), *command]) == 0
+    with Store.open(tmp_path / "root") as store:
+        assert list(store.entries()) == []
+        assert list(store.runs()) == []
+
+
+# --- one pruner
+
+
+def test_one_process_prunes_at_a_time(tmp_path: Path) -> None:
+    lock = PruneLock.acquire(tmp_path)
+    assert lock is not None
+    assert PruneLock.acquire(tmp_path) is None
+    lock.release()
+    after = PruneLock.acquire(tmp_path)
+    assert after is not None
+    after.release()
+    assert list(run_ids(tmp_path)) == []
+
+
+def _prune_until_told(folder: Path, pipe: Connection) -> None:
+    lock = PruneLock.acquire(folder)
+    pipe.send(lock is not None)
+    pipe.recv()
+
+
+def test_another_pruner_waits_until_it_is_cancelled_or_the_first_one_dies(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_prune_until_told, args=(tmp_path, theirs), daemon=True)
+    process.start()
+    assert ours.recv()
+    asked = iter([False, False, True])
+    assert PruneLock.acquire(tmp_path, lambda: next(asked)) is None
+    assert next(asked, None) is None
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    lock = PruneLock.acquire(tmp_path, lambda: False)
+    assert lock is not None
+    lock.release()
+
+
+@WITHOUT_LOCKS
+def test_where_locks_do_not_work_a_pruner_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    break_locks(monkeypatch, number)
+    locks = [PruneLock.acquire(tmp_path), PruneLock.acquire(tmp_path)]
+    for lock in locks:
+        assert lock is not None
+        lock.release()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.links import LinkMode
-from cachestore.rows import RUN, Bundle, RunRow
+from cachestore.rows import RUNS, Bundle, RunRow
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from tests.stores import put
@@ -36,7 +36,7 @@ def die(store: Store, dest: Path, staging: Path) -> None:
     store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
     (store.root.runs / DEAD).touch()
     with store._index.transaction() as rows:
-        rows.set(RUN + DEAD, RunRow("export", 0.0, str(dest), (entry.digest,)).to_row())
+        rows.set(RUNS.key(DEAD), RunRow("export", 0.0, str(dest)).to_row())
 
 
 @pytest.mark.parametrize("place", [".", "bundle"])

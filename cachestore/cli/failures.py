@@ -35,8 +35,9 @@ def explain(error: Exception) -> tuple[str, int]:
     if full is not None:
         known = getattr(full, "filename", None)
         # A failed write does not say where: any of the three can be meant.
-        full_disk = f"the disk of {known} is full" if known else _SOME_DISK
-        return f"{full_disk}; free space there or run: cachestore prune", NoSpace.exit_code
+        if known and isinstance(full, OSError):
+            return str(NoSpace.of(full, Path(known))), NoSpace.exit_code
+        return f"{_SOME_DISK}; free space there or run: cachestore prune", NoSpace.exit_code
     if isinstance(error, OSError) and error.strerror:
         return (f"{error.filename}: {error.strerror}" if error.filename else error.strerror), 1
     return f"internal error ({type(error).__name__} at {_place(error)}); please report it", 1

@@ -6,8 +6,10 @@ import json
 import os
 import time
 import unicodedata
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -15,12 +17,20 @@ import click
 from cachestore.quantities import format_age
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+_ROWS_PER_PAGE = 200
+_PIECES_PER_WRITE = 500
 
 
 def print_json(value: object) -> None:
-    """Print `value` as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print `value` as indented JSON; an iterator is a list, whose items are printed as they come."""
+    _print_pieces(_json_pieces(value, "\n"))
+
+
+def print_json_object(fields: Iterable[tuple[str, object]]) -> None:
+    """Print a JSON object as `print_json` does, asking for a field when those before it are printed."""
+    _print_pieces(_json_items("{}", ((f"{json.dumps(name)}: ", value) for name, value in fields), "\n"))
 
 
 def discard(out: IO[Any]) -> None:
@@ -31,13 +41,18 @@ def discard(out: IO[Any]) -> None:
         os.close(void)
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
-    """Print aligned columns under `header`; the columns with the indexes in `right` are aligned to the right."""
-    lines = [[plain(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (_pad(cell, widths[n], right=n in right) for n, cell in enumerate(line))
-        click.echo("  ".join(cells).rstrip())
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
+    """Print aligned columns under `header`, page by page as the rows come; nothing without any.
+
+    The columns with the indexes in `right` are aligned to the right. A page may be wider than the one before.
+    """
+    coming, above, widths = iter(rows), [header], [0] * len(header)
+    while page := list(islice(coming, _ROWS_PER_PAGE)):
+        lines = [[plain(cell) for cell in row] for row in (*above, *page)]
+        widths = [max(width, *map(_width, column)) for width, *column in zip(widths, *lines, strict=True)]
+        padded = [[_pad(cell, widths[n], right=n in right) for n, cell in enumerate(line)] for line in lines]
+        click.echo("\n".join("  ".join(cells).rstrip() for cells in padded))
+        above = []
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -68,6 +83,29 @@ def ago(seconds: float, now: float | None = None) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 track``, ``2 tracks``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_pieces(pieces: Iterator[str]) -> None:
+    """Print text that comes in pieces, many at a time: each printing is a system call."""
+    while text := "".join(islice(pieces, _PIECES_PER_WRITE)):
+        click.echo(text, nl=False)
+    click.echo()
+
+
+def _json_pieces(value: object, newline: str) -> Iterator[str]:
+    if isinstance(value, Iterator):
+        yield from _json_items("[]", (("", item) for item in value), newline)
+    else:
+        yield json.dumps(value, indent=2, ensure_ascii=False).replace("\n", newline)
+
+
+def _json_items(brackets: str, items: Iterable[tuple[str, object]], newline: str) -> Iterator[str]:
+    before = brackets[0]
+    for name, value in items:
+        yield f"{before}{newline}  {name}"
+        yield from _json_pieces(value, f"{newline}  ")
+        before = ","
+    yield brackets if before == brackets[0] else f"{newline}{brackets[1]}"
 
 
 # Control characters, line and paragraph separators; and what turns the direction of writing.

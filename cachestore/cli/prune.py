@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
-from cachestore.cli.output import ago, count, print_json, print_table
-from cachestore.errors import BoundUnreachable
+from cachestore.cli.output import ago, count, print_json_object, print_table
+from cachestore.cli.signals import cancel_on_signals
+from cachestore.errors import BoundUnreachable, Busy, Cancelled
 from cachestore.quantities import format_size, parse_age, parse_size
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     from cachestore.config import Config
-    from cachestore.prune import Limits, Plan, Pruned, Victim
-    from cachestore.usage import Usage
+    from cachestore.entry import Entry
+    from cachestore.prune import Candidate, Limits, Outcome, Plan
+    from cachestore.rows import Totals
+    from cachestore.runs import PruneLock
+    from cachestore.store.reader import StoreReader
+    from cachestore.sweep import Leftovers
 
 _EXITS = {
     4: "there is no store, or a bound cannot be reached",
@@ -29,6 +40,7 @@ _EXITS = {
 @click.option("--max-age", type=parse_age, metavar="A", help="Remove what was not used for that long.")
 @click.option("--min-free", type=parse_size, metavar="S", help="Leave the disk that much; default: `min_free`.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option("--no-wait", is_flag=True, help="Fail when another prune is running, instead of waiting for its end.")
 @json_option
 @pass_settings
 def prune(
@@ -38,20 +50,17 @@ def prune(
     max_age: float | None,
     min_free: int | None,
     dry_run: bool,
+    no_wait: bool,
     as_json: bool,
 ) -> None:
     """Remove what is over the bounds, least recently used first."""
     limits = _limits(settings.config(), max_size, max_age, min_free)
-    plan, pruned, used = _foresee(settings, limits) if dry_run else _carry_out(settings, limits)
-    if as_json:
-        print_json(_facts(pruned, used, limits, dry_run=dry_run))
-    elif not settings.quiet:
-        _print_person(pruned, verbose=settings.verbose > 0)
-        _print_sum(pruned, used, limits, dry_run=dry_run)
-    if plan.over_max_size:
-        raise BoundUnreachable("max_size", plan.over_max_size)
-    if plan.under_min_free:
-        raise BoundUnreachable("min_free", plan.under_min_free)
+    with _foreseen(settings, limits) if dry_run else _carried_out(settings, limits, no_wait=no_wait) as pruning:
+        if as_json:
+            print_json_object(_facts(pruning, limits, dry_run=dry_run))
+        else:
+            _print_person(pruning, limits, settings, dry_run=dry_run)
+        pruning.raise_failure()
 
 
 def _limits(config: Config, max_size: int | None, max_age: float | None, min_free: int | None) -> Limits:
@@ -65,74 +74,160 @@ def _limits(config: Config, max_size: int | None, max_age: float | None, min_fre
     )
 
 
-def _foresee(settings: Settings, limits: Limits) -> tuple[Plan, Pruned, Usage]:
-    """Return the plan, what it would do, and the usage after it, writing nothing."""
-    from dataclasses import replace
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What became of an entry, or of a file without one: `freed` bytes of disk, and why it went or stayed."""
 
-    from cachestore.prune import Pruned, plan_for
-    from cachestore.usage import usage
-
-    with settings.reader() as store:
-        plan = plan_for(store, limits, time.time())
-        used = usage(store)
-    freed = sum(victim.freed for victim in plan.victims)
-    return plan, Pruned(plan.victims, (), freed), replace(used, exclusive_bytes=used.exclusive_bytes - freed)
+    blob: Candidate
+    entry: Entry | None
+    freed: int
+    why: str
 
 
-def _carry_out(settings: Settings, limits: Limits) -> tuple[Plan, Pruned, Usage]:
-    from cachestore import prune as policy
-    from cachestore.usage import usage
+class _Pruning:
+    """A prune under way, or one foreseen: what becomes of its victims as it comes, and what that adds up to."""
 
-    with settings.store() as store, store.run("prune"):
-        plan, pruned = policy.prune(store, limits, time.time())
-        return plan, pruned, usage(store)
+    def __init__(self, store: StoreReader, plan: Plan, outcomes: Iterable[Outcome], left: Leftovers) -> None:
+        self.store = store
+        self.plan = plan
+        self._left = left
+        self.logical = store.totals().logical + sum(row.size for _, row in left.unindexed)
+        self.freed = self.gone = 0
+        self.stayed: list[_Line] = []
+        self._outcomes = outcomes
+        self._failure: Exception | None = None
+
+    def evicted(self) -> Iterator[_Line]:
+        """Yield what went; a failure ends that, and is raised later."""
+        try:
+            for outcome in self._outcomes:
+                self.freed += outcome.freed
+                yield from self._gone(outcome)
+        except Exception as error:  # noqa: BLE001 - what was done is told to its end, whatever stopped it
+            self._failure = error
+
+    def _gone(self, outcome: Outcome) -> Iterator[_Line]:
+        blob = outcome.victim.blob
+        members = list(zip(blob.names, blob.entries or (None,), strict=True))
+        kept = [_Line(blob, entry, 0, outcome.stayed[name]) for name, entry in members if name in outcome.stayed]
+        gone = [entry for name, entry in members if name not in outcome.stayed]
+        self.stayed += kept
+        self.gone += len(gone)
+        for entry in gone:
+            # A blob gives back its bytes with the last of its entries.
+            yield _Line(blob, entry, outcome.freed if entry is gone[-1] else 0, outcome.victim.reason)
+
+    def totals(self, *, dry_run: bool) -> Totals:
+        """Return the totals after the prune, or as they would be."""
+        totals = self.store.totals() + self.store.held_change().totals
+        if dry_run:
+            return replace(totals, exclusive=totals.exclusive + self._left.unindexed_cost - self.plan.cost)
+        return totals
+
+    def raise_failure(self) -> None:
+        """Raise what ended the prune too early, or BoundUnreachable when a bound does not hold after it."""
+        if self._failure is not None:
+            raise self._failure
+        for bound, missing in (("max_size", self.plan.over_max_size), ("min_free", self.plan.under_min_free)):
+            if missing:
+                raise BoundUnreachable(bound, missing, self._accounts())
+
+    def _accounts(self) -> str:
+        """Return ``210 GB logical, 12 GB yours to free, 190 GB held, 8.0 GB pinned``."""
+        stayed = [f"{format_size(size)} {why}" for why, size in self.plan.stayed.most_common()]
+        mine = f"{format_size(self.plan.frees)} yours to free"
+        return ", ".join([f"{format_size(self.logical)} logical", mine, *stayed])
 
 
-def _facts(pruned: Pruned, used: Usage, limits: Limits, *, dry_run: bool) -> dict[str, object]:
+@contextmanager
+def _foreseen(settings: Settings, limits: Limits) -> Iterator[_Pruning]:
+    """Give what a prune would do, writing nothing."""
+    from cachestore.prune import Outcome, plan_for
+    from cachestore.sweep import foresee
+
+    with cancel_on_signals() as cancel, settings.reader() as store:
+        now = time.time()
+        left = foresee(store, now, cancel)
+        plan = plan_for(store, limits, now, left=left, cancel=cancel)
+        yield _Pruning(store, plan, (Outcome(victim, victim.blob.frees) for victim in plan), left)
+
+
+@contextmanager
+def _carried_out(settings: Settings, limits: Limits, *, no_wait: bool) -> Iterator[_Pruning]:
+    """Give a prune that goes on as its outcomes are asked for. Raise Busy, or wait for another one to end."""
+    from cachestore.prune import apply, giving_up_ballast, prune
+    from cachestore.root import existing_root, load_ballast
+    from cachestore.sweep import Leftovers
+
+    root = existing_root(settings.config().root)
+    with ExitStack() as stack:
+        cancel = stack.enter_context(cancel_on_signals())
+        stack.callback(_sole(root.runs, None if no_wait else cancel).release)
+        stack.callback(load_ballast, root)
+        store = giving_up_ballast(root, lambda: stack.enter_context(settings.store(cancel)))
+        giving_up_ballast(root, lambda: stack.enter_context(store.run("prune")))
+        plan = prune(store, limits, time.time(), cancel)
+        yield _Pruning(store, plan, apply(store, plan), Leftovers())
+
+
+def _sole(folder: Path, cancel: threading.Event | None) -> PruneLock:
+    """Return the lock of the one prune of a store. Raise Cancelled, or Busy when it is not to be waited for."""
+    from cachestore.runs import PruneLock
+
+    lock = PruneLock.acquire(folder, cancel.is_set if cancel else None)
+    if lock is None:
+        raise Cancelled if cancel else Busy("pruning this store")
+    return lock
+
+
+def _facts(pruning: _Pruning, limits: Limits, *, dry_run: bool) -> Iterator[tuple[str, object]]:
+    yield "evicted", map(_line_facts, pruning.evicted())
+    yield "skipped", map(_line_facts, pruning.stayed)
+    totals = pruning.totals(dry_run=dry_run)
+    yield "freed_bytes", pruning.freed
+    yield "held_bytes", totals.held
+    yield "exclusive_bytes", totals.exclusive
+    yield "logical_bytes", pruning.logical
+    yield "stayed", dict(pruning.plan.stayed)
+    yield "max_size", limits.max_size
+    yield "dry_run", dry_run
+
+
+def _line_facts(line: _Line) -> dict[str, object]:
     return {
-        "evicted": [_victim_facts(victim) | {"reason": victim.reason} for victim in pruned.evicted],
-        "skipped": [_victim_facts(skipped.victim) | {"freed": 0, "reason": skipped.why} for skipped in pruned.skipped],
-        "freed_bytes": pruned.freed_bytes,
-        "held_bytes": used.held_bytes,
-        "exclusive_bytes": used.exclusive_bytes,
-        "max_size": limits.max_size,
-        "dry_run": dry_run,
+        "key": line.entry.key if line.entry else None,
+        "label": line.entry.label if line.entry else None,
+        "digest": line.blob.digest,
+        "size": line.blob.size,
+        "freed": line.freed,
+        "reason": line.why,
     }
 
 
-def _victim_facts(victim: Victim) -> dict[str, object]:
-    entry = victim.entry
-    return {
-        "key": entry.key,
-        "label": entry.label,
-        "digest": entry.digest,
-        "size": entry.size,
-        "freed": victim.freed,
-    }
-
-
-def _print_person(pruned: Pruned, *, verbose: bool) -> None:
-    gone = [(victim, victim.reason) for victim in pruned.evicted]
-    stayed = [(skipped.victim, f"stays: {skipped.why}") for skipped in pruned.skipped]
-    rows = [
-        (
-            victim.entry.label,
-            victim.entry.key,
-            format_size(victim.freed),
-            ago(victim.entry.used_at),
-            why,
-            *([victim.entry.digest] if verbose else []),
-        )
-        for victim, why in [*gone, *stayed]
-    ]
-    if rows:
-        header = ("TRACK", "ADDRESS", "FREED", "LAST USE", "WHY", *(["DIGEST"] if verbose else []))
-        print_table(header, rows, right=frozenset({2}))
-
-
-def _print_sum(pruned: Pruned, used: Usage, limits: Limits, *, dry_run: bool) -> None:
+def _print_person(pruning: _Pruning, limits: Limits, settings: Settings, *, dry_run: bool) -> None:
+    rows = _rows(pruning, verbose=settings.verbose > 0)
+    if settings.quiet:
+        for _ in rows:
+            pass
+        return
+    header = ("TRACK", "ADDRESS", "FREED", "LAST USE", "WHY", *(["DIGEST"] if settings.verbose else []))
+    print_table(header, rows, right=frozenset({2}))
+    held = pruning.totals(dry_run=dry_run).held
     verb = "would remove" if dry_run else "removed"
     click.echo(
-        f"{verb} {count(len(pruned.evicted), 'track')}, {format_size(pruned.freed_bytes)}; then "
-        f"{format_size(used.bounded_bytes)} of {format_size(limits.max_size)} used, {format_size(used.held_bytes)} held"
+        f"{verb} {count(pruning.gone, 'track')}, {format_size(pruning.freed)}; then "
+        f"{format_size(pruning.plan.bounded)} of {format_size(limits.max_size)} used, {format_size(held)} held"
     )
+
+
+def _rows(pruning: _Pruning, *, verbose: bool) -> Iterator[tuple[str, ...]]:
+    for line in pruning.evicted():
+        yield _row(line, line.why, verbose=verbose)
+    for line in pruning.stayed:
+        yield _row(line, f"stays: {line.why}", verbose=verbose)
+
+
+def _row(line: _Line, why: str, *, verbose: bool) -> tuple[str, ...]:
+    name = (line.entry.label, line.entry.key) if line.entry else ("-", line.blob.digest)
+    digest = (line.blob.digest,) if verbose else ()
+    return *name, format_size(line.freed), ago(line.blob.used_at), why, *digest

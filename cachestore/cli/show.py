@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from cachestore.cli.context import Settings, json_option, pass_settings
-from cachestore.cli.entries import bundles_by_digest, entry_facts
+from cachestore.cli.entries import entry_facts
 from cachestore.cli.helptext import NO_STORE, epilog
 from cachestore.cli.output import ago, print_facts, print_json, rfc3339
+from cachestore.cli.whereabouts import Whereabouts, whereabouts
 from cachestore.quantities import format_size
 from cachestore.track import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from cachestore.entry import Entry
     from cachestore.track import Track
 
@@ -31,24 +29,27 @@ def show(settings: Settings, track: Track, *, as_json: bool) -> None:
     """Show all versions kept of one track, the newest first, and the bundles they are in."""
     with settings.reader() as store:
         entries = store.named(track)
-        held = store.holders()
-        bundles = bundles_by_digest(store)
+        digests = {entry.digest for entry in entries}
+        held, found = store.holders_of(digests), whereabouts(store, digests)
+    bundles = [found.get(entry.digest, Whereabouts()) for entry in entries]
     if as_json:
-        print_json(
-            [_facts(e, entry_facts(e, held=e.digest in held, bundles=bundles.get(e.digest, {}))) for e in entries]
-        )
+        print_json([_facts(e, known, held=bool(held.get(e.digest))) for e, known in zip(entries, bundles, strict=True)])
         return
-    for number, entry in enumerate(entries):
+    for number, (entry, known) in enumerate(zip(entries, bundles, strict=True)):
         click.echo("", nl=number > 0)
-        _print_person(entry, held=entry.digest in held, bundles=bundles.get(entry.digest, {}))
+        _print_person(entry, known, held=bool(held.get(entry.digest)))
 
 
-def _facts(entry: Entry, facts: dict[str, object]) -> dict[str, object]:
-    version = {"kind": entry.version.kind, "value": entry.version.value}
-    return facts | {"digest": entry.digest, "media_type": entry.media_type, "version": version}
+def _facts(entry: Entry, bundles: Whereabouts, *, held: bool) -> dict[str, object]:
+    return entry_facts(entry, held=held, bundles=bundles.living) | {
+        "digest": entry.digest,
+        "media_type": entry.media_type,
+        "version": {"kind": entry.version.kind, "value": entry.version.value},
+        "lost_bundles": [str(dest) for dest in bundles.lost],
+    }
 
 
-def _print_person(entry: Entry, *, held: bool, bundles: Iterable[Path]) -> None:
+def _print_person(entry: Entry, bundles: Whereabouts, *, held: bool) -> None:
     print_facts(
         [
             ("track", entry.label),
@@ -59,7 +60,8 @@ def _print_person(entry: Entry, *, held: bool, bundles: Iterable[Path]) -> None:
             *((name, _when(when)) for name, when in _times(entry)),
             ("pinned", "yes" if entry.pinned else "no"),
             ("held", "yes" if held else "no"),
-            *(("bundle", str(dest)) for dest in sorted(bundles)),
+            *(("bundle", str(dest)) for dest in bundles.living),
+            *(("lost", f"{dest}, which was moved or deleted") for dest in bundles.lost),
         ]
     )
 

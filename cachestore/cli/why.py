@@ -9,27 +9,26 @@ from typing import TYPE_CHECKING
 import click
 
 from cachestore.cli.context import Settings, json_option, pass_settings
-from cachestore.cli.entries import bundles_by_digest
 from cachestore.cli.helptext import NO_STORE, epilog
 from cachestore.cli.output import print_facts, print_json
+from cachestore.cli.whereabouts import Whereabouts, whereabouts
 from cachestore.errors import NotInBundle
 
 if TYPE_CHECKING:
     from cachestore.entry import Entry
-    from cachestore.rows import Bundle, BundleFile
+    from cachestore.links import LinkMode
     from cachestore.store.reader import StoreReader
 
 _EXITS = {1: "the file is in no bundle, or does not come from the cache", **NO_STORE}
 
 
 @dataclass(frozen=True, slots=True)
-class _Reason:
-    """Why a file is where it is: `entries` are those with its bytes, none once they were pruned."""
+class _Place:
+    """Where a file is: in `bundle`, None when its folder is not registered; it came from the blob of `digest`."""
 
-    bundle: Bundle
-    file: BundleFile
-    entries: tuple[Entry, ...]
-    others: tuple[Path, ...]
+    digest: str
+    bundle: Path | None = None
+    mode: LinkMode | None = None
 
 
 @click.command(epilog=epilog(['cachestore why "Friday/media/01 - E.P. - Opus.flac"'], _EXITS))
@@ -38,50 +37,82 @@ class _Reason:
 @pass_settings
 def why(settings: Settings, path: Path, *, as_json: bool) -> None:
     """Say which track, version and digest the file PATH of a bundle is, and which other bundles have it."""
-    with settings.reader() as store:
-        reason = _find(store, path)
-    if as_json:
-        print_json(_facts(path, reason))
-    else:
-        _print_person(reason)
-
-
-def _find(store: StoreReader, path: Path) -> _Reason:
     real = path.resolve()
+    with settings.reader() as store:
+        place = _registered(store, real) or _recognized(store, real)
+        if place is None:
+            raise NotInBundle(path)
+        entries = _entries(store, place.digest)
+        bundles = whereabouts(store, [place.digest]).get(place.digest, Whereabouts())
+    others = Whereabouts([dest for dest in bundles.living if dest != place.bundle], bundles.lost)
+    if as_json:
+        print_json(_facts(path, place, entries, others))
+    else:
+        _print_person(place, entries, others)
+
+
+def _registered(store: StoreReader, real: Path) -> _Place | None:
+    """Return the place that the registered bundles name, also when the file or its bundle is not there any more."""
     for bundle in store.bundles():
         dest = bundle.dest.resolve()
         if real.is_relative_to(dest):
             name = real.relative_to(dest).as_posix()
             for file in bundle.files:
                 if file.file == name:
-                    return _reason(store, bundle, file)
-    raise NotInBundle(path)
+                    return _Place(file.digest, bundle.dest, file.mode)
+    return None
 
 
-def _reason(store: StoreReader, bundle: Bundle, file: BundleFile) -> _Reason:
-    entries = tuple(entry for entry in store.entries() if entry.digest == file.digest)
-    others = bundles_by_digest(store).get(file.digest, {}).keys() - {bundle.dest}
-    return _Reason(bundle, file, entries, tuple(sorted(others)))
+def _recognized(store: StoreReader, real: Path) -> _Place | None:
+    """Return what the bytes of a file say, as of one whose bundle was moved; else its inode, when it was edited."""
+    from cachestore.blobs import hash_file, is_file
+    from cachestore.links import LinkMode
+
+    try:
+        info = real.lstat()
+        digest = hash_file(real) if is_file(info) else None
+    except OSError:
+        return None
+    if digest is None:
+        return None
+    blob = store.blobs.stat(digest)
+    if blob is not None and (blob.st_dev, blob.st_ino) == (info.st_dev, info.st_ino):
+        return _Place(digest, mode=LinkMode.HARDLINK)
+    if digest in store.known_blobs([digest]) or whereabouts(store, [digest]):
+        return _Place(digest)
+    is_shared = info.st_nlink > 1 and info.st_dev == store.root.blobs.stat().st_dev
+    for edited, row in store.blob_rows() if is_shared else ():
+        if row.witness.inode == info.st_ino:
+            return _Place(edited, mode=LinkMode.HARDLINK)
+    return None
 
 
-def _facts(path: Path, reason: _Reason) -> dict[str, object]:
+def _entries(store: StoreReader, digest: str) -> list[Entry]:
+    keys = [key for row in store.blob_rows_of([digest]).values() for key in row.keys]
+    return [entry for entry in store.entries_of(keys).values() if entry.digest == digest]
+
+
+def _facts(path: Path, place: _Place, entries: list[Entry], others: Whereabouts) -> dict[str, object]:
     return {
         "path": str(path),
-        "bundle": str(reason.bundle.dest),
-        "digest": reason.file.digest,
-        "link_mode": reason.file.mode,
-        "tracks": [{"key": entry.key, "label": entry.label} for entry in reason.entries],
-        "other_bundles": [str(dest) for dest in reason.others],
+        "bundle": place.bundle and str(place.bundle),
+        "digest": place.digest,
+        "link_mode": place.mode,
+        "tracks": [{"key": entry.key, "label": entry.label} for entry in entries],
+        "other_bundles": [str(dest) for dest in others.living],
+        "lost_bundles": [str(dest) for dest in others.lost],
     }
 
 
-def _print_person(reason: _Reason) -> None:
+def _print_person(place: _Place, entries: list[Entry], others: Whereabouts) -> None:
+    unregistered = "none that is registered; one that was moved is, after: cachestore repair --adopt FOLDER"
     print_facts(
         [
-            *(("track", f"{entry.label} ({entry.key})") for entry in reason.entries),
-            *([] if reason.entries else [("track", "no longer in the cache")]),
-            ("digest", reason.file.digest),
-            ("bundle", f"{reason.bundle.dest} ({reason.file.mode})"),
-            *(("also in", str(dest)) for dest in reason.others),
+            *(("track", f"{entry.label} ({entry.key})") for entry in entries),
+            *([] if entries else [("track", "no longer in the cache")]),
+            ("digest", place.digest),
+            ("bundle", f"{place.bundle} ({place.mode})" if place.bundle else unregistered),
+            *(("also in", str(dest)) for dest in others.living),
+            *(("lost", f"{dest}, which was moved or deleted") for dest in others.lost),
         ]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from cachestore.errors.base import CacheStoreError
 
@@ -56,25 +56,33 @@ class RootTooNew(PreconditionError):
 
 @dataclass(eq=False)
 class NoSpace(PreconditionError):
-    """A disk or quota is full."""
+    """A disk is full, or the user's quota on it."""
 
     path: Path
+    is_quota: bool = False
+
+    @classmethod
+    def of(cls, error: OSError, path: Path) -> Self:
+        """Return what an error means that says so of the disk of `path`."""
+        return cls(path, is_quota=error.errno == errno.EDQUOT)
 
     def __str__(self) -> str:
-        return f"the disk of {self.path} is full; free space there or run: cachestore prune"
+        full = f"your quota on the disk of {self.path}" if self.is_quota else f"the disk of {self.path}"
+        return f"{full} is full; free space there or run: cachestore prune"
 
 
 @dataclass(eq=False)
 class BoundUnreachable(PreconditionError):
-    """Pruning cannot reach a bound: what is left is pinned, leased, held or too young."""
+    """Pruning cannot reach a bound: what is left is pinned, leased, held or too young, as `accounts` says in words."""
 
     bound: str
     missing: int
+    accounts: str
 
     def __str__(self) -> str:
         return (
-            f"{self.bound} cannot be reached, {self.missing} bytes are missing: nothing is left to evict but what is "
-            "pinned, in use or younger than min_age; unpin tracks or change the bound"
+            f"{self.bound} cannot be reached, {self.missing} bytes are missing: {self.accounts}; "
+            "unpin tracks, delete bundles or change the bound"
         )
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import errno
 import json
+import math
+import os
 import sqlite3
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cachestore.errors import Busy, IndexDamaged, NoSpace
+from cachestore.errors import Busy, IndexDamaged, NoSpace, RootUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 Row = dict[str, Any]
+# What diskcache's tag index finds a row by: a number, which puts the rows in order, or the one text of all pins.
+Tag = float | str | None
 
 DATABASE = "cache.db"
 MODE_RAW = 1
-_COLUMNS = "key, raw, mode, filename, typeof(value), value"
+PIN = "pin"
+COLUMNS = "key, raw, mode, filename, typeof(value), value"
 _KEYS_PER_QUERY = 500
 
 
@@ -44,6 +49,29 @@ def _sound(rows: Iterable[tuple[Any, ...]]) -> dict[str, Row]:
     return sound
 
 
+def _range(prefix: str) -> tuple[str, str]:
+    """Return the first key that begins with `prefix` and the first one behind all of them."""
+    return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+class _RowIds:
+    """The rows that were met: a bit each, since there can be a million."""
+
+    _BITS = 1 << 15
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, bytearray] = {}
+
+    def is_new(self, rowid: int) -> bool:
+        """Return whether the row was not met before, and note that it was met."""
+        chunk, bit = divmod(rowid, self._BITS)
+        bits = self._chunks.setdefault(chunk, bytearray(self._BITS // 8))
+        byte, mask = bit // 8, 1 << bit % 8
+        was_met = bits[byte] & mask
+        bits[byte] |= mask
+        return not was_met
+
+
 class IndexReader:
     """Read-only access to the rows; one thread only."""
 
@@ -61,7 +89,7 @@ class IndexReader:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
         """Return the rows of those of `keys` that have a sound one."""
-        return _sound(self._select(_COLUMNS, keys))
+        return _sound(self._select(COLUMNS, keys))
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that have a row, sound or not."""
@@ -79,30 +107,98 @@ class IndexReader:
 
         They are read page by page: what is asked between two rows is answered by the index as it is then.
         """
-        first, end = prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        query = f"SELECT {_COLUMNS} FROM Cache WHERE key >= ? AND key < ? ORDER BY key LIMIT {_KEYS_PER_QUERY}"  # noqa: S608 (constants)
+        first, end = _range(prefix)
+        query = f"SELECT {COLUMNS} FROM Cache WHERE key >= ? AND key < ? ORDER BY key LIMIT {_KEYS_PER_QUERY}"  # noqa: S608 (constants)
         while page := self._query(query, [first, end]):
             yield from _sound(page).items()
             first = f"{page[-1][0]}\0"
 
+    def names(self, prefix: str) -> Iterator[str]:
+        """Yield what follows `prefix` in the keys that begin with it, in key order, their rows sound or not."""
+        first, end = _range(prefix)
+        query = f"SELECT key FROM Cache WHERE key >= ? AND key < ? ORDER BY key LIMIT {_KEYS_PER_QUERY}"  # noqa: S608 (constants)
+        while page := self._query(query, [first, end]):
+            yield from (str(key)[len(prefix) :] for (key,) in page)
+            first = f"{page[-1][0]}\0"
+
+    def in_order(self) -> Iterator[tuple[str, Row]]:
+        """Yield the sound rows that have a number as their tag, by that number, read page by page.
+
+        A row that is written anew meanwhile is not met twice, and no other is left out.
+        """
+        query = (
+            f"SELECT {COLUMNS}, tag, rowid FROM Cache"  # noqa: S608 (a constant)
+            f" WHERE (tag, rowid) > (?, ?) AND tag < '' ORDER BY tag, rowid LIMIT {_KEYS_PER_QUERY}"
+        )
+        met = _RowIds()
+        place: Sequence[Any] = (-math.inf, 0)
+        while page := self._query(query, place):
+            yield from _sound(fields[:-2] for fields in page if met.is_new(fields[-1])).items()
+            place = page[-1][-2:]
+
+    def pins(self) -> dict[str, Row]:
+        """Return the sound rows that are tagged as pins."""
+        return _sound(self._query(f"SELECT {COLUMNS} FROM Cache WHERE tag = ?", [PIN]))  # noqa: S608 (a constant)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See the index within the block as it is at its first read, whatever is written meanwhile."""
+        self._query("BEGIN", [])
+        try:
+            yield
+        finally:
+            self._query("ROLLBACK", [])
+
+    def pages(self, after: int, last: int) -> Iterator[list[tuple[int, str, Row | None]]]:
+        """Yield the rows behind the number `after`, up to `last`, in the order they were first written, page by page.
+
+        A row is its number, its key, and None when it cannot be read.
+        """
+        found = f"SELECT rowid, {COLUMNS} FROM Cache WHERE rowid > ? AND rowid <= ?"  # noqa: S608 (constants)
+        while page := self._query(f"{found} ORDER BY rowid LIMIT {_KEYS_PER_QUERY}", [after, last]):
+            yield [(number, str(fields[0]), _sound([tuple(fields)]).get(str(fields[0]))) for number, *fields in page]
+            after = page[-1][0]
+
+    def last(self) -> int:
+        """Return the number of the last row, 0 when there is none."""
+        [(found,)] = self._query("SELECT max(rowid) FROM Cache", [])
+        return found or 0
+
+    def check(self) -> None:
+        """Read every page of the database. Raise IndexDamaged when one does not fit the others."""
+        [(found,)] = self._query("PRAGMA quick_check(1)", [])
+        if found != "ok":
+            raise IndexDamaged(str(self._path), str(found))
+
+    def count(self, prefix: str, after: int = 0) -> int:
+        """Return how many rows have a key that begins with `prefix` and a number behind `after`."""
+        query = "SELECT count(*) FROM Cache WHERE key >= ? AND key < ? AND rowid > ?"
+        [(found,)] = self._query(query, [*_range(prefix), after])
+        return int(found)
+
     def damaged(self) -> list[str]:
         """Return the keys of rows that cannot be read."""
         found = []
-        for fields in self._query(f"SELECT {_COLUMNS} FROM Cache", []):  # noqa: S608 (a constant)
+        for fields in self._query(f"SELECT {COLUMNS} FROM Cache", []):  # noqa: S608 (a constant)
             try:
                 decode(*fields)
             except IndexDamaged:
                 found.append(str(fields[0]))
         return found
 
-    def _query(self, sql: str, parameters: list[str]) -> list[tuple[Any, ...]]:
+    def _query(self, sql: str, parameters: Sequence[str | float]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise_ours(error, self._path)
 
     def _connect(self) -> sqlite3.Connection:
-        """Open the database read-only; on a read-only mount SQLite needs to be told that nobody writes."""
+        """Open the database read-only; on a read-only mount SQLite needs to be told that nobody writes.
+
+        One that is not there has no rows.
+        """
+        if not self._path.exists():
+            return _nothing()
         try:
             return self._connect_in("mode=ro")
         except sqlite3.OperationalError:
@@ -125,6 +221,13 @@ class IndexReader:
         return connection
 
 
+def _nothing() -> sqlite3.Connection:
+    """Return an index without rows, in memory: that of a store whose index was lost."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("CREATE TABLE Cache (rowid INTEGER PRIMARY KEY, key, raw, mode, filename, value, tag)")
+    return connection
+
+
 def is_busy(error: sqlite3.Error) -> bool:
     """Return whether another process is writing."""
     return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -134,14 +237,22 @@ def raise_ours(error: sqlite3.Error, path: Path) -> NoReturn:
     """Raise what an error of SQLite means to us."""
     if is_busy(error):
         raise Busy("the index") from error
-    if _code(error) == sqlite3.SQLITE_FULL:
+    # To SQLite it is an error of the disk when the file in which its connections meet finds no space.
+    if _code(error) == sqlite3.SQLITE_FULL or _extended(error) == sqlite3.SQLITE_IOERR_SHMSIZE:
         raise NoSpace(path.parent) from error
     if _code(error) in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
-        raise PermissionError(errno.EACCES, "the index cannot be opened", str(path)) from error
+        remedy = "mend its permissions, mount it writable or name another with --root"
+        raise RootUnusable(path.parent.parent, "its index cannot be opened or written", remedy) from error
+    if _code(error) == sqlite3.SQLITE_IOERR:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path)) from error
     raise IndexDamaged(str(path), str(error)) from error
 
 
 def _code(error: sqlite3.Error) -> int | None:
     """Return the primary result code, without what SQLite adds to it."""
-    code = getattr(error, "sqlite_errorcode", None)
+    code = _extended(error)
     return None if code is None else code & 0xFF
+
+
+def _extended(error: sqlite3.Error) -> int | None:
+    return getattr(error, "sqlite_errorcode", None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import diskcache
 
 from cachestore.errors import Busy, Cancelled, IndexDamaged
-from cachestore.index.reader import DATABASE, MODE_RAW, IndexReader, Row, decode, is_busy, raise_ours
+from cachestore.index.reader import COLUMNS, DATABASE, MODE_RAW, IndexReader, Row, Tag, decode, is_busy, raise_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LOCK_WAIT = 0.05
+# Seconds. SQLite asks ever more seldom; begun anew so often, it asks within each pause of who works in pieces.
+_LOCK_WAIT = 0.01
 _PATIENCE = 20.0
 
 
@@ -69,13 +70,32 @@ class Transaction:
         """Return whether there is a row of `key`, sound or not."""
         return key in self._cache
 
-    def set(self, key: str, row: Row) -> None:
+    def set(self, key: str, row: Row, tag: Tag = None) -> None:
         """Write the row of `key`."""
-        self._cache.set(key, json.dumps(row, separators=(",", ":")))
+        self._cache.set(key, json.dumps(row, separators=(",", ":")), tag=tag)
 
     def delete(self, key: str) -> None:
         """Delete the row of `key` if there is one."""
         self._cache.delete(key)
+
+    def numbered(self, number: int) -> tuple[str, Row | None] | None:
+        """Return the key of a row, and the row itself, None when it cannot be read; None when there is none."""
+        fields = self._sql(f"SELECT {COLUMNS} FROM Cache WHERE rowid = ?", number).fetchone()  # noqa: S608 (constants)
+        if fields is None:
+            return None
+        try:
+            return str(fields[0]), decode(*fields)
+        except IndexDamaged:
+            return str(fields[0]), None
+
+    def delete_numbered(self, number: int) -> None:
+        """Delete a row, also one whose key is none of ours."""
+        self._sql("DELETE FROM Cache WHERE rowid = ?", number)
+
+    def _sql(self, statement: str, number: int) -> sqlite3.Cursor:
+        """Execute what diskcache has no verb for."""
+        cursor: sqlite3.Cursor = self._cache._sql(statement, (number,))  # noqa: SLF001 - its connection, in its transaction
+        return cursor
 
 
 class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache is untyped
@@ -88,7 +108,13 @@ class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache is untyped
         """
         try:
             super().__init__(
-                str(folder), timeout=_LOCK_WAIT, disk=JsonTextDisk, eviction_policy="none", cull_limit=0, statistics=0
+                str(folder),
+                timeout=_LOCK_WAIT,
+                disk=JsonTextDisk,
+                eviction_policy="none",
+                cull_limit=0,
+                statistics=0,
+                tag_index=1,
             )
         except BaseException:
             self.close()
@@ -138,7 +164,10 @@ class Index(IndexReader):
         """Begin a transaction that ends with `stack`, or return None while another process is in one."""
         try:
             stack.enter_context(self._cache.transact())
-        except diskcache.Timeout:
+        except diskcache.Timeout as timeout:
+            refusal = timeout.__context__  # diskcache takes every error of its BEGIN for another process
+            if isinstance(refusal, sqlite3.Error) and not is_busy(refusal):
+                raise refusal from None
             return None
         return stack
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file
-from cachestore.rows import BLOB, ENTRY, TRACK, BlobRow, TrackRow, entry_from_row, entry_to_row, get_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,63 +13,79 @@ if TYPE_CHECKING:
 
     from cachestore.blobs import Blobs
     from cachestore.entry import Entry
-    from cachestore.index.writer import Transaction
+    from cachestore.rows import BlobRow
+    from cachestore.store.ledger import Ledger
     from cachestore.track import Track
 
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """What became of an entry that was to go: the bytes of disk that it freed, or why it stayed."""
+    """What became of an entry that was to go: the bytes of disk that it freed, or why it stayed.
+
+    `key` is the digest where a blob without entries was to go.
+    """
 
     key: str
     freed: int = 0
     kept_because: str = ""
 
 
-def evict(rows: Transaction, blobs: Blobs, quarantine: Path, key: str, may_go: Callable[[Entry], str]) -> Eviction:
+def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: Callable[[Entry], str]) -> Eviction:
     """Remove an entry, and its blob with its last key, unless `may_go` says why it must stay; a track's pin stays."""
-    entry = get_as(rows, ENTRY + key, entry_from_row)
+    entry = ledger.entry(key)
     if entry is None:
         return Eviction(key, kept_because="gone already")
-    track = get_as(rows, TRACK + entry.address, TrackRow.from_row) or TrackRow()
+    track = ledger.track(entry.address)
     is_pinned = entry.pinned or (track.pinned and track.kept[:1] == (entry.version.hex,))
     if reason := may_go(replace(entry, pinned=is_pinned)):
         return Eviction(key, kept_because=reason)
-    rows.delete(ENTRY + key)
-    track = track.without(entry.version.hex)
-    if track.kept or track.pinned:
-        rows.set(TRACK + entry.address, track.to_row())
-    else:
-        rows.delete(TRACK + entry.address)
-    return Eviction(key, freed=_release(rows, blobs, quarantine, entry))
+    ledger.drop_entry(key)
+    ledger.put_track(entry.address, track.without(entry.version.hex))
+    return Eviction(key, freed=_release(ledger, blobs, quarantine, entry))
 
 
-def _release(rows: Transaction, blobs: Blobs, quarantine: Path, entry: Entry) -> int:
+def _release(ledger: Ledger, blobs: Blobs, quarantine: Path, entry: Entry) -> int:
     """Take the entry's key off its blob, remove the blob with its last key, and return the bytes that freed."""
-    row = get_as(rows, BLOB + entry.digest, BlobRow.from_row)
+    row = ledger.blob(entry.digest)
     if row is None:
         return 0
     keys = tuple(key for key in row.keys if key != entry.key)
     if keys:
-        rows.set(BLOB + entry.digest, replace(row, keys=keys).to_row())
+        ledger.put_blob(entry.digest, replace(row, keys=keys))
         return 0
-    info = blobs.stat(entry.digest)
-    rows.delete(BLOB + entry.digest)
+    return _remove(ledger, blobs, quarantine, entry.digest, row)
+
+
+def evict_unindexed(
+    ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str, may_go: Callable[[BlobRow], str]
+) -> Eviction:
+    """Remove a blob that a lost index has left behind, unless `may_go` says why it must stay, or it has entries now."""
+    row = ledger.blob(digest)
+    if row is None:
+        return Eviction(digest, kept_because="gone already")
+    if reason := "indexed since" if row.keys else may_go(row):
+        return Eviction(digest, kept_because=reason)
+    return Eviction(digest, freed=_remove(ledger, blobs, quarantine, digest, row))
+
+
+def _remove(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str, row: BlobRow) -> int:
+    info = blobs.stat(digest)
+    ledger.drop_blob(digest)
     if info is not None and not is_file(info):
-        blobs.move(entry.digest, quarantine)
+        blobs.move(digest, quarantine)
         return 0
-    blobs.remove(entry.digest)
+    blobs.remove(digest)
     return row.cost if info is not None and info.st_nlink == 1 else 0
 
 
-def retire(rows: Transaction, blobs: Blobs, quarantine: Path, digest: str) -> None:
+def retire(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> None:
     """Take a damaged blob out of service: its entries keep their rows and are misses until its bytes come again.
 
     Its last name goes to quarantine; where a bundle has the file too, only the cache's name is dropped, and the bundle
     keeps what was made of it.
     """
-    if row := get_as(rows, BLOB + digest, BlobRow.from_row):
-        rows.set(BLOB + digest, replace(row, cost=0, boot="").to_row())
+    if row := ledger.blob(digest):
+        ledger.put_blob(digest, row.put_away())
     info = blobs.stat(digest)
     if info is not None and is_file(info) and info.st_nlink > 1:
         blobs.remove(digest)
@@ -78,11 +93,10 @@ def retire(rows: Transaction, blobs: Blobs, quarantine: Path, digest: str) -> No
         blobs.move(digest, quarantine)
 
 
-def set_pinned(rows: Transaction, track: Track, entries: list[Entry], *, pinned: bool) -> None:
+def set_pinned(ledger: Ledger, track: Track, entries: list[Entry], *, pinned: bool) -> None:
     """Pin or unpin a track, which follows its newest version, or the one version that `track` names."""
     if track.version is None:
-        row = get_as(rows, TRACK + track.address, TrackRow.from_row) or TrackRow()
-        rows.set(TRACK + track.address, replace(row, pinned=pinned).to_row())
+        ledger.put_track(track.address, replace(ledger.track(track.address), pinned=pinned))
     for entry in entries if track.version is not None or not pinned else ():
-        if stored := get_as(rows, ENTRY + entry.key, entry_from_row):
-            rows.set(ENTRY + entry.key, entry_to_row(replace(stored, pinned=pinned)))
+        if stored := ledger.entry(entry.key):
+            ledger.put_entry(replace(stored, pinned=pinned))

@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from cachestore.rows import BLOB, ENTRY, META, TRACK, BlobRow, MetaRow, TrackRow, entry_from_row, entry_to_row, get_as
+from cachestore.blobs import witness_of
+from cachestore.store.publish import add_blob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cachestore.blobs import Witness
+    from cachestore.blobs import Blobs, Witness
     from cachestore.entry import Entry
-    from cachestore.index.writer import Transaction
+    from cachestore.store.ledger import Ledger
 
 # A use is written only when it is this much newer than the one known, in seconds: LRU needs no more.
 _COARSE = 3600.0
@@ -41,15 +42,16 @@ class Batch:
     hits: int
     misses: int
 
-    def write(self, rows: Transaction, boot: str) -> None:
-        """Write the notes of rows that still exist."""
+    def write(self, ledger: Ledger, blobs: Blobs, boot: str) -> None:
+        """Write the notes of what is still there, and as it was seen."""
         for key, seen in self.seen.items():
-            _write_seen(rows, key, seen)
+            _write_seen(ledger, key, seen)
         for digest, witness in self.witnesses.items():
-            if row := get_as(rows, BLOB + digest, BlobRow.from_row):
-                rows.set(BLOB + digest, replace(row, witness=witness, boot=boot).to_row())
-        if (self.hits or self.misses) and (meta := get_as(rows, META, MetaRow.from_row)):
-            rows.set(META, replace(meta, hits=meta.hits + self.hits, misses=meta.misses + self.misses).to_row())
+            info = blobs.stat(digest)
+            if ledger.blob(digest) and info is not None and witness_of(info) == witness:
+                add_blob(ledger, digest, info, boot, ())
+        if (self.hits or self.misses) and (meta := ledger.meta()):
+            ledger.put_meta(replace(meta, hits=meta.hits + self.hits, misses=meta.misses + self.misses))
 
 
 class PendingWrites:
@@ -92,23 +94,23 @@ class PendingWrites:
             hits = misses = 0
 
 
-def _write_seen(rows: Transaction, key: str, seen: _Seen) -> None:
-    entry = get_as(rows, ENTRY + key, entry_from_row)
+def _write_seen(ledger: Ledger, key: str, seen: _Seen) -> None:
+    entry = ledger.entry(key)
     if entry is None:
         return
     # Not the later of two times: a clock that was once ahead must not rule for ever.
     used_at = seen.used_at or entry.used_at
     validated_at = seen.validated_at or entry.validated_at
-    rows.set(ENTRY + key, entry_to_row(replace(entry, used_at=used_at, validated_at=validated_at)))
+    ledger.put_entry(replace(entry, used_at=used_at, validated_at=validated_at))
     if seen.validated_at:
-        _make_current(rows, entry, seen.validated_at)
+        _make_current(ledger, entry, seen.validated_at)
 
 
-def _make_current(rows: Transaction, entry: Entry, validated_at: float) -> None:
+def _make_current(ledger: Ledger, entry: Entry, validated_at: float) -> None:
     """Make `entry` the current version of its track, unless the server named another one since."""
-    track = get_as(rows, TRACK + entry.address, TrackRow.from_row)
-    if track is None or track.kept[:1] == (entry.version.hex,):
+    track = ledger.track(entry.address)
+    if track.kept[:1] == (entry.version.hex,):
         return
-    current = get_as(rows, f"{ENTRY}{entry.address}@{track.kept[0]}", entry_from_row) if track.kept else None
+    current = ledger.entry(f"{entry.address}@{track.kept[0]}") if track.kept else None
     if current is None or current.validated_at <= validated_at:
-        rows.set(TRACK + entry.address, track.with_current(entry.version.hex).to_row())
+        ledger.put_track(entry.address, track.with_current(entry.version.hex))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import equal_bytes, hash_file, is_file, witness_of
 from cachestore.entry import Entry
 from cachestore.errors import DigestCollision
-from cachestore.rows import BLOB, ENTRY, TRACK, BlobRow, TrackRow, entry_from_row, entry_to_row, get_as
+from cachestore.rows import NO_FILE, BlobRow
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cachestore.blobs import Blobs, Witness
-    from cachestore.index.writer import Transaction
     from cachestore.media import Media
+    from cachestore.store.ledger import Ledger
     from cachestore.track import Track
 
 
@@ -54,28 +54,31 @@ def compare(blobs: Blobs, item: Incoming) -> Witness | None:
     return None
 
 
-def publish(rows: Transaction, blobs: Blobs, boot: str, item: Incoming) -> Entry:
+def publish(ledger: Ledger, blobs: Blobs, boot: str, item: Incoming) -> Entry:
     """Give the body its place among the blobs, unless it is there already, write its rows and return its entry."""
     info = blobs.stat(item.digest)
     if info is None:
         info = blobs.publish(item.path, item.digest)
     else:
         item.path.unlink(missing_ok=True)
-    entry = _entry(rows, item)
-    track = get_as(rows, TRACK + entry.address, TrackRow.from_row) or TrackRow()
-    rows.set(BLOB + item.digest, _blob_row(rows, entry, info, boot).to_row())
-    rows.set(TRACK + entry.address, track.with_current(entry.version.hex).to_row())
-    rows.set(ENTRY + entry.key, entry_to_row(entry))
+    entry = _entry(ledger, item)
+    add_blob(ledger, item.digest, info, boot, (entry.key,))
+    track = ledger.track(entry.address)
+    ledger.put_track(entry.address, track.with_current(entry.version.hex))
+    ledger.put_entry(entry)
     return replace(entry, pinned=entry.pinned or track.pinned)
 
 
-def _blob_row(rows: Transaction, entry: Entry, info: os.stat_result, boot: str) -> BlobRow:
-    before = get_as(rows, BLOB + entry.digest, BlobRow.from_row)
-    keys = dict.fromkeys((*(before.keys if before else ()), entry.key))
-    return BlobRow(info.st_size, info.st_blocks * 512, witness_of(info), boot, tuple(keys))
+def add_blob(ledger: Ledger, digest: str, info: os.stat_result, boot: str, keys: tuple[str, ...]) -> None:
+    """Write the row of a blob as its stat has it, with `keys` besides those it has."""
+    before = ledger.blob(digest) or BlobRow(0, 0, NO_FILE, "", (), info.st_mtime)
+    row = before.seen(info, boot)
+    if info.st_nlink > 1 and info.st_ino != before.witness.inode:
+        ledger.look_again()
+    ledger.put_blob(digest, replace(row, keys=tuple(dict.fromkeys((*before.keys, *keys)))))
 
 
-def _entry(rows: Transaction, item: Incoming) -> Entry:
+def _entry(ledger: Ledger, item: Incoming) -> Entry:
     """Return the entry to store: its version gets our digest when the same validator stands for other bytes."""
     now = time.time()
     entry = Entry(
@@ -91,8 +94,8 @@ def _entry(rows: Transaction, item: Incoming) -> Entry:
         validated_at=now,
         used_at=now,
     )
-    before = get_as(rows, ENTRY + entry.key, entry_from_row)
+    before = ledger.entry(entry.key)
     if before is not None and before.digest != item.digest:
         entry = replace(entry, version=replace(entry.version, digest=item.digest))
-        before = get_as(rows, ENTRY + entry.key, entry_from_row)
+        before = ledger.entry(entry.key)
     return replace(entry, pinned=before.pinned) if before else entry

@@ -2,66 +2,50 @@
 
 from __future__ import annotations
 
-import math
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from cachestore.blobs import Blobs
-from cachestore.errors import IndexDamaged, NotInCache
+from cachestore.errors import NotInCache
 from cachestore.index.reader import IndexReader
-from cachestore.links import LinkMode
 from cachestore.root import existing_root
 from cachestore.rows import (
-    BLOB,
-    BUNDLE,
-    ENTRY,
-    META,
-    RUN,
-    TRACK,
-    BlobRow,
-    Bundle,
-    MetaRow,
-    RunRow,
-    TrackRow,
+    BLOBS,
+    BUNDLES,
+    ENTRIES,
+    LEASES,
+    RUNS,
+    TRACKS,
     batches,
-    checked_digest,
-    decoded,
-    entry_from_row,
-    get_as,
 )
-from cachestore.runs import is_alive, is_run_id
+from cachestore.runs import is_run_id
+from cachestore.store import looking
+from cachestore.store.counting import counted, with_uses
+from cachestore.store.leases import Leases, run_of
+from cachestore.store.rows_reader import RowsReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+    from typing import TypeVar
 
     from cachestore.entry import Entry
-    from cachestore.index.reader import Row
     from cachestore.root import Root
-    from cachestore.rows import T
+    from cachestore.rows import BlobRow, Bundle, RunRow, Table, Totals
+    from cachestore.store.looking import HeldChange
     from cachestore.track import Track
 
-
-@dataclass(frozen=True, slots=True)
-class Leases:
-    """What living runs need: blobs by digest, and whatever was stored since the first of them began."""
-
-    digests: frozenset[str]
-    since: float
-
-    def on(self, entry: Entry) -> str:
-        """Return why the entry must stay, or nothing."""
-        return "in use by a running export" if entry.digest in self.digests or entry.stored_at >= self.since else ""
+    T = TypeVar("T")
 
 
-class StoreReader:
+class StoreReader(RowsReader):
     """What can be asked of a store; one thread only."""
 
     def __init__(self, root: Root, index: IndexReader) -> None:
-        self.root = root
+        super().__init__(root, index)
         self.blobs = Blobs(root.blobs)
-        self._reader = index
+        self._leased_then: tuple[int, Mapping[str, set[str]]] | None = None
 
     @classmethod
     def open_readonly(cls, path: Path) -> StoreReader:
@@ -81,16 +65,30 @@ class StoreReader:
 
     def entries(self) -> Iterator[Entry]:
         """Yield every entry in the order of keys, with the pins of tracks resolved to their current entry."""
-        pinned = {f"{key[2:]}@{row.kept[0]}" for key, row in self._tracks() if row.pinned and row.kept}
-        for key, row in self._scan(ENTRY, entry_from_row):
-            yield _pinned(row) if key[2:] in pinned else row
+        pinned = self._pinned_as_current()
+        for key, entry in self.scan(ENTRIES):
+            yield _pinned(entry) if key in pinned else entry
+
+    def pinned(self) -> set[str]:
+        """Return the keys of all pinned entries."""
+        current = self.get_many(ENTRIES, self._pinned_as_current())
+        return {*current, *(key for key, entry in self._pins(ENTRIES) if entry.pinned)}
+
+    def _pinned_as_current(self) -> set[str]:
+        return {f"{address}@{row.kept[0]}" for address, row in self._pins(TRACKS) if row.pinned and row.kept}
+
+    def _pins(self, table: Table[T]) -> Iterator[tuple[str, T]]:
+        if not self.meta().counts:
+            yield from self.scan(table)
+            return
+        for key, row in self._reader.pins().items():
+            if key.startswith(table.prefix) and (value := table.value(key, row)) is not None:
+                yield table.name(key), value
 
     def kept(self, tracks: Iterable[Track]) -> dict[str, list[Entry]]:
         """Return by address the entries kept of `tracks`, the current version first."""
-        addresses = [track.address for track in tracks]
-        rows = self._get_many(TRACK, addresses, TrackRow.from_row)
-        keys = [f"{address}@{version}" for address, row in rows.items() for version in row.kept]
-        entries = self._get_many(ENTRY, keys, entry_from_row)
+        rows = self.get_many(TRACKS, [track.address for track in tracks])
+        entries = self.entries_of(f"{address}@{version}" for address, row in rows.items() for version in row.kept)
         return {
             address: [
                 _pinned(entry) if row.pinned and position == 0 else entry
@@ -109,126 +107,97 @@ class StoreReader:
             raise NotInCache(f"{track.address}@{track.version}" if track.version else track.address)
         return entries
 
-    def entries_of(self, keys: Iterable[str]) -> dict[str, Entry]:
-        """Return by key the entries of those of `keys` that have one; the pins of tracks are not resolved."""
-        return self._get_many(ENTRY, keys, entry_from_row)
+    def least_recently_used(self) -> Iterator[tuple[str, BlobRow]]:
+        """Yield digest and row of every blob in the order of its latest use, read page by page.
 
-    def blob_rows(self) -> Iterator[tuple[str, BlobRow]]:
-        """Yield digest and row of every blob that the index knows."""
-        for key, row in self._scan(BLOB, BlobRow.from_row):
-            yield key[len(BLOB) :], row
+        What is used meanwhile is not met twice, and nothing else is left out.
+        """
+        if not self.meta().counts:
+            yield from sorted(with_uses(self, self.blob_rows()), key=lambda blob: blob[1].used_at)
+            return
+        for key, row in self._reader.in_order():
+            if (blob := BLOBS.value(key, row)) is not None:
+                yield BLOBS.name(key), blob
 
-    def blob_rows_of(self, digests: Iterable[str]) -> dict[str, BlobRow]:
-        """Return the blob rows of those of `digests` that have one."""
-        return self._get_many(BLOB, digests, BlobRow.from_row)
+    def totals(self) -> Totals:
+        """Return the counts and bytes of all entries and blobs, as of the last looks at bundles."""
+        meta = self.meta()
+        return meta.totals if meta.counts else counted(self)
 
     def known_blobs(self, digests: Iterable[str]) -> set[str]:
         """Return those of `digests` that have a row, be it a damaged one."""
-        return {key[len(BLOB) :] for key in self._reader.existing(BLOB + digest for digest in digests)}
+        return self.existing(BLOBS, digests)
 
     def orphans(self) -> Iterator[list[str]]:
         """Yield, in batches, the digests of blobs that no row knows and that are younger than the index.
 
-        Their publishing crashed half-way. Older ones are not ours to judge: the index was lost since.
+        Their publishing crashed half-way.
         """
         created_at = self.meta().created_at
+        for batch in self._without_row():
+            yield [digest for digest, info in batch.items() if info.st_mtime > created_at]
+
+    def unindexed(self) -> Iterator[list[str]]:
+        """Yield, in batches, the digests of blobs that no row knows and that are older than the index.
+
+        They are not ours to judge: the index was lost since.
+        """
+        created_at = self.meta().created_at
+        for batch in self._without_row():
+            yield [digest for digest, info in batch.items() if info.st_mtime <= created_at]
+
+    def _without_row(self) -> Iterator[dict[str, os.stat_result]]:
         for batch in batches(self.blobs.iterate()):
-            found = {digest: path for path in batch if (digest := self.blobs.digest_of(path))}
-            unknown = found.keys() - self.known_blobs(found)
-            yield [digest for digest in unknown if (info := self.blobs.stat(digest)) and info.st_mtime > created_at]
+            found = {digest for path in batch if (digest := self.blobs.digest_of(path))}
+            unknown = found - self.known_blobs(found)
+            yield {digest: info for digest in unknown if (info := self.blobs.stat(digest))}
 
     def bundles(self) -> Iterator[Bundle]:
         """Yield the registered bundles, also those that were deleted or moved since."""
-        for _, bundle in self._scan(BUNDLE, Bundle.from_row):
+        for _, bundle in self.scan(BUNDLES):
             yield bundle
 
-    def holders(self) -> dict[str, list[Bundle]]:
-        """Return by digest the living bundles that hold a hard link to the blob.
+    def holders_of(self, digests: Iterable[str]) -> dict[str, list[Bundle]]:
+        """Return by digest the bundles that have a hard link to the blob, those that still have it only."""
+        rows = {digest: row for digest, row in self.blob_rows_of(digests).items() if row.is_held}
+        bundles = self.get_many(BUNDLES, {holder for row in rows.values() for holder in row.holders})
+        sights = {bundle_id: looking.look_at(bundle) for bundle_id, bundle in bundles.items()}
+        return {
+            digest: [
+                bundles[holder] for holder in row.holders if holder in sights and sights[holder].holds(digest, row)
+            ]
+            for digest, row in rows.items()
+        }
 
-        A bundle's folders are listed once each; a file counts when its inode is the blob's.
-        """
-        holders: dict[str, list[Bundle]] = {}
-        for bundle in self.bundles():
-            linked = [file for file in bundle.files if file.mode is LinkMode.HARDLINK]
-            rows = self.blob_rows_of(file.digest for file in linked)
-            inodes = _inodes(bundle.dest, {os.path.dirname(file.file) for file in linked})  # noqa: PTH120 (not a path of this OS)
-            for digest in {
-                file.digest
-                for file in linked
-                if file.digest in rows and inodes.get(file.file) == rows[file.digest].witness.inode
-            }:
-                holders.setdefault(digest, []).append(bundle)
-        return holders
+    def held_change(self) -> HeldChange:
+        """Return what a look at the bundles would change; only those that changed since the last look are listed."""
+        return looking.held_change(self)
 
     def runs(self) -> Iterator[tuple[str, RunRow]]:
         """Yield id and row of every run that has not ended properly: those that live and those that died."""
-        for key, run in self._scan(RUN, RunRow.from_row):
-            if is_run_id(key[len(RUN) :]):
-                yield key[len(RUN) :], run
+        return ((run_id, run) for run_id, run in self.scan(RUNS) if is_run_id(run_id))
 
     def leases(self) -> Leases:
         """Return what the living runs need."""
-        living = [run for run_id, run in self.runs() if is_alive(self.root.runs, run_id)]
         return Leases(
-            frozenset(digest for run in living for digest in run.leased),
-            min((run.started_at for run in living), default=math.inf),
+            tuple(digests for run_id, digests in self._leased().items() if is_run_id(run_id) and self.is_alive(run_id))
         )
 
-    def meta(self) -> MetaRow:
-        """Return the store's own row. A damaged one says that the index is younger than everything."""
-        return get_as(self._reader, META, MetaRow.from_row) or MetaRow(created_at=math.inf)
+    def _leased(self) -> Mapping[str, set[str]]:
+        """Return the leases of each run, dead or alive; they are read again only when they have changed."""
+        meta = self.meta()
+        if not meta.counts or self._leased_then is None or self._leased_then[0] != meta.leases:
+            leased: dict[str, set[str]] = {}
+            for name, row in self.scan(LEASES):
+                leased.setdefault(run_of(name), set()).update(row.digests)
+            self._leased_then = meta.leases, leased
+        return self._leased_then[1]
 
-    def damaged_rows(self) -> Iterator[str]:
-        """Yield the index keys of rows that cannot be read."""
-        yield from self._reader.damaged()
-        for prefix, make in _MAKERS.items():
-            yield from (key for key, row in self._reader.scan(prefix) if _sound(key, row, make) is None)
-
-    def _tracks(self) -> Iterator[tuple[str, TrackRow]]:
-        return self._scan(TRACK, TrackRow.from_row)
-
-    def _scan(self, prefix: str, make: Callable[[Row], T]) -> Iterator[tuple[str, T]]:
-        """Yield the sound rows below `prefix`: a damaged row hides only itself, and `damaged_rows` names it."""
-        for key, row in self._reader.scan(prefix):
-            if (value := _sound(key, row, make)) is not None:
-                yield key, value
-
-    def _get_many(self, prefix: str, names: Iterable[str], make: Callable[[Row], T]) -> dict[str, T]:
-        rows = self._reader.get_many([prefix + name for name in names])
-        values = {key[len(prefix) :]: _sound(key, row, make) for key, row in rows.items()}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-_MAKERS: Mapping[str, Callable[[Row], object]] = {
-    TRACK: TrackRow.from_row,
-    ENTRY: entry_from_row,
-    BLOB: BlobRow.from_row,
-    BUNDLE: Bundle.from_row,
-    RUN: RunRow.from_row,
-    META: MetaRow.from_row,
-}
-
-
-def _sound(key: str, row: Row, make: Callable[[Row], T]) -> T | None:
-    try:
-        if key.startswith(BLOB):
-            checked_digest(key[len(BLOB) :])
-        return decoded(key, row, make)
-    except (IndexDamaged, ValueError):
-        return None
+    def lease_rows(self, run_id: str) -> list[str]:
+        """Return the index keys of the rows of a run's leases."""
+        prefix = LEASES.key(f"{run_id}:")
+        return [prefix + number for number in self._reader.names(prefix)]
 
 
 def _pinned(entry: Entry) -> Entry:
     return replace(entry, pinned=True)
-
-
-def _inodes(dest: Path, folders: Iterable[str]) -> dict[str, int]:
-    """Return the inode of every file in `folders` of a bundle, by its path in the bundle; a lost bundle has none."""
-    inodes: dict[str, int] = {}
-    for folder in folders:
-        try:
-            with os.scandir(dest / folder) as files:
-                inodes.update({f"{folder}/{file.name}" if folder else file.name: file.inode() for file in files})
-        except OSError:
-            continue
-    return inodes

@@ -53,8 +53,13 @@ class Witnesses:
         return hash_file(self._blobs.path(digest)) == digest
 
     def renew(self, digest: str) -> None:
-        """Take the witness as it is now: we gave the blob another name, which changed its ctime and nothing else."""
+        """Take the witness as it is now: we gave the blob another name, which changed its ctime and nothing else.
+
+        If it is not as it was besides, its row is asked the next time.
+        """
         info, before = self._blobs.stat(digest), self._seen.get(digest)
         if info is not None and before is not None and witness_of(info)._replace(ctime_ns=before.ctime_ns) == before:
             self._seen[digest] = witness_of(info)
             self._pending.saw(digest, self._seen[digest])
+        else:
+            self._seen.pop(digest, None)

@@ -1,0 +1,138 @@
+"""What the store holds: tracks, entries and blobs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cachestore.blobs import Witness, witness_of
+from cachestore.entry import Entry
+from cachestore.rows.checks import checked_digest, moment, typed
+from cachestore.version import Version, VersionKind
+
+if TYPE_CHECKING:
+    import os
+
+    from cachestore.index.reader import Row
+
+# The witness of a blob that was put away: no file has the inode 0.
+NO_FILE = Witness(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRow:
+    """Which versions of a track are kept: the hex of each, the current one first. A pin follows the current one."""
+
+    kept: tuple[str, ...] = ()
+    pinned: bool = False
+
+    def with_current(self, version: str) -> TrackRow:
+        """Return the row with `version` as the current one."""
+        return TrackRow((version, *(kept for kept in self.kept if kept != version)), self.pinned)
+
+    def without(self, version: str) -> TrackRow:
+        """Return the row without `version`."""
+        return TrackRow(tuple(kept for kept in self.kept if kept != version), self.pinned)
+
+    def to_row(self) -> Row:
+        """Return the JSON object."""
+        return {"kept": list(self.kept), "pinned": self.pinned}
+
+    @staticmethod
+    def from_row(row: Row) -> TrackRow:
+        """Return the value of a JSON object."""
+        return TrackRow(tuple(typed(version, str) for version in row["kept"]), typed(row["pinned"], bool))
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRow:
+    """A blob: its size and what it costs the disk in bytes, its witness, the boot it was seen whole in, its keys.
+
+    `used_at` is the latest use of any of its entries, in Unix seconds; `holders` are the ids of the registered bundles
+    that were seen to have a hard link to it.
+    """
+
+    size: int
+    cost: int
+    witness: Witness
+    boot: str
+    keys: tuple[str, ...]
+    used_at: float = 0.0
+    holders: tuple[str, ...] = ()
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether a bundle is known to have the file too, so that evicting it frees nothing."""
+        return bool(self.holders)
+
+    def seen(self, info: os.stat_result, boot: str) -> BlobRow:
+        """Return the row of the blob as its stat has it now, whole under `boot`; another inode has no holders."""
+        holders = self.holders if info.st_ino == self.witness.inode else ()
+        return replace(
+            self,
+            size=info.st_size,
+            cost=info.st_blocks * 512,
+            witness=witness_of(info),
+            boot=boot,
+            holders=holders,
+        )
+
+    def put_away(self) -> BlobRow:
+        """Return the row of the blob without its file."""
+        return replace(self, cost=0, boot="", witness=NO_FILE, holders=())
+
+    def held_by(self, bundle_id: str, *, holds: bool) -> BlobRow:
+        """Return the row with the bundle as a holder, or without it."""
+        if holds == (bundle_id in self.holders):
+            return self
+        others = tuple(holder for holder in self.holders if holder != bundle_id)
+        return replace(self, holders=(*others, bundle_id) if holds else others)
+
+    def to_row(self) -> Row:
+        """Return the JSON object."""
+        return {
+            "size": self.size,
+            "cost": self.cost,
+            "witness": list(self.witness),
+            "boot": self.boot,
+            "keys": list(self.keys),
+            "used_at": self.used_at,
+            "holders": list(self.holders),
+        }
+
+    @staticmethod
+    def from_row(row: Row) -> BlobRow:
+        """Return the value of a JSON object; the first stores had no uses and no holders in it."""
+        return BlobRow(
+            typed(row["size"], int),
+            typed(row["cost"], int),
+            Witness(*(typed(number, int) for number in row["witness"])),
+            typed(row["boot"], str),
+            tuple(typed(key, str) for key in row["keys"]),
+            moment(row.get("used_at", 0.0)),
+            tuple(typed(holder, str) for holder in row.get("holders", [])),
+        )
+
+
+def entry_to_row(entry: Entry) -> Row:
+    """Return the JSON object of an entry; the key says source, id and version hex."""
+    fields: dict[str, Any] = asdict(entry)
+    fields["version"] = [entry.version.kind.value, entry.version.value, entry.version.digest]
+    return fields
+
+
+def entry_from_row(row: Row) -> Entry:
+    """Return the entry of a JSON object."""
+    kind, value, reused = row["version"]
+    version = Version(VersionKind(kind), typed(value, str), typed(reused, str))
+    texts: dict[str, str] = {name: typed(row[name], str) for name in ("source", "id", "media_type", "ext", "label")}
+    return Entry(
+        **texts,
+        version=version,
+        digest=checked_digest(row["digest"]),
+        size=typed(row["size"], int),
+        stored_at=moment(row["stored_at"]),
+        validated_at=moment(row["validated_at"]),
+        used_at=moment(row["used_at"]),
+        pinned=typed(row["pinned"], bool),
+    )

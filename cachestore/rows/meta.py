@@ -1,0 +1,84 @@
+"""The store itself, with its totals."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.rows.checks import moment, typed
+
+if TYPE_CHECKING:
+    from cachestore.index.reader import Row
+    from cachestore.rows.content import BlobRow
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of entries and blobs, and bytes: `logical` as files are long, the others in disk blocks.
+
+    `exclusive` are blobs that only the cache has, `held` those that a bundle was seen to have too.
+    """
+
+    entries: int = 0
+    blobs: int = 0
+    logical: int = 0
+    exclusive: int = 0
+    held: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.entries + other.entries,
+            self.blobs + other.blobs,
+            self.logical + other.logical,
+            self.exclusive + other.exclusive,
+            self.held + other.held,
+        )
+
+    def __neg__(self) -> Totals:
+        return Totals(-self.entries, -self.blobs, -self.logical, -self.exclusive, -self.held)
+
+    def __sub__(self, other: Totals) -> Totals:
+        return self + -other
+
+    @staticmethod
+    def of(blob: BlobRow | None) -> Totals:
+        """Return what one blob adds."""
+        if blob is None:
+            return Totals()
+        exclusive, held = (0, blob.cost) if blob.is_held else (blob.cost, 0)
+        return Totals(blobs=1, logical=blob.size, exclusive=exclusive, held=held)
+
+
+@dataclass(frozen=True, slots=True)
+class MetaRow:
+    """The store itself: since when there is this index (Unix seconds), what fetches found, and the totals.
+
+    `counts` is how often all rows were counted to put the totals right; as long as it is 0 they mean nothing. `looks`
+    goes up when every bundle has to be looked at again, whatever its folders say, `leases` with every change of those.
+    """
+
+    created_at: float
+    hits: int = 0
+    misses: int = 0
+    totals: Totals = Totals()
+    counts: int = 0
+    looks: int = 0
+    leases: int = 0
+
+    def to_row(self) -> Row:
+        """Return the JSON object."""
+        return asdict(self)
+
+    @staticmethod
+    def from_row(row: Row) -> MetaRow:
+        """Return the value of a JSON object; the first stores had no totals in it."""
+        totals = {name: typed(number, int) for name, number in row.get("totals", {}).items()}
+        return MetaRow(
+            moment(row["created_at"]),
+            typed(row["hits"], int),
+            typed(row["misses"], int),
+            Totals(**totals),
+            typed(row.get("counts", 0), int),
+            typed(row.get("looks", 0), int),
+            typed(row.get("leases", 0), int),
+        )

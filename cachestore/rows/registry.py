@@ -1,0 +1,141 @@
+"""Who else has to do with the blobs: bundles, which hold them, and runs, which lease them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cachestore.links import LinkMode
+from cachestore.rows.checks import checked_digest, moment, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cachestore.index.reader import Row
+
+Stamp = tuple[int, int]
+LOST: Stamp = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """One file of a bundle: its path relative to the bundle with ``/``, its digest, and how it was linked."""
+
+    file: str
+    digest: str
+    mode: LinkMode
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An exported folder that the store knows of; `exported_at` in Unix seconds."""
+
+    dest: Path
+    name: str
+    exported_at: float
+    files: tuple[BundleFile, ...]
+
+    @property
+    def id(self) -> str:
+        """Return what the bundle is known by: one a destination."""
+        return hashlib.blake2b(str(self.dest).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+    @property
+    def linked(self) -> dict[str, str]:
+        """Return the digest of each file that was made as a hard link, by its path in the bundle."""
+        return {file.file: file.digest for file in self.files if file.mode is LinkMode.HARDLINK}
+
+    @property
+    def folders(self) -> list[str]:
+        """Return the bundle's own folder, as ``.``, and those in it that have hard links."""
+        return sorted({".", *(str(PurePosixPath(file).parent) for file in self.linked)})
+
+    def to_row(self) -> Row:
+        """Return the JSON object."""
+        files = [[file.file, file.digest, file.mode.value] for file in self.files]
+        return {"dest": str(self.dest), "name": self.name, "exported_at": self.exported_at, "files": files}
+
+    @staticmethod
+    def from_row(row: Row) -> Bundle:
+        """Return the value of a JSON object."""
+        files = tuple(
+            BundleFile(typed(file, str), checked_digest(digest), LinkMode(mode)) for file, digest, mode in row["files"]
+        )
+        return Bundle(Path(row["dest"]), typed(row["name"], str), moment(row["exported_at"]), files)
+
+
+@dataclass(frozen=True, slots=True)
+class StampsRow:
+    """What the last look at the bundle in `dest` saw, kept beside its row since that one can be large.
+
+    `stamps` are the inode and mtime in ns of each of its folders, None when it has to be looked at whatever they are;
+    `looks` is the store's count of looks for which that holds. `turn` counts the registrations; `former` are the
+    digests of earlier ones, which may still name the bundle as their holder.
+    """
+
+    dest: Path
+    turn: int
+    stamps: Mapping[str, Stamp] | None = None
+    looks: int = 0
+    former: tuple[str, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether the bundle's folder was not there, and so nothing is held."""
+        return self.stamps is not None and not self.former and self.stamps.get(".") == LOST
+
+    def to_row(self) -> Row:
+        """Return the JSON object."""
+        return asdict(self) | {"dest": str(self.dest), "former": list(self.former)}
+
+    @staticmethod
+    def from_row(row: Row) -> StampsRow:
+        """Return the value of a JSON object."""
+        stamps = typed(row["stamps"], dict, type(None))
+        return StampsRow(
+            Path(row["dest"]),
+            typed(row["turn"], int),
+            None if stamps is None else {folder: _stamp(*stamp) for folder, stamp in stamps.items()},
+            typed(row["looks"], int),
+            tuple(checked_digest(digest) for digest in row["former"]),
+        )
+
+
+def _stamp(inode: object, mtime_ns: object) -> Stamp:
+    return typed(inode, int), typed(mtime_ns, int)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run that may write: what it is, since when (Unix seconds), where it publishes."""
+
+    command: str
+    started_at: float
+    dest: str | None = None
+
+    def to_row(self) -> Row:
+        """Return the JSON object."""
+        return asdict(self)
+
+    @staticmethod
+    def from_row(row: Row) -> RunRow:
+        """Return the value of a JSON object."""
+        return RunRow(typed(row["command"], str), moment(row["started_at"]), typed(row["dest"], str, type(None)))
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """Some of the blobs that a run needs; one text, since whoever evicts reads the leases of all runs each time."""
+
+    digests: tuple[str, ...]
+
+    def to_row(self) -> Row:
+        """Return the JSON object."""
+        return {"digests": " ".join(self.digests)}
+
+    @staticmethod
+    def from_row(row: Row) -> LeaseRow:
+        """Return the value of a JSON object."""
+        return LeaseRow(tuple(typed(row["digests"], str).split()))

@@ -1,0 +1,95 @@
+"""Each kind of row: its prefix, its value, and the tag by which it is found in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from cachestore.errors import IndexDamaged
+from cachestore.index.reader import PIN
+from cachestore.rows.checks import checked_digest, decoded
+from cachestore.rows.content import BlobRow, TrackRow, entry_from_row, entry_to_row
+from cachestore.rows.meta import MetaRow
+from cachestore.rows.registry import Bundle, LeaseRow, RunRow, StampsRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from cachestore.entry import Entry
+    from cachestore.index.reader import Row, Tag
+
+T = TypeVar("T")
+
+_BATCH = 256
+
+
+class SupportsGet(Protocol):
+    """Whatever rows can be read from: the index, or a transaction."""
+
+    def get(self, key: str) -> Row | None:
+        """Return the row of `key`, None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[T]):
+    """One kind of row. A key is the prefix and a name."""
+
+    prefix: str
+    from_row: Callable[[Row], T]
+    to_row: Callable[[T], Row]
+    tag: Callable[[T], Tag] = lambda _: None
+
+    def key(self, name: str) -> str:
+        """Return the key of the row of `name`."""
+        return self.prefix + name
+
+    def name(self, key: str) -> str:
+        """Return the name in a key."""
+        return key[len(self.prefix) :]
+
+    def value(self, key: str, row: Row) -> T | None:
+        """Return the value of a row, None if it is damaged."""
+        try:
+            if self.prefix == BLOBS.prefix:
+                checked_digest(self.name(key))
+            return decoded(key, row, self.from_row)
+        except (IndexDamaged, ValueError):
+            return None
+
+
+def _pin(value: Entry | TrackRow) -> Tag:
+    return PIN if value.pinned else None
+
+
+META = Table("meta", MetaRow.from_row, MetaRow.to_row)
+TRACKS = Table("t:", TrackRow.from_row, TrackRow.to_row, _pin)
+ENTRIES = Table("e:", entry_from_row, entry_to_row, _pin)
+BLOBS = Table("b:", BlobRow.from_row, BlobRow.to_row, lambda blob: blob.used_at)
+BUNDLES = Table("x:", Bundle.from_row, Bundle.to_row)
+STAMPS = Table("s:", StampsRow.from_row, StampsRow.to_row)
+RUNS = Table("r:", RunRow.from_row, RunRow.to_row)
+LEASES = Table("l:", LeaseRow.from_row, LeaseRow.to_row)
+
+TABLES: tuple[Table[Any], ...] = (META, TRACKS, ENTRIES, BLOBS, BUNDLES, STAMPS, RUNS, LEASES)
+
+
+def table_of(key: str) -> Table[Any] | None:
+    """Return the table that a key belongs to, None when it is of no kind that we know."""
+    return next((table for table in TABLES if key.startswith(table.prefix)), None)
+
+
+def get_as(rows: SupportsGet, table: Table[T], name: str = "") -> T | None:
+    """Return the value of a row, None if there is none or it is damaged: it is about to be written anew."""
+    try:
+        row = rows.get(table.key(name))
+    except IndexDamaged:
+        return None
+    return None if row is None else table.value(table.key(name), row)
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield `items` in lists that are small work for one query."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch

@@ -1,0 +1,211 @@
+"""Housekeeping: the verbs that bound and mend the store, each in small transactions."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cachestore.blobs import is_file, move_away
+from cachestore.errors import Busy
+from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow
+from cachestore.runs import RunLock
+from cachestore.store.counting import recount
+from cachestore.store.evict import evict, evict_unindexed
+from cachestore.store.leases import LeaseBook
+from cachestore.store.ledger import Ledger
+from cachestore.store.pauses import in_pieces
+from cachestore.store.publish import add_blob
+from cachestore.store.reader import StoreReader
+from cachestore.store.registry import Registry
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from cachestore.entry import Entry
+    from cachestore.index.writer import Index
+    from cachestore.root import Root
+    from cachestore.rows import BlobRow, Bundle
+    from cachestore.store.evict import Eviction
+    from cachestore.store.leases import Leases
+
+_BLOBS_PER_TRANSACTION = 20
+_LEASES_PER_TRANSACTION = 64
+
+
+class Housekeeping(StoreReader):
+    """What a store that is open for writing needs besides serving tracks."""
+
+    def __init__(self, root: Root, index: Index) -> None:
+        super().__init__(root, index)
+        self._index = index
+        self._registry = Registry(self, self._transaction)
+        self._books: dict[str, LeaseBook] = {}
+
+    @contextmanager
+    def cancelled_by(self, cancel: threading.Event) -> Iterator[None]:
+        """Let `cancel` end any wait for another process within the block."""
+        before, self._index.cancelled = self._index.cancelled, cancel.is_set
+        try:
+            yield
+        finally:
+            self._index.cancelled = before
+
+    def count_once(self) -> None:
+        """Bring a new index to its first totals, and one of an earlier version to those and to its holders."""
+        if self.meta().counts:
+            return
+        with self._transaction() as ledger:
+            if ledger.meta() is None:
+                ledger.put_meta(MetaRow(time.time()))
+        self.recount()
+        self.look_at_bundles()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Ledger]:
+        """Hold the write lock for the block, then write what the ledger was told, and the leases that have changed."""
+        with self._index.transaction() as rows:
+            ledger = Ledger(rows)
+            yield ledger
+            for book in self._books.values():
+                book.write(ledger)
+            ledger.settle()
+
+    def evict(self, keys: Sequence[str], may_go: Callable[[Entry], str] = lambda _: "") -> list[Eviction]:
+        """Remove entries, and the blobs that nobody else needs, and say what became of each.
+
+        `may_go` is asked under the lock, with the entry as it is then, and returns why it must stay, or nothing. What
+        a living run has leased stays in any case.
+        """
+        quarantine = self.root.quarantine
+        return self._evict(
+            keys,
+            lambda ledger, leases, key: evict(
+                ledger, self.blobs, quarantine, key, lambda entry: leases.on(entry) or may_go(entry)
+            ),
+        )
+
+    def evict_unindexed(
+        self, digests: Iterable[str], may_go: Callable[[BlobRow], str] = lambda _: ""
+    ) -> list[Eviction]:
+        """Remove blobs that have a row and no entries, as `evict` does entries, and say what became of each."""
+        quarantine = self.root.quarantine
+        return self._evict(
+            digests,
+            lambda ledger, leases, digest: evict_unindexed(
+                ledger, self.blobs, quarantine, digest, lambda row: leases.on_blob(digest) or may_go(row)
+            ),
+        )
+
+    def _evict(self, names: Iterable[str], evict_one: Callable[[Ledger, Leases, str], Eviction]) -> list[Eviction]:
+        self._write_leases()
+        evictions: list[Eviction] = []
+        for piece in in_pieces(names, _BLOBS_PER_TRANSACTION):
+            with self._transaction() as ledger:
+                leases = self.leases()
+                evictions += [evict_one(ledger, leases, name) for name in piece]
+        return evictions
+
+    def register(self, bundle: Bundle) -> None:
+        """Record an exported folder, replacing what was known of the same destination, and look at it."""
+        self._registry.register(bundle)
+
+    def look_at_bundles(self) -> None:
+        """Bring the holders of blobs up to date, listing bundles that changed, and forget those that were deleted."""
+        self._registry.look()
+
+    def recount(self) -> None:
+        """Put right the totals, and whatever else follows from other rows."""
+        recount(self, self._transaction)
+
+    def forget(self, row_keys: Iterable[str]) -> None:
+        """Drop rows that stand for nothing any more: lost bundles, dead runs, damaged rows."""
+        keys = list(row_keys)
+        for key in keys:
+            if key.startswith(BUNDLES.prefix):
+                self._registry.forget(BUNDLES.name(key))
+        with self._transaction() as ledger:
+            for key in keys:
+                ledger.drop(key)
+
+    def drop_damaged(self, number: int) -> bool:
+        """Drop the row of a number if it cannot be read, and return whether that was so."""
+        with self._transaction() as ledger:
+            return ledger.drop_damaged(number)
+
+    def forget_runs(self, run_ids: Iterable[str]) -> None:
+        """Drop the rows of runs that died, with their leases."""
+        for run_id in run_ids:
+            self.forget([RUNS.key(run_id), *self.lease_rows(run_id)])
+
+    def bill(self, digests: Iterable[str]) -> None:
+        """Give blobs that no row knows a row without keys: they count, and go when they are the least recently used."""
+        for piece in in_pieces(digests, _BLOBS_PER_TRANSACTION):
+            with self._transaction() as ledger:
+                for digest in piece:
+                    info = self.blobs.stat(digest)
+                    if info is not None and is_file(info) and not ledger.has(BLOBS.key(digest)):
+                        add_blob(ledger, digest, info, "", ())
+
+    def remove_orphans(self, digests: Sequence[str]) -> list[str]:
+        """Remove those of the blobs that no row knows, and return their digests."""
+        with self._transaction() as ledger:
+            orphans = [
+                digest
+                for digest in digests
+                if not ledger.has(BLOBS.key(digest)) and self.blobs.stat(digest) is not None
+            ]
+            for digest in orphans:
+                self.blobs.remove(digest)
+        return orphans
+
+    def quarantine_file(self, path: Path) -> bool:
+        """Move a file that is no blob from among the blobs into quarantine, and return whether it was there."""
+        try:
+            move_away(path, path.name, self.root.quarantine)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def run(self, command: str, *, dest: Path | None = None) -> Iterator[str]:
+        """Be a living run for the block, with a lock file and a row, and yield the run's id.
+
+        What the run stages for `dest`, in it or beside it, ends in `runs.staging_suffix` of the id: a sweep looks for
+        that. Raise Busy when a living run has the same destination.
+        """
+        lock = RunLock(self.root.runs)
+        try:
+            with self._transaction() as ledger:
+                if dest is not None and str(dest) in self._destinations():
+                    raise Busy(str(dest))
+                ledger.put_run(lock.id, RunRow(command, time.time(), str(dest) if dest else None))
+            self._books[lock.id] = LeaseBook(lock.id)
+            try:
+                yield lock.id
+            finally:
+                del self._books[lock.id]
+                self.forget_runs([lock.id])
+        finally:
+            lock.release()
+
+    def _destinations(self) -> set[str]:
+        return {run.dest for run_id, run in self.runs() if run.dest and self.is_alive(run_id)}
+
+    def lease(self, run_id: str, digests: Iterable[str]) -> None:
+        """Keep blobs from being evicted until the run ends or has ended as many leases on them as it took."""
+        self._books[run_id].take(digests)
+        self._write_leases()
+
+    def unlease(self, run_id: str, digests: Iterable[str]) -> None:
+        """End one lease of the run on each of `digests`; it is written with whatever is written next, or at last."""
+        self._books[run_id].end(digests)
+        if len(self._books[run_id].unwritten) >= _LEASES_PER_TRANSACTION:
+            self._write_leases()
+
+    def _write_leases(self) -> None:
+        if any(book.unwritten for book in self._books.values()):
+            with self._transaction():
+                pass

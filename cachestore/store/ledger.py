@@ -1,0 +1,205 @@
+"""The rows of one transaction as typed values, and the totals that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cachestore.rows import (
+    BLOBS,
+    BUNDLES,
+    ENTRIES,
+    LEASES,
+    META,
+    RUNS,
+    STAMPS,
+    TRACKS,
+    MetaRow,
+    Totals,
+    TrackRow,
+    get_as,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from cachestore.entry import Entry
+    from cachestore.index.writer import Transaction
+    from cachestore.rows import BlobRow, Bundle, LeaseRow, RunRow, StampsRow, Table
+
+T = TypeVar("T")
+Transact = Callable[[], AbstractContextManager["Ledger"]]
+
+
+class Ledger:
+    """What one transaction reads and writes.
+
+    Nothing is written before `settle`, which compares every row with what it was: so the totals follow, and the time
+    of a blob's latest use, whichever verb it was.
+    """
+
+    def __init__(self, rows: Transaction) -> None:
+        self._rows = rows
+        self._before: dict[str, Any] = {}
+        self._after: dict[str, Any] = {}
+        self._unwritten: set[str] = set()
+
+    def entry(self, key: str) -> Entry | None:
+        """Return the entry of `key`, its own pin only."""
+        return self._get(ENTRIES, key)
+
+    def put_entry(self, entry: Entry) -> None:
+        """Write an entry."""
+        self._put(ENTRIES, entry.key, entry)
+
+    def drop_entry(self, key: str) -> None:
+        """Delete the entry of `key`."""
+        self._put(ENTRIES, key, None)
+
+    def track(self, address: str) -> TrackRow:
+        """Return which versions of a track are kept."""
+        return self._get(TRACKS, address) or TrackRow()
+
+    def put_track(self, address: str, row: TrackRow) -> None:
+        """Write which versions of a track are kept; a row that says nothing is deleted."""
+        self._put(TRACKS, address, None if row == TrackRow() else row)
+
+    def blob(self, digest: str) -> BlobRow | None:
+        """Return the row of a blob."""
+        return self._get(BLOBS, digest)
+
+    def put_blob(self, digest: str, row: BlobRow) -> None:
+        """Write the row of a blob."""
+        self._put(BLOBS, digest, row)
+
+    def drop_blob(self, digest: str) -> None:
+        """Delete the row of a blob."""
+        self._put(BLOBS, digest, None)
+
+    def bundle(self, bundle_id: str) -> Bundle | None:
+        """Return a registered bundle."""
+        return self._get(BUNDLES, bundle_id)
+
+    def put_bundle(self, bundle: Bundle) -> None:
+        """Write a bundle."""
+        self._put(BUNDLES, bundle.id, bundle)
+
+    def stamps(self, bundle_id: str) -> StampsRow | None:
+        """Return what the last look at a bundle saw."""
+        return self._get(STAMPS, bundle_id)
+
+    def put_stamps(self, bundle_id: str, row: StampsRow) -> None:
+        """Write what a look at a bundle saw."""
+        self._put(STAMPS, bundle_id, row)
+
+    def drop_bundle(self, bundle_id: str) -> None:
+        """Delete a bundle and what the last look at it saw; no blob names it as a holder any more."""
+        self._put(BUNDLES, bundle_id, None)
+        self._put(STAMPS, bundle_id, None)
+
+    def put_run(self, run_id: str, row: RunRow) -> None:
+        """Write the row of a run."""
+        self._put(RUNS, run_id, row)
+
+    def put_leases(self, name: str, row: LeaseRow) -> None:
+        """Write some of a run's leases; none deletes the row."""
+        self._put(LEASES, name, row if row.digests else None)
+
+    def meta(self) -> MetaRow | None:
+        """Return the store's own row; None as long as there is no sound one, and then there are no totals."""
+        return self._get(META, "")
+
+    def put_meta(self, row: MetaRow) -> None:
+        """Write the store's own row; the totals are added to by `settle`."""
+        self._put(META, "", row)
+
+    def look_again(self) -> None:
+        """Have every bundle looked at again: a file with unknown other names came among the blobs."""
+        if meta := self.meta():
+            self.put_meta(replace(meta, looks=meta.looks + 1))
+
+    def has(self, key: str) -> bool:
+        """Return whether there is a row of `key`, sound or not."""
+        return self._after[key] is not None if key in self._after else self._rows.has(key)
+
+    def drop(self, key: str) -> None:
+        """Delete the row of `key`, sound or not, of any kind."""
+        if table := table_of(key):
+            self._put(table, table.name(key), None)
+        self._rows.delete(key)
+
+    def drop_damaged(self, number: int) -> bool:
+        """Delete the row of a number, whatever its key is, and return whether it could not be read, and was there."""
+        found = self._rows.numbered(number)
+        if found is None:
+            return False
+        key, row = found
+        table = table_of(key)
+        if row is not None and (table is None or table.value(key, row) is not None):
+            return False
+        self._rows.delete_numbered(number)
+        return True
+
+    def rewrite(self, key: str) -> None:
+        """Write the row of `key` again as it is: its tag is not as it should be."""
+        if table := table_of(key):
+            self._get(table, table.name(key))
+            self._unwritten.add(key)
+
+    def settle(self) -> None:
+        """Write all that changed."""
+        self._note_uses()
+        change, leases = self._change(), self._has_changed_leases()
+        if (leases or change != Totals()) and (meta := self.meta()):
+            self.put_meta(replace(meta, totals=meta.totals + change, leases=meta.leases + leases))
+        for key, value in self._after.items():
+            if value == self._before[key] and key not in self._unwritten:
+                continue
+            if value is None:
+                self._rows.delete(key)
+            else:
+                table = table_of(key)
+                assert table is not None  # noqa: S101 - only tables put values
+                self._rows.set(key, table.to_row(value), table.tag(value))
+
+    def _get(self, table: Table[T], name: str) -> T | None:
+        key = table.key(name)
+        if key not in self._after:
+            self._before[key] = self._after[key] = get_as(self._rows, table, name)
+        return self._after[key]  # type: ignore[no-any-return]
+
+    def _put(self, table: Table[T], name: str, value: T | None) -> None:
+        self._get(table, name)
+        self._after[table.key(name)] = value
+
+    def _note_uses(self) -> None:
+        """Let each blob whose entries changed have the time of the latest use of any of them."""
+        for digest in self._digests_of_changed_entries():
+            row = self.blob(digest)
+            uses = [entry.used_at for key in row.keys if (entry := self.entry(key))] if row else []
+            if row and uses and row.used_at != max(uses):
+                self.put_blob(digest, replace(row, used_at=max(uses)))
+
+    def _digests_of_changed_entries(self) -> set[str]:
+        digests = set()
+        for key, after in self._after.items():
+            before = self._before[key]
+            if key.startswith(ENTRIES.prefix) and after is not None and after != before:
+                digests.add(after.digest)
+            elif key.startswith(BLOBS.prefix) and after is not None and (before is None or before.keys != after.keys):
+                digests.add(key.removeprefix(BLOBS.prefix))
+        return digests
+
+    def _has_changed_leases(self) -> bool:
+        return any(key.startswith(LEASES.prefix) and row != self._before[key] for key, row in self._after.items())
+
+    def _change(self) -> Totals:
+        change = Totals()
+        for key, after in self._after.items():
+            before = self._before[key]
+            if key.startswith(ENTRIES.prefix):
+                change += Totals(entries=(after is not None) - (before is not None))
+            elif key.startswith(BLOBS.prefix):
+                change += Totals.of(after) - Totals.of(before)
+        return change

@@ -1,0 +1,131 @@
+"""Looking at bundles: which blobs a folder has hard links to, without listing folders that have not changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.rows import BUNDLES, STAMPS, Totals, batches
+from cachestore.rows.registry import LOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from cachestore.rows import BlobRow, Bundle, StampsRow
+    from cachestore.rows.registry import Stamp
+    from cachestore.store.rows_reader import RowsReader
+
+# A folder may change twice within one tick of its filesystem's clock, and look the same: such a stamp proves nothing.
+_TICK = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChange:
+    """What a look at the bundles would change: the blobs that come to be held and those that cease, and their cost."""
+
+    gained: Mapping[str, int]
+    lost: Mapping[str, int]
+
+    @property
+    def totals(self) -> Totals:
+        """Return what the look would add to the totals."""
+        cost = sum(self.gained.values()) - sum(self.lost.values())
+        return Totals(exclusive=-cost, held=cost)
+
+    def is_held(self, digest: str, row: BlobRow) -> bool:
+        """Return whether a bundle has the file of the blob too, as things are now."""
+        return digest in self.gained or (row.is_held and digest not in self.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look at a bundle saw: its folders' stamps before they were listed, the inodes of its files by digest."""
+
+    stamps: Mapping[str, Stamp]
+    inodes: Mapping[str, set[int]]
+
+    def is_proof(self, now: float) -> bool:
+        """Return whether folders that will have the same stamps are the same, the stamps being taken after `now`."""
+        return all(mtime_ns < (now - _TICK) * 1e9 for _, mtime_ns in self.stamps.values())
+
+    def holds(self, digest: str, row: BlobRow) -> bool:
+        """Return whether the bundle has a hard link to the blob: a file counts when its inode is the blob's."""
+        return row.witness.inode in self.inodes.get(digest, ())
+
+
+def look_at(bundle: Bundle) -> Sight:
+    """List the folders of a bundle, once each; a lost bundle has none."""
+    stamps = _stamps(bundle.dest, bundle.folders)
+    found = {file: inode for folder in stamps for file, inode in _inodes(bundle.dest, folder)}
+    inodes: dict[str, set[int]] = {}
+    for file, digest in bundle.linked.items():
+        if file in found:
+            inodes.setdefault(digest, set()).add(found[file])
+    return Sight(stamps, inodes)
+
+
+def is_deleted(dest: Path) -> bool:
+    """Return whether a bundle's folder is gone while the folder around it is there: deleted or moved, not unplugged."""
+    try:
+        return dest.parent.is_dir() and not dest.exists()
+    except OSError:
+        return False
+
+
+def changed(store: RowsReader) -> Iterator[str]:
+    """Yield the ids of the bundles whose folders are not as they were at the last look, and of those deleted."""
+    looks = store.meta().looks
+    for ids in batches(store.names(BUNDLES)):
+        known = store.get_many(STAMPS, ids)
+        yield from (bundle_id for bundle_id in ids if _has_changed(known.get(bundle_id), looks))
+
+
+def _has_changed(row: StampsRow | None, looks: int) -> bool:
+    if row is None or row.stamps is None or row.looks != looks:
+        return True
+    return _stamps(row.dest, row.stamps) != row.stamps or (row.is_lost and is_deleted(row.dest))
+
+
+def held_change(store: RowsReader) -> HeldChange:
+    """Return what a look would change; only bundles that changed are listed."""
+    rows: dict[str, BlobRow] = {}
+    holders: dict[str, set[str]] = {}
+    for bundle_id in changed(store):
+        if (bundle := store.bundle(bundle_id)) is None:
+            continue
+        sight = look_at(bundle)
+        for digest, row in store.blob_rows_of(digests_of(bundle, store.stamps(bundle_id))).items():
+            rows[digest] = row
+            of_digest = holders.setdefault(digest, set(row.holders))
+            (of_digest.add if sight.holds(digest, row) else of_digest.discard)(bundle_id)
+    return HeldChange(
+        gained={digest: rows[digest].cost for digest, ids in holders.items() if ids and not rows[digest].is_held},
+        lost={digest: rows[digest].cost for digest, ids in holders.items() if not ids and rows[digest].is_held},
+    )
+
+
+def digests_of(bundle: Bundle, stamps: StampsRow | None) -> list[str]:
+    """Return the digests whose blobs may name the bundle as a holder, or should."""
+    return list(dict.fromkeys((*bundle.linked.values(), *(stamps.former if stamps else ()))))
+
+
+def _stamps(dest: Path, folders: Iterable[str]) -> dict[str, Stamp]:
+    return {folder: _stamp(dest / folder) for folder in folders}
+
+
+def _stamp(folder: Path) -> Stamp:
+    try:
+        info = folder.stat()
+    except OSError:
+        return LOST
+    return info.st_ino, info.st_mtime_ns
+
+
+def _inodes(dest: Path, folder: str) -> Iterator[tuple[str, int]]:
+    try:
+        with os.scandir(dest / folder) as files:
+            yield from [(file.name if folder == "." else f"{folder}/{file.name}", file.inode()) for file in files]
+    except OSError:
+        return

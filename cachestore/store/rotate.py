@@ -1,0 +1,109 @@
+"""More names for blobs, and a fresh file for a blob that has all the names it can have.
+
+How many hard links there can be is a property of the file, not of its filesystem (ext4: 65,000), so a copy of it has
+room again; whoever has one of the links of before keeps the file of before. What the filesystem says of its limit is
+not asked: tmpfs has none and says 127.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from cachestore import links
+from cachestore.blobs import hash_file
+from cachestore.errors import BlobDamaged
+from cachestore.links import LinkMode, NoMoreNames
+from cachestore.partials.sidecar import track_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cachestore.blobs import Blobs
+    from cachestore.store.ledger import Transact
+
+
+class _ChangedError(Exception):
+    """The blob is not the file any more that was copied."""
+
+
+class Linker:
+    """Gives blobs more names; `scratch` is the folder of the partials, where a crash leaves what a sweep takes."""
+
+    def __init__(self, blobs: Blobs, scratch: Path, transact: Transact, boot: str) -> None:
+        self._blobs = blobs
+        self._scratch = scratch
+        self._transact = transact
+        self._boot = boot
+
+    def link(self, digest: str, dest: Path, mode: LinkMode) -> LinkMode:
+        """Give a blob that is whole the name `dest` and return the mode used; its row is right in any case.
+
+        Raise BlobDamaged when it is gone, or its bytes turn out to be wrong, else as `links.link`.
+        """
+        place = self._blobs.path(digest)
+        while True:
+            try:
+                return links.link(place, dest, mode)
+            except NoMoreNames:
+                with suppress(_ChangedError):  # it may have room now
+                    return self._link_anew(digest, dest, mode)
+            except FileNotFoundError:
+                if self._blobs.stat(digest) is None:
+                    raise BlobDamaged(digest, digest) from None
+                raise
+
+    def _link_anew(self, digest: str, dest: Path, mode: LinkMode) -> LinkMode:
+        """Link a fresh file of the blob to `dest`, and make it the blob.
+
+        In this order: before it is the blob nobody else can use up its names.
+        """
+        before = self._blobs.stat(digest)
+        if before is None:
+            raise _ChangedError
+        if before.st_nlink == 1:  # not even two names: here are no hard links at all
+            return links.link(self._blobs.path(digest), dest, LinkMode.COPY if mode is LinkMode.AUTO else mode)
+        with self._fresh(digest) as fresh:
+            links.link(fresh, dest, LinkMode.HARDLINK)
+            try:
+                self._replace(digest, fresh, before.st_ino)
+            except BaseException:
+                dest.unlink(missing_ok=True)
+                raise
+        return LinkMode.HARDLINK
+
+    @contextmanager
+    def _fresh(self, digest: str) -> Iterator[Path]:
+        """Have a read-only file with the bytes of the blob for the block; it is removed if it did not become the blob.
+
+        Raise _ChangedError when it, or the blob, is gone: evicted, or swept by a prune that saw no run it belongs to.
+        """
+        fresh = self._scratch / f"{track_name(digest)}.{uuid4().hex}.work"
+        try:
+            links.copy_private(self._blobs.path(digest), fresh)
+            if hash_file(fresh) != digest:
+                raise BlobDamaged(digest, digest)
+            fresh.chmod(0o444)
+            yield fresh
+        except FileNotFoundError:
+            if fresh.exists() and self._blobs.stat(digest) is not None:
+                raise
+            raise _ChangedError from None
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def _replace(self, digest: str, fresh: Path, inode: int) -> None:
+        """Make a fresh file the blob, in the place of the one with `inode`. Raise _ChangedError when that has gone.
+
+        What became of the bytes of before does not matter, those of the fresh one are right: who has edited them has
+        another name for them, and keeps them.
+        """
+        place = self._blobs.path(digest)
+        with self._transact() as ledger:
+            row, before = ledger.blob(digest), self._blobs.stat(digest)
+            if row is None or before is None or before.st_ino != inode or before.st_nlink == 1:
+                raise _ChangedError
+            fresh.replace(place)
+            ledger.put_blob(digest, row.seen(place.stat(), self._boot))

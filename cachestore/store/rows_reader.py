@@ -1,0 +1,118 @@
+"""The rows of the index as typed values, read without writing a byte."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, TABLES, MetaRow, get_as, table_of
+from cachestore.runs import is_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cachestore.entry import Entry
+    from cachestore.index.reader import IndexReader, Row
+    from cachestore.root import Root
+    from cachestore.rows import BlobRow, Bundle, StampsRow, Table
+
+T = TypeVar("T")
+
+
+class RowsReader:
+    """What the index says; one thread only. A damaged row hides only itself, and `damaged_rows` names it."""
+
+    def __init__(self, root: Root, index: IndexReader) -> None:
+        self.root = root
+        self._reader = index
+
+    def entries_of(self, keys: Iterable[str]) -> dict[str, Entry]:
+        """Return by key the entries of those of `keys` that have one; the pins of tracks are not resolved."""
+        return self.get_many(ENTRIES, keys)
+
+    def blob_rows(self) -> Iterator[tuple[str, BlobRow]]:
+        """Yield digest and row of every blob that the index knows."""
+        return self.scan(BLOBS)
+
+    def blob_rows_of(self, digests: Iterable[str]) -> dict[str, BlobRow]:
+        """Return the blob rows of those of `digests` that have one."""
+        return self.get_many(BLOBS, digests)
+
+    def bundle(self, bundle_id: str) -> Bundle | None:
+        """Return a registered bundle."""
+        return self.get_many(BUNDLES, [bundle_id]).get(bundle_id)
+
+    def stamps(self, bundle_id: str) -> StampsRow | None:
+        """Return what the last look at a bundle saw."""
+        return self.get_many(STAMPS, [bundle_id]).get(bundle_id)
+
+    def meta(self) -> MetaRow:
+        """Return the store's own row. A damaged one says that the index is younger than everything."""
+        return get_as(self._reader, META) or MetaRow(created_at=math.inf)
+
+    def is_alive(self, run_id: str) -> bool:
+        """Return whether a run lives."""
+        return is_alive(self.root.runs, run_id)
+
+    def count_blobs(self, after: int = 0) -> int:
+        """Return how many blobs have a row behind the number `after`."""
+        return self._reader.count(BLOBS.prefix, after)
+
+    def tagged_as_pins(self) -> set[str]:
+        """Return the index keys of the rows by which pins are found."""
+        return {*self._reader.pins()}
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See the rows within the block as they are at its first read, whatever is written meanwhile."""
+        with self._reader.snapshot():
+            yield
+
+    def scan(self, table: Table[T]) -> Iterator[tuple[str, T]]:
+        """Yield name and value of the sound rows of a table: a damaged row hides only itself."""
+        for key, row in self._reader.scan(table.prefix):
+            if (value := table.value(key, row)) is not None:
+                yield table.name(key), value
+
+    def names(self, table: Table[T]) -> Iterator[str]:
+        """Yield the names of all rows of a table, sound or not."""
+        return self._reader.names(table.prefix)
+
+    def existing(self, table: Table[T], names: Iterable[str]) -> set[str]:
+        """Return those of `names` that have a row in a table, sound or not."""
+        return {table.name(key) for key in self._reader.existing(map(table.key, names))}
+
+    def get_many(self, table: Table[T], names: Iterable[str]) -> dict[str, T]:
+        """Return by name the sound ones of the named rows of a table."""
+        rows = self._reader.get_many(map(table.key, names))
+        values = {table.name(key): table.value(key, row) for key, row in rows.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def damaged_rows(self) -> Iterator[str]:
+        """Yield the index keys of rows that cannot be read."""
+        yield from self._reader.damaged()
+        for table in TABLES:
+            yield from (key for key, row in self._reader.scan(table.prefix) if table.value(key, row) is None)
+
+    def last_row(self) -> int:
+        """Return the number of the row that was written last, 0 when there is none."""
+        return self._reader.last()
+
+    def pages(self, after: int, last: int) -> Iterator[list[tuple[int, str, object]]]:
+        """Yield the rows behind the number `after`, up to `last`, in the order they were first written, page by page.
+
+        A row is its number, its key and its value, None when it cannot be read.
+        """
+        for page in self._reader.pages(after, last):
+            yield [(number, key, None if row is None else _value(key, row)) for number, key, row in page]
+
+    def check_index(self) -> None:
+        """Read all of the index. Raise IndexDamaged when it is no sound database."""
+        self._reader.check()
+
+
+def _value(key: str, row: Row) -> object:
+    """Return what a row of any kind says, None when it is damaged."""
+    table = table_of(key)
+    return table.value(key, row) if table else row

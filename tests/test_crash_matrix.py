@@ -1,0 +1,215 @@
+"""Every command, killed at every point of its work: what is left is allowed, serves nothing wrong, and is mended.
+
+In CI a few points a command, other ones each time (pytest-randomly prints the seed); all of them with
+``CACHESTORE_TESTS_IN_FULL=1``, see docs/testing.md.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.clouds import Cloud
+from tests.crashes import IN_FULL, NEVER, Scene, run_to
+from tests.downloads import wave
+from tests.invariants import blobs_of, bundle_faults, digest_of, faults, holes, leftovers
+from tests.stranger import manifest, row, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from tests.conftest import StartRawServer
+    from tests.stranger import Stranger
+
+POINTS = 6  # of each command, unless in full
+MIX = [row("a"), row("b"), row("c"), {"path": "local.wav", "title": "Mine"}]
+EXPORT = ("export", "mix.json", "DEST")
+DESTS = ("DEST", "OTHER", "FRESH")
+MENDING = (EXPORT, ("prune",), ("verify",))
+EDITED, CUT = b"EDITED", 100
+LOCAL = wave(3000, seed=6)
+TWICE = [wave(6000, seed=1), wave(7000, seed=2)]
+
+
+@pytest.fixture
+def cloud(raw_server: StartRawServer, stranger: Stranger) -> Cloud:
+    """Return the cloud that the stranger has configured: ``b`` will have other bytes, ``e`` has those of ``a``."""
+    bodies = {"a": [wave(9000, seed=3)], "b": TWICE, "c": [wave(5000, seed=4)], "d": [wave(4000, seed=5)]}
+    cloud = Cloud(bodies | {"e": bodies["a"]})
+    stranger.configure(raw_server(cloud).url, jobs=1)
+    (stranger.home / "local.wav").write_bytes(LOCAL)
+    stranger.mix(*MIX)
+    return cloud
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, what is done before it, and what mends whatever a kill leaves."""
+
+    command: tuple[str, ...]
+    prepare: Callable[[Stranger, Cloud], Collection[str] | None]
+    mending: tuple[tuple[str, ...], ...] = MENDING
+    mended: str = "DEST"
+
+
+def nothing(stranger: Stranger, cloud: Cloud) -> None:
+    pass
+
+
+def some(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.run("fetch", "open:a", "open:d")
+
+
+def exported(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.run(*EXPORT)
+    stranger.run("fetch", "open:d", "open:e")
+
+
+def changed(stranger: Stranger, cloud: Cloud) -> None:
+    """Leave a bundle of which one track goes, one comes, and one has other bytes now."""
+    stranger.run("export", stranger.mix(row("a"), row("b"), row("d")), "DEST")
+    stranger.mix(*MIX)
+    cloud.update()
+
+
+def littered(stranger: Stranger, cloud: Cloud) -> None:
+    """Leave what prune has to do: too much, a deleted bundle, an orphan, a dead run with its staging folder."""
+    exported(stranger, cloud)
+    stranger.run("pin", "open:e")
+    stranger.run("export", stranger.mix(row("c"), row("d"), name="other.json"), "OTHER")
+    (stranger.home / "OTHER").rename(stranger.home.with_name("gone"))
+    run_to(40, ("export", "other.json", "NEVER"), stranger.home, os.environ | stranger.environment)
+    orphan = wave(2000, seed=7)
+    name = digest_of(orphan).partition(":")[2]
+    place = stranger.root / "blobs-v1" / "xxh3-128" / name[:2] / name[2:4] / name[4:]
+    place.parent.mkdir(parents=True)
+    place.write_bytes(orphan)
+    place.chmod(0o444)
+
+
+def spoiled(stranger: Stranger, cloud: Cloud) -> set[str]:
+    """Leave what repair has to do: edited bytes, a file cut short, a file that is gone, a foreign one, a broken row."""
+    exported(stranger, cloud)
+    edited, cut, gone = (digest_of(cloud.current(track)) for track in "abd")
+    blobs = blobs_of(stranger.root)
+    overwrite(blobs[edited])
+    blobs[cut].chmod(0o644)
+    os.truncate(blobs[cut], CUT)
+    blobs[gone].unlink()
+    (stranger.root / "blobs-v1" / "notes.txt").write_text("mine")
+    with closing(sqlite3.connect(stranger.root / "index-v1" / "cache.db", isolation_level=None)) as database:
+        database.execute("INSERT INTO Cache (key, raw, mode, value) VALUES ('x:broken', 1, 1, '{}')")
+    return {edited, cut}
+
+
+def without_index(stranger: Stranger, cloud: Cloud) -> None:
+    """Leave blobs that no index knows, and the bundle that does."""
+    exported(stranger, cloud)
+    shutil.rmtree(stranger.root / "index-v1")
+
+
+def overwrite(path: Path) -> None:
+    """Change bytes in place as a tag editor does that restores the times."""
+    info = path.stat()
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(EDITED)
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+# What was edited in DEST stays there.
+REPAIRING = (EXPORT, ("export", "mix.json", "FRESH"), ("repair",), ("prune",), ("verify",))
+CASES = {
+    "fetch": Case(("fetch", "open:a", "open:b"), some),
+    "fetch into no store": Case(("fetch", "open:a"), nothing),
+    "export": Case(EXPORT, some),
+    "re-export": Case(EXPORT, changed),
+    "export over damage": Case(EXPORT, spoiled, REPAIRING, "FRESH"),
+    "prune": Case(("prune", "--max-size", "8 kB"), littered),
+    "repair": Case(("repair",), spoiled, REPAIRING, "FRESH"),
+    "adopt": Case(("repair", "--adopt", "DEST"), without_index),
+    "verify": Case(("verify",), exported),
+    "pin": Case(("pin", "open:a", "open:d"), exported),
+    "unpin": Case(("unpin", "open:e"), littered),
+    "rm": Case(("rm", "open:a", "open:d"), exported),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CASES)
+def test_a_kill_at_any_point_leaves_only_what_is_allowed_and_is_mended(
+    name: str, stranger: Stranger, cloud: Cloud, record_property: Callable[[str, object], None]
+) -> None:
+    case, began = CASES[name], time.monotonic()
+    damaged = case.prepare(stranger, cloud) or set()
+    scene = Scene(stranger.home)
+    scene.restore()
+    before = others(stranger)
+    env = os.environ | stranger.environment
+    whole = run_to(NEVER, case.command, stranger.home, env)
+    assert whole.code in {0, 1}, whole.told
+    step = 1 if IN_FULL else max(1, whole.points // POINTS)
+    points = range(1 + random.randrange(step), whole.points + 1, step)
+    faulty = []
+    for point in points:
+        scene.restore()
+        attempt = run_to(point, case.command, stranger.home, env)
+        assert attempt.code in {-9, whole.code}, attempt.told
+        found = [*wrong(stranger, cloud, damaged), *([] if others(stranger) == before else ["other files changed"])]
+        if found := found or unmended(stranger, cloud, case):
+            faulty.append(f"killed at {point} of {whole.points}, before {attempt.place}: {found}")
+    told = f"{len(points)} of {whole.points} points tried in {time.monotonic() - began:.0f} s"
+    record_property(name, told)
+    print(f"{name}: {told}")
+    assert not faulty, "\n".join(faulty)
+
+
+def wrong(stranger: Stranger, cloud: Cloud, damaged: Collection[str]) -> list[str]:
+    """Return what must never be, in the store and in the bundles."""
+    files = snapshot(stranger.home / "DEST") if damaged else {}
+    edited = [path for path, (data, *_) in files.items() if EDITED in data or len(data) == CUT]
+    found = [fault for dest in DESTS for fault in bundle_faults(stranger.home / dest)]
+    return [
+        *faults(stranger.root, cloud.served, damaged=damaged),
+        *(fault for fault in found if not any(path in fault for path in edited)),
+    ]
+
+
+def others(stranger: Stranger) -> dict[str, tuple[bytes, int]]:
+    """Return bytes and mtime of all files that the command has nothing to do with."""
+    owned = tuple(f"{stranger.home / name}/" for name in ("store", *DESTS))
+    return {
+        path: (data, mtime)
+        for path, (data, _, mtime) in snapshot(stranger.home).items()
+        if not path.startswith(owned) and ".cachestore-" not in path
+    }
+
+
+def unmended(stranger: Stranger, cloud: Cloud, case: Case) -> list[str]:
+    """Use the store as anybody would go on to do, and return what is not right then or left over."""
+    for command in case.mending:
+        try:
+            stranger.run(*command)
+        except AssertionError as error:
+            return [f"then {' '.join(command)}: {error}"]
+    expected = [cloud.current(track) for track in "abc"] + [LOCAL]
+    bundle = manifest(stranger.home / case.mended)
+    files = [stranger.home / case.mended / track["file"] for track in bundle["tracks"]]
+    served = [] if [file.read_bytes() for file in files] == expected else ["the bundle has other bytes than it should"]
+    return [
+        *served,
+        *([] if bundle["finished"] else ["the bundle is not finished"]),
+        *faults(stranger.root, cloud.served),
+        *(f"{path} is left over" for path in leftovers(stranger.root, stranger.home)),
+        *(f"{key} has no bytes" for key in holes(stranger.root)),
+    ]

@@ -1,0 +1,142 @@
+"""Leases: what a living run needs stays, as often as it took it, and not longer."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachestore.rows import LEASES
+from cachestore.store import leases
+from cachestore.store.writer import Store
+from cachestore.sweep import sweep
+from tests.stores import incoming, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IN_USE = "in use by a running export"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def other(store: Store) -> Iterator[Store]:
+    with Store.open(store.root.path) as opened:
+        yield opened
+
+
+def digests(count: int) -> list[str]:
+    return [f"xxh3-128:{number:032x}" for number in range(count)]
+
+
+def rows(store: Store) -> list[int]:
+    """Return how many digests each row of leases has."""
+    return sorted(len(row.digests) for _, row in store.scan(LEASES))
+
+
+def test_what_a_run_publishes_is_leased_from_the_first_moment(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.run("fetch") as run_id:
+        [entry] = store.put([incoming(store, "1", b"1")], run_id)
+        assert other.evict([entry.key])[0].kept_because == IN_USE
+        store.unlease(run_id, [entry.digest])
+        assert store.evict([entry.key])[0].kept_because == ""
+    assert other.leases().digests == frozenset()
+
+
+def test_what_was_only_stored_since_a_run_began_may_go(store: Store, other: Store) -> None:
+    with store.run("fetch"):
+        entry = put(other, "1", b"1")
+        assert other.evict([entry.key])[0].kept_because == ""
+
+
+def test_a_lease_that_was_taken_twice_ends_the_second_time(store: Store) -> None:
+    entry = put(store, "1", b"1")
+    with store.run("fetch") as run_id:
+        store.lease(run_id, [entry.digest, entry.digest])
+        store.unlease(run_id, [entry.digest])
+        assert store.evict([entry.key])[0].kept_because == IN_USE
+        store.unlease(run_id, [entry.digest, entry.digest])
+        store.lease(run_id, [entry.digest])
+        assert store.evict([entry.key])[0].kept_because == IN_USE
+        store.unlease(run_id, [entry.digest])
+        assert store.evict([entry.key])[0].kept_because == ""
+
+
+def test_ended_leases_are_written_with_what_is_written_next(store: Store, other: Store) -> None:
+    with store.run("fetch") as run_id:
+        store.lease(run_id, digests(10))
+        store.unlease(run_id, digests(9))
+        assert len(other.leases().digests) == 10
+        put(store, "1", b"1")
+        assert len(other.leases().digests) == 1
+
+
+def test_many_ended_leases_are_written_though_nothing_else_is(store: Store, other: Store) -> None:
+    with store.run("fetch") as run_id:
+        store.lease(run_id, digests(200))
+        for digest in digests(200):
+            store.unlease(run_id, [digest])
+        assert len(other.leases().digests) < leases._DIGESTS_PER_ROW
+
+
+def test_no_row_of_leases_grows(store: Store) -> None:
+    with store.run("fetch") as run_id:
+        for start in range(0, 200, 10):
+            store.lease(run_id, digests(200)[start : start + 10])
+        assert sum(rows(store)) == 200
+        assert max(rows(store)) <= leases._DIGESTS_PER_ROW
+        store.unlease(run_id, digests(195))
+        put(store, "1", b"1")
+        assert sum(rows(store)) == 5
+    assert rows(store) == []
+
+
+def test_what_a_dead_run_leased_may_go_and_its_rows_are_swept(store: Store) -> None:
+    entry, dead = put(store, "1", b"1"), "0" * 32
+    with store._index.transaction() as written:
+        written.set(f"l:{dead}:0", {"digests": entry.digest})
+        written._cache.set(f"l:{dead}:1", json.dumps({"digests": 1}))
+        written.set(f"r:{dead}", {"command": "fetch", "started_at": 0.0, "dest": None})
+    assert store.leases().digests == frozenset()
+    sweep(store, time.time())
+    assert list(store.names(LEASES)) == []
+    assert store.evict([entry.key])[0].kept_because == ""
+
+
+def test_leases_of_a_run_that_nobody_knows_are_dropped_by_a_recount(store: Store) -> None:
+    with store.run("fetch") as run_id:
+        store.lease(run_id, digests(2))
+        with store._index.transaction() as written:
+            written.set(f"l:{'0' * 32}:0", {"digests": digests(1)[0]})
+        store.recount()
+        assert [name.partition(":")[0] for name in store.names(LEASES)] == [run_id]
+
+
+def test_leases_are_read_again_only_when_they_have_changed(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.run("fetch") as run_id:
+        store.lease(run_id, digests(2))
+        assert len(other.leases().digests) == 2
+        scanned: list[object] = []
+
+        def noting(table: object) -> Iterator[object]:
+            scanned.append(table)
+            return iter(())
+
+        monkeypatch.setattr(other, "scan", noting)
+        assert len(other.leases().digests) == 2
+        assert scanned == []
+        store.lease(run_id, digests(3))
+        other.leases()
+        assert scanned == [LEASES]

@@ -1,0 +1,284 @@
+"""Looking at bundles: who holds a blob, told without listing what has not changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachestore.errors import IndexDamaged
+from cachestore.links import LinkMode
+from cachestore.rows import BLOBS, BUNDLES, Bundle, BundleFile, Totals
+from cachestore.store import looking, registry
+from cachestore.store.counting import counted
+from cachestore.store.reader import StoreReader
+from cachestore.store.writer import Store
+from tests.stores import put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cachestore.entry import Entry
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "root") as opened:
+        yield opened
+
+
+@pytest.fixture
+def entry(store: Store) -> Entry:
+    return put(store, "1", b"1" * 5000)
+
+
+def export(store: Store, dest: Path, *entries: Entry, age: int = 100) -> Bundle:
+    """Make and register a bundle whose folders changed `age` seconds after the beginning of time."""
+    (dest / "media").mkdir(parents=True)
+    for entry in entries:
+        store.link(entry, dest / "media" / f"{entry.id}.wav", LinkMode.HARDLINK)
+    let_time_pass(dest, age)
+    files = (BundleFile(f"media/{entry.id}.wav", entry.digest, LinkMode.HARDLINK) for entry in entries)
+    bundle = Bundle(dest, dest.name, 0.0, tuple(files))
+    store.register(bundle)
+    return bundle
+
+
+def let_time_pass(dest: Path, age: int) -> None:
+    for folder in (dest, dest / "media"):
+        os.utime(folder, (age, age))
+
+
+def is_held(store: StoreReader, entry: Entry) -> bool:
+    return store.blob_rows_of([entry.digest])[entry.digest].is_held
+
+
+def listings(monkeypatch: pytest.MonkeyPatch) -> list[Bundle]:
+    """Return the bundles that are listed from now on."""
+    seen: list[Bundle] = []
+    look_at = looking.look_at
+
+    def noting(bundle: Bundle) -> looking.Sight:
+        seen.append(bundle)
+        return look_at(bundle)
+
+    monkeypatch.setattr(looking, "look_at", noting)
+    monkeypatch.setattr(registry, "look_at", noting)
+    return seen
+
+
+def test_a_bundle_holds_what_it_was_registered_with(store: Store, entry: Entry, tmp_path: Path) -> None:
+    cost = store.totals().exclusive
+    bundle = export(store, tmp_path / "a", entry)
+    assert is_held(store, entry)
+    assert (store.totals().exclusive, store.totals().held) == (0, cost)
+    assert store.holders_of([entry.digest]) == {entry.digest: [bundle]}
+
+
+def test_only_bundles_that_changed_are_listed(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        export(store, tmp_path / name, entry)
+    seen = listings(monkeypatch)
+    store.look_at_bundles()
+    assert store.held_change() == looking.HeldChange({}, {})
+    assert seen == []
+    (tmp_path / "b" / "media" / "1.wav").unlink()
+    store.held_change()
+    store.look_at_bundles()
+    assert [bundle.name for bundle in seen] == ["b", "b"]
+
+
+def test_a_folder_that_changed_just_now_is_listed_again_whatever_its_time_says(
+    store: Store, entry: Entry, tmp_path: Path
+) -> None:
+    dest = tmp_path / "a"
+    export(store, dest, entry)
+    now = store.root.path.stat().st_mtime_ns
+    for folder in (dest, dest / "media"):
+        os.utime(folder, ns=(now, now))
+    store.look_at_bundles()
+    (dest / "media" / "1.wav").unlink()
+    os.utime(dest / "media", ns=(now, now))
+    store.look_at_bundles()
+    assert not is_held(store, entry)
+
+
+def test_what_a_look_would_change_is_told_by_a_reader(store: Store, entry: Entry, tmp_path: Path) -> None:
+    other = put(store, "2", b"2" * 5000)
+    export(store, tmp_path / "a", entry)
+    export(store, tmp_path / "b", entry, other)
+    before = store.totals()
+    (tmp_path / "a" / "media" / "1.wav").unlink()
+    shutil.rmtree(tmp_path / "b")
+    with StoreReader.open_readonly(store.root.path) as reader:
+        change = reader.held_change()
+        assert change.lost.keys() == {entry.digest, other.digest}
+        assert not any(change.is_held(digest, row) for digest, row in reader.blob_rows())
+        assert reader.totals() + change.totals == Totals(2, 2, before.logical, before.held, 0)
+    assert store.totals() == before
+
+
+def test_a_bundle_that_was_deleted_is_forgotten_and_one_on_an_unplugged_disk_is_not(
+    store: Store, entry: Entry, tmp_path: Path
+) -> None:
+    export(store, tmp_path / "deleted", entry)
+    export(store, tmp_path / "disk" / "unplugged", entry)
+    shutil.rmtree(tmp_path / "deleted")
+    (tmp_path / "disk").rename(tmp_path / "elsewhere")
+    store.look_at_bundles()
+    assert [bundle.name for bundle in store.bundles()] == ["unplugged"]
+    assert not is_held(store, entry)
+    (tmp_path / "elsewhere").rename(tmp_path / "disk")
+    store.look_at_bundles()
+    assert is_held(store, entry)
+    (tmp_path / "disk").rename(tmp_path / "elsewhere")
+    store.look_at_bundles()
+    (tmp_path / "disk").mkdir()
+    store.look_at_bundles()
+    assert list(store.bundles()) == []
+
+
+def test_a_destination_that_is_exported_to_again_holds_only_what_is_in_it_now(
+    store: Store, entry: Entry, tmp_path: Path
+) -> None:
+    other = put(store, "2", b"2" * 5000)
+    export(store, tmp_path / "a", entry)
+    shutil.rmtree(tmp_path / "a")
+    export(store, tmp_path / "a", other, age=200)
+    assert [is_held(store, each) for each in (entry, other)] == [False, True]
+
+
+def test_a_crash_between_registering_and_looking_is_mended_by_the_next_look(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = put(store, "2", b"2" * 5000)
+    export(store, tmp_path / "a", entry)
+    shutil.rmtree(tmp_path / "a")
+
+    def crash(_: object) -> looking.Sight:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(registry, "look_at", crash)
+        with pytest.raises(ZeroDivisionError):
+            export(store, tmp_path / "a", other, age=200)
+    assert [is_held(store, each) for each in (entry, other)] == [True, False]
+    change = store.held_change()
+    assert change.gained.keys() == {other.digest}
+    assert change.lost.keys() == {entry.digest}
+    store.look_at_bundles()
+    assert [is_held(store, each) for each in (entry, other)] == [False, True]
+
+
+def test_a_look_that_was_overtaken_by_another_export_changes_nothing(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = put(store, "2", b"2" * 5000)
+    dest = tmp_path / "a"
+    export(store, dest, entry)
+    (dest / "media" / "1.wav").rename(dest / "media" / "moved")
+    store.look_at_bundles()
+    (dest / "media" / "moved").rename(dest / "media" / "1.wav")
+    look_at = looking.look_at
+
+    def overtaken(bundle: Bundle) -> looking.Sight:
+        sight = look_at(bundle)
+        monkeypatch.setattr(registry, "look_at", look_at)
+        shutil.rmtree(dest)
+        export(store, dest, other, age=200)
+        return sight
+
+    monkeypatch.setattr(registry, "look_at", overtaken)
+    store.look_at_bundles()
+    assert [is_held(store, each) for each in (entry, other)] == [False, True]
+
+
+def test_another_file_in_the_place_of_a_bundles_or_of_a_blob_is_not_held(
+    store: Store, entry: Entry, tmp_path: Path
+) -> None:
+    export(store, tmp_path / "a", entry)
+    store.blobs.path(entry.digest).unlink()
+    put(store, "1", b"1" * 5000)
+    assert not is_held(store, entry)
+    export(store, tmp_path / "b", entry)
+    assert is_held(store, entry)
+    file = tmp_path / "b" / "media" / "1.wav"
+    shutil.copy(file, tmp_path / "copy")
+    (tmp_path / "copy").rename(file)
+    store.look_at_bundles()
+    assert not is_held(store, entry)
+    assert store.totals() == counted(store)
+
+
+def test_a_damaged_blob_is_held_by_nobody_once_it_is_put_away(store: Store, entry: Entry, tmp_path: Path) -> None:
+    bundle = export(store, tmp_path / "a", entry)
+    file = tmp_path / "a" / "media" / "1.wav"
+    file.chmod(0o644)
+    file.write_bytes(b"edited")
+    assert store.retire(entry.digest) == [str(bundle.dest)]
+    assert not is_held(store, entry)
+    assert (store.totals().held, store.totals().exclusive) == (0, 0)
+    put(store, "1", b"1" * 5000)
+    assert not is_held(store, entry)
+    assert file.read_bytes() == b"edited"
+
+
+def test_a_blob_whose_row_was_lost_is_held_again_when_its_bytes_come(
+    store: Store, entry: Entry, tmp_path: Path
+) -> None:
+    export(store, tmp_path / "a", entry)
+    store.forget([BLOBS.key(entry.digest)])
+    put(store, "1", b"1" * 5000)
+    assert store.held_change().gained.keys() == {entry.digest}
+    store.look_at_bundles()
+    assert is_held(store, entry)
+
+
+def test_evicting_a_held_blob_leaves_the_bundle_its_file_and_the_totals_without_it(
+    store: Store, entry: Entry, tmp_path: Path
+) -> None:
+    export(store, tmp_path / "a", entry)
+    assert store.evict([entry.key])[0].freed == 0
+    assert store.totals() == Totals()
+    assert (tmp_path / "a" / "media" / "1.wav").read_bytes() == b"1" * 5000
+
+
+def test_a_bundle_whose_row_is_damaged_holds_nothing_after_a_repair_or_another_export(
+    store: Store, tmp_path: Path
+) -> None:
+    one, two = put(store, "1", b"1" * 5000), put(store, "2", b"2" * 5000)
+    for name, each in (("a", one), ("b", two)):
+        bundle = export(store, tmp_path / name, each)
+        with store._index.transaction() as rows:
+            rows._cache.set(BUNDLES.key(bundle.id), "{")
+            with pytest.raises(IndexDamaged):
+                rows.get(BUNDLES.key(bundle.id))
+    shutil.rmtree(tmp_path / "a")
+    export(store, tmp_path / "a")
+    assert [is_held(store, each) for each in (one, two)] == [False, True]
+    store.forget(list(store.damaged_rows()))
+    store.recount()
+    assert not is_held(store, two)
+    assert store.totals() == counted(store)
+
+
+def test_bundles_of_a_store_without_holders_are_looked_at_when_it_is_opened(store: Store, tmp_path: Path) -> None:
+    entry = put(store, "1", b"1" * 5000)
+    bundle = export(store, tmp_path / "a", entry)
+    right = store.totals()
+    with store._index.transaction() as rows:  # as the first version wrote them
+        rows.delete(f"s:{bundle.id}")
+        fields = store.blob_rows_of([entry.digest])[entry.digest].to_row()
+        del fields["used_at"], fields["holders"]
+        rows.set(BLOBS.key(entry.digest), fields)
+        rows.set("meta", {"created_at": 5.0, "hits": 0, "misses": 0})
+    with StoreReader.open_readonly(store.root.path) as reader:
+        assert reader.totals() + reader.held_change().totals == right
+    with Store.open(store.root.path) as again:
+        assert again.totals() == right
+        assert is_held(again, entry)

@@ -1,0 +1,245 @@
+"""Repair mends what verify finds, says what it cannot mend, and loses nobody's work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import threading
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachestore.errors import Cancelled
+from cachestore.index.reader import DATABASE
+from cachestore.links import LinkMode
+from cachestore.rows import Totals
+from cachestore.store.counting import counted
+from cachestore.store.writer import Store
+from cachestore.track import Track
+from cachestore.verify import Repair, repair, verify
+from tests.stores import put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cachestore.entry import Entry
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "root") as opened:
+        yield opened
+
+
+def blob_of(store: Store, entry: Entry) -> Path:
+    path = store.blobs.path(entry.digest)
+    path.chmod(0o644)
+    return path
+
+
+def mend(store: Store) -> list[Repair]:
+    return list(repair(store, verify(store).problems))
+
+
+def test_repair_leaves_a_store_without_problems_and_bundles_with_their_bytes(store: Store, tmp_path: Path) -> None:
+    entries = {name: put(store, name, name.encode() * 10) for name in "abcd"}
+    store.link(entries["a"], tmp_path / "edited.wav", LinkMode.HARDLINK)
+    for name in "ab":
+        blob_of(store, entries[name]).write_bytes(b"edit")
+    blob_of(store, entries["c"]).unlink()
+    (store.root.blobs / "notes.txt").write_text("mine")
+    repairs = list(repair(store, verify(store).problems))
+    assert len(repairs) == 4
+    assert verify(store).problems == ()
+    assert [store.find(Track("s", name)) is not None for name in "abcd"] == [False, False, False, True]
+    assert (tmp_path / "edited.wav").read_bytes() == b"edit"
+    assert sorted(path.read_bytes() for path in store.root.quarantine.iterdir()) == [b"edit", b"mine"]
+
+
+def test_repair_keeps_the_pin_of_a_track(store: Store) -> None:
+    blob_of(store, put(store, "a", b"a")).unlink()
+    store.pin(Track("s", "a"), pinned=True)
+    list(repair(store, verify(store).problems))
+    assert put(store, "a", b"a").pinned
+
+
+def test_repair_does_not_touch_a_blob_that_healed_meanwhile(store: Store) -> None:
+    entry = put(store, "a", b"abc")
+    path = blob_of(store, entry)
+    path.write_bytes(b"abX")
+    report = verify(store)
+    path.write_bytes(b"abc")
+    list(repair(store, report.problems))
+    assert store.find(Track("s", "a")) == entry
+
+
+def test_a_file_in_the_place_of_a_folder_is_put_away_and_the_track_can_be_stored_again(store: Store) -> None:
+    entry = put(store, "a", b"a")
+    folder = store.blobs.path(entry.digest).parent.parent
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    assert [done.mended for done in mend(store)] == [True, True]
+    assert [path.read_text() for path in store.root.quarantine.iterdir()] == ["in the way"]
+    assert verify(store).problems == ()
+    put(store, "a", b"a")
+    assert store.find(Track("s", "a")) is not None
+
+
+def test_a_file_in_the_place_of_a_folder_does_not_stop_an_eviction(store: Store) -> None:
+    entry = put(store, "a", b"a")
+    folder = store.blobs.path(entry.digest).parent.parent
+    shutil.rmtree(folder)
+    folder.touch()
+    [eviction] = store.evict([entry.key])
+    assert eviction.kept_because == ""
+
+
+def test_a_damaged_blob_that_no_row_knows_is_put_away(store: Store) -> None:
+    path = store.blobs.path("xxh3-128:" + "1" * 32)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"?")
+    [done] = mend(store)
+    assert (done.problem.kind, done.mended) == ("corrupt", True)
+    assert [path.read_bytes() for path in store.root.quarantine.iterdir()] == [b"?"]
+    assert verify(store).problems == ()
+
+
+def test_a_blob_that_an_earlier_index_left_is_kept_and_one_whose_publishing_crashed_goes(store: Store) -> None:
+    old, new = (put(store, name, name.encode()) for name in "ab")
+    os.utime(store.blobs.path(old.digest), (0, 0))
+    os.utime(store.blobs.path(new.digest), (2**32, 2**32))
+    store.forget([f"{kind}:{name}" for entry in (old, new) for kind, name in (("e", entry.key), ("b", entry.digest))])
+    done = {repair.problem.digest: repair.action for repair in mend(store)}
+    assert done[new.digest] == "removed: its download was never finished"
+    assert done[old.digest].startswith("kept: ")
+    assert store.blobs.stat(old.digest) is not None
+    assert [problem.digest for problem in verify(store).problems] == [old.digest]
+
+
+def test_what_the_filesystem_refuses_is_said_and_the_rest_is_mended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = blob_of(store, put(store, "a", b"a"))
+    broken.write_bytes(b"edit")
+    (store.root.blobs / "notes.txt").write_text("mine")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(store, "quarantine_file", refuse)
+    done = {repair.problem.kind.value: repair for repair in mend(store)}
+    assert (done["foreign"].mended, done["foreign"].action) == (False, "cannot be mended: Read-only file system")
+    assert done["corrupt"].mended
+    assert [problem.kind.value for problem in verify(store).problems] == ["foreign"]
+
+
+def test_a_full_disk_ends_the_repair(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store.root.blobs / "notes.txt").write_text("mine")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store, "quarantine_file", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        mend(store)
+
+
+def test_a_file_that_the_disk_cannot_read_is_left_and_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = put(store, "a", b"a")
+
+    def fail(_: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cachestore.verify.judge.hash_file", fail)
+        [done] = mend(store)
+    assert (done.problem.kind, done.mended) == ("unreadable", False)
+    assert done.action == "cannot be mended: Input/output error"
+    assert store.find(Track("s", "a")) == entry
+    assert verify(store).problems == ()
+
+
+def test_what_a_running_export_needs_is_left_and_said(store: Store) -> None:
+    entry = put(store, "a", b"a")
+    with Store.open(store.root.path) as other, other.run("export") as run:
+        other.lease(run, [entry.digest])
+        blob_of(store, entry).write_bytes(b"edit")
+        [done] = mend(store)
+    assert (done.mended, done.action) == (False, "left alone: in use by a running export")
+
+
+def test_repair_stops_when_it_is_cancelled(store: Store) -> None:
+    blob_of(store, put(store, "a", b"a" * 1_000_000)).write_bytes(b"b" * 1_000_000)
+    problems = verify(store).problems
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        list(repair(store, problems, cancel))
+
+
+def test_two_entries_of_a_damaged_blob_are_both_dropped(store: Store) -> None:
+    entries = [put(store, name, b"same") for name in "ab"]
+    blob_of(store, entries[0]).write_bytes(b"edit")
+    assert [done.mended for done in mend(store)] == [True, True]
+    assert verify(store).problems == ()
+    assert list(store.entries()) == []
+
+
+DAMAGE = [
+    ("b:{digest}", 1, 1, "{}"),
+    ("e:{key}", 1, 1, "{}"),
+    ("e:{key}", 1, 1, "no JSON"),
+    ("e:planted", 1, 4, "a pickle"),
+    ("e:{key}", 0, 1, "a key that claims to be a pickle, beside the one that is ours"),
+    (b"\x80\x04", 0, 4, b"\x80"),
+    (7, 0, 1, "{}"),
+]
+
+
+@pytest.mark.parametrize(("key", "raw", "mode", "value"), DAMAGE)
+def test_a_damaged_or_planted_row_goes_and_nothing_else(
+    store: Store, key: str | bytes | int, raw: int, mode: int, value: str | bytes
+) -> None:
+    entry, other = put(store, "a", b"a"), put(store, "b", b"b")
+    name = key.format(digest=entry.digest, key=entry.key) if isinstance(key, str) else key
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        connection.execute("DELETE FROM Cache WHERE key = ? AND raw = ?", (name, raw))
+        connection.execute("INSERT INTO Cache (key, raw, mode, value) VALUES (?, ?, ?, ?)", (name, raw, mode, value))
+    done = mend(store)
+    assert done[0].problem.kind == "damaged-row"
+    assert all(repair.mended for repair in done)
+    kept = [found.key for found in store.entries()]
+    assert other.key in kept
+    assert (entry.key in kept) == (raw == 0 or name != f"e:{entry.key}")
+    assert [(problem.kind.value, problem.digest) for problem in verify(store).problems] == (
+        [] if entry.key in kept else [("unindexed", entry.digest)]
+    )
+    assert store.totals() == counted(store)
+    store.evict_unindexed(digest for digest, row in store.blob_rows() if not row.keys)
+    assert verify(store).problems == ()
+
+
+def test_a_row_that_was_written_anew_meanwhile_stays(store: Store) -> None:
+    entry = put(store, "a", b"a")
+    with store._index.transaction() as rows:
+        rows._cache.set(f"e:{entry.key}", "{}")
+    problems = verify(store).problems
+    put(store, "a", b"a")
+    [done] = repair(store, problems)
+    assert done.action == "left alone: it is right by now, or gone"
+    assert store.find(Track("s", "a")) is not None
+
+
+def test_the_totals_are_counted_anew(store: Store) -> None:
+    put(store, "a", b"a")
+    with store._transaction() as ledger:
+        meta = ledger.meta()
+        assert meta is not None
+        ledger.put_meta(replace(meta, totals=Totals(7, 7, 7, 7, 7)))
+    assert mend(store) == []
+    assert store.totals() == counted(store)
