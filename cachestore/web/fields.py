@@ -72,7 +72,9 @@ def confirmed(known: Sequence[Version], headers: Mapping[str, str]) -> Version |
     if tagged:
         return _only(tagged)
     dated = _asked_by_date(known)
-    return dated if dated and headers.get("last-modified", date_of(dated)) == date_of(dated) else None
+    if dated is None or _has_tag(headers):  # it has a word now that it did not have for the bytes that are known
+        return None
+    return dated if headers.get("last-modified", date_of(dated)) == date_of(dated) else None
 
 
 def is_strong(version: Version, headers: Mapping[str, str]) -> bool:
@@ -91,7 +93,7 @@ def is_strong(version: Version, headers: Mapping[str, str]) -> bool:
 def is_of(version: Version, headers: Mapping[str, str]) -> bool:
     """Return whether a part may belong to the body of `version`: the same ETag, or none and the same date."""
     if version.kind is VersionKind.MODIFIED:
-        return not _TAG.fullmatch(headers.get("etag", "").strip()) and headers.get("last-modified") == date_of(version)
+        return not _has_tag(headers) and headers.get("last-modified") == date_of(version)
     return headers.get("etag") == version.value
 
 
@@ -201,6 +203,10 @@ def _moment(date: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+
+
+def _has_tag(headers: Mapping[str, str]) -> bool:
+    return _TAG.fullmatch(headers.get("etag", "").strip()) is not None
 
 
 def _is_weak(tag: str) -> bool:
