@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit, urlunsplit
 
@@ -25,6 +26,7 @@ _CREDENTIAL = re.compile(
     r"x-(amz|goog|ms)-.*|(access_?)?token|auth(orization)?|sig(nature)?|api_?key|jwt|jsessionid|password|secret|hdne?[at]s?",
     re.IGNORECASE,
 )
+_SIGNATURE = re.compile(r"x-(amz|goog|ms)-.*", re.IGNORECASE)
 _CREDENTIAL_IN_COMPANY = (
     ({"expires", "signature"}, {"expires", "awsaccesskeyid", "googleaccessid", "policy", "key-pair-id"}),
     ({"policy", "signature"}, {"policy", "key-pair-id"}),
@@ -162,9 +164,15 @@ def alike(tracks: Sequence[Track]) -> tuple[int, int] | None:
 
 
 def _request(url: str) -> object:
-    """Return all of a URL that a server may answer to, beyond its scheme and host."""
+    """Return all of a URL that a server may answer to, beyond its scheme and host, and what a signature is made of."""
     parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[0], parts.path or "/", sorted(parse_qsl(parts.query, keep_blank_values=True))
+    asked = [(name, value) for name, value in _parameters(parts.query) if not _SIGNATURE.fullmatch(name)]
+    return parts.netloc.rpartition("@")[0], parts.path or "/", asked
+
+
+def _parameters(query: str) -> list[tuple[str, str]]:
+    """Return the parameters of a query sorted by name: those of one name in their order, and every byte told apart."""
+    return sorted(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"), key=itemgetter(0))
 
 
 def _url_identity(url: str) -> str:
@@ -175,7 +183,7 @@ def _url_identity(url: str) -> str:
     identity = urlunsplit(
         (parts.scheme, parts.netloc.rpartition("@")[2].lower(), _lasting_path(parts.path) or "/", "", "")
     )
-    lasting = sorted(_lasting_parameters(parse_qsl(parts.query, keep_blank_values=True)))
+    lasting = _lasting_parameters(_parameters(parts.query))
     return f"{identity}#{xxh3_64_hexdigest(repr(lasting).encode())}" if lasting else identity
 
 

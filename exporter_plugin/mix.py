@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from exporter_plugin.readers.document import Document
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from cachestore.config import Config
@@ -47,7 +49,8 @@ def read_mix(
         return _read(Document(_STDIN, _text(_STDIN, stdin or _stdin()), Path.cwd(), ""), suffix="")
     address = playlist_of_source(path)
     if address is not None:
-        return source_playlist.read(address, config or load_config(), offline=offline, cancel=cancel)
+        mix = source_playlist.read(address, config or load_config(), offline=offline, cancel=cancel)
+        return _told_apart(mix, partial(MixError, str(address)))
     file = Path(path)
     try:
         with file.open("rb") as opened:
@@ -73,11 +76,16 @@ def _stdin() -> BinaryIO:
 def _read(document: Document, *, suffix: str) -> Mix:
     is_playlist = suffix in {".m3u", ".m3u8"} or document.text.lstrip().startswith(playlist.MARK)
     mix = playlist.read(document) if is_playlist else mix_json.read(document)
+    return _told_apart(mix, document.error)
+
+
+def _told_apart(mix: Mix, error: Callable[[str, str], MixError]) -> Mix:
+    """Return the mix. Raise the `error` of a row whose URL differs from another one's in a credential only."""
     if (same := alike([row.track for row in mix.rows])) is not None:
         first, second = (place + 1 for place in same)
         one = f"but for a credential its URL is that of track {first}, so that both are one track"
         expected = 'expected an "id" for each, in a mix in JSON (the same one if they are the same track)'
-        raise document.error(f"track {second}", f"{one}; {expected}")
+        raise error(f"track {second}", f"{one}; {expected}")
     return mix
 
 

@@ -134,10 +134,13 @@ def holes(root: Path) -> set[str]:
 
 
 def leftovers(root: Path, home: Path) -> list[str]:
-    """Return what is there without use: claimed partials, dead runs, orphans, staging folders."""
+    """Return what is there without use: claimed partials, dead runs, orphans, staging folders.
+
+    The file of a run that was killed before it began is no such thing: it is swept when it is a minute old.
+    """
     rows, blobs = rows_of(root), blobs_of(root)
     claimed = [path for path in (root / "partials-v1").iterdir() if path.suffix != ".part"]
-    runs = [path for path in (root / "runs-v1").iterdir() if re.match("[0-9a-f]{32}", path.name)]
+    runs = [path for path in (root / "runs-v1").iterdir() if re.fullmatch("[0-9a-f]{32}", path.name)]
     staging = [Path(parent, name) for parent, names, _ in os.walk(home) for name in names if _STAGING in name]
     orphans = [path for digest, path in blobs.items() if f"b:{digest}" not in rows]
     return [*map(str, (*claimed, *runs, *staging, *orphans)), *(key for key in rows if key.startswith(("r:", "l:")))]

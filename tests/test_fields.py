@@ -443,3 +443,24 @@ _PIECES = st.sampled_from([*_WORDS, *';="\\/'])
 @given(disposition=st.lists(_PIECES | HEADER, max_size=12).map("".join))
 def test_whatever_a_disposition_is_its_name_has_no_slash(disposition: str) -> None:
     assert not {"/", "\\"} & set(fields.file_name(disposition))
+
+
+@pytest.mark.parametrize(
+    ("said", "is_whole"),
+    [
+        ({}, True),
+        ({"content-range": "bytes 0-8/9", "content-length": "9"}, True),
+        ({"content-range": "bytes 0-8/9", "content-length": "5"}, False),
+        ({"content-range": "bytes 0-8/9", "transfer-encoding": "chunked"}, False),
+        ({"content-range": "bytes 5-8/9", "content-length": "9"}, False),
+        ({"content-range": "bytes 0-4/9", "content-length": "5"}, False),
+        ({"content-range": "all of it", "content-length": "9"}, False),
+    ],
+)
+def test_a_200_with_a_part_is_no_whole(said: dict[str, str], is_whole: bool) -> None:
+    assert fields.is_whole(said) is is_whole
+
+
+def test_a_304_of_another_length_confirms_no_date() -> None:
+    known = [dated(LATER, 5)]
+    assert [fields.confirmed(known, {"content-length": length}) for length in ("5", "0", "7")] == [*known, *known, None]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from cachestore.cli.main import run
-from cachestore.runs import PruneLock, RunLock, is_alive, remove_if_dead, run_ids
+from cachestore.runs import PruneLock, RunLock, is_alive, remove_if_dead, remove_unnamed, run_ids
 from cachestore.store.writer import Store
 from tests.stores import put
 
@@ -186,3 +186,12 @@ def test_where_locks_do_not_work_a_pruner_goes_on(tmp_path: Path, monkeypatch: p
     for lock in locks:
         assert lock is not None
         lock.release()
+
+
+def test_what_a_run_leaves_that_was_killed_before_it_began_goes_after_its_time(tmp_path: Path) -> None:
+    left, young, foreign = tmp_path / f"{'a' * 32}.new", tmp_path / f"{'b' * 32}.new", tmp_path / "notes"
+    for path, age in ((left, 100.0), (young, 0.0), (foreign, 100.0)):
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    remove_unnamed(tmp_path, 950.0)
+    assert sorted(tmp_path.iterdir()) == sorted([young, foreign])

@@ -180,6 +180,7 @@ def test_urls_that_are_one_track_but_for_a_credential_are_told_from_equal_ones(o
 
 def test_the_order_of_a_query_makes_no_other_url() -> None:
     assert alike([url_track("https://h/a?x=1&sig=s"), url_track("https://h/a?sig=s&x=1")]) is None
+    assert alike([url_track(f"https://h/a?X-Amz-Signature={each}") for each in "ab"]) is None
     assert alike([url_track("https://H:80/a"), url_track("https://h:80/a")]) is None
 
 
@@ -204,3 +205,11 @@ def test_a_label_says_as_much_as_is_known() -> None:
     assert Track("s", "1", title="Opus", artist="E.P.").label == "E.P. - Opus"
     assert Track("s", "1", title="Opus").label == "Opus"
     assert Track("s", "1").label == "s:1"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("https://h/a?f=%E9", "https://h/a?f=%E8"), ("https://h/a?id=1&id=2", "https://h/a?id=2&id=1")],
+)
+def test_whatever_a_server_may_tell_apart_is_two_tracks(one: str, other: str) -> None:
+    assert url_track(one) != url_track(other)

@@ -158,7 +158,9 @@ class Transfer:
                 partial.clear()  # it is a beginning of something that is not wanted any more
             return NotModified(version)
         if partial is not None and version is not None:
-            partial.promise(promises(headers, partial=True))
+            # Of the file, and not of the empty content of this answer (RFC 9530 §2, §3).
+            said = [one for one in promises(headers, partial=True) if one.field.lower() == "repr-digest"]
+            partial.promise(said)
             return self._finished(partial, self._examined(partial))
         self.known = ()  # nothing tells which version it means: ask for the bytes
         if partial is not None:
@@ -191,7 +193,7 @@ class Transfer:
         found = fields.version_of(headers)
         if "if-modified-since" not in response.request.headers and found is not None:
             same = [version for version in self.known if version.value == found.value]
-            if found.kind is VersionKind.MODIFIED and same == [found]:
+            if found.kind is VersionKind.MODIFIED and same == [found] and not promises(headers, partial=False):
                 return NotModified(found)  # several dates cannot be asked for at once: the answer tells which it is
         if partial is None:
             return BodyNeeded()

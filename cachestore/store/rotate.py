@@ -51,9 +51,9 @@ class Linker:
                 with suppress(_ChangedError):  # it may have room now
                     return self._link_anew(digest, dest, mode)
             except FileNotFoundError:
-                if self._blobs.stat(digest) is None:
-                    raise BlobDamaged(digest, digest) from None
-                raise
+                if not dest.parent.is_dir():
+                    raise
+                raise BlobDamaged(digest, digest) from None  # it was gone, be it there again or not
 
     def _link_anew(self, digest: str, dest: Path, mode: LinkMode) -> LinkMode:
         """Link a fresh file of the blob to `dest`, and make it the blob.

@@ -50,7 +50,10 @@ class Witnesses:
     def _has_its_bytes(self, digest: str, info: os.stat_result, row: BlobRow | None) -> bool:
         if not stat.S_ISREG(info.st_mode) or (row is not None and info.st_size != row.size):
             return False
-        return hash_file(self._blobs.path(digest)) == digest
+        try:
+            return hash_file(self._blobs.path(digest)) == digest
+        except FileNotFoundError:  # removed meanwhile
+            return False
 
     def renew(self, digest: str) -> None:
         """Take the witness as it is now: we gave the blob another name, which changed its ctime and nothing else.

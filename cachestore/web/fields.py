@@ -74,6 +74,9 @@ def confirmed(known: Sequence[Version], headers: Mapping[str, str]) -> Version |
     dated = _asked_by_date(known)
     if dated is None or _has_tag(headers):  # it has a word now that it did not have for the bytes that are known
         return None
+    # A 304 may say how long the answer would be (RFC 9110 §8.6); some say 0, which it is itself.
+    if content_length(headers) not in {None, 0, _length_of(dated)}:
+        return None
     return dated if headers.get("last-modified", date_of(dated)) == date_of(dated) else None
 
 
@@ -107,12 +110,16 @@ def is_whole(headers: Mapping[str, str]) -> bool:
     if "content-range" not in headers:
         return True
     part = content_range(headers["content-range"])
-    return part is not None and (part.start, part.end + 1) == (0, part.total)
+    return part is not None and (part.start, part.end + 1) == (0, part.total) and content_length(headers) == part.total
 
 
 def date_of(modified: Version) -> str:
     """Return the date in a version of kind MODIFIED."""
     return modified.value.rpartition(" ")[0]
+
+
+def _length_of(modified: Version) -> int:
+    return int(modified.value.rpartition(" ")[2])
 
 
 def file_name(disposition: str) -> str:

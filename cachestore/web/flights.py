@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import socket
+import ssl
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from threading import Lock, Thread
@@ -75,6 +76,7 @@ class Flights:
     def body(self, response: httpx.Response) -> Iterator[bytes]:
         """Yield the bytes of a body as they come, which leaves the connection as it is. Raise httpx.HTTPError."""
         response.is_stream_consumed = True  # or it would be read again, which httpcore never ends
+        _expect_farewell(response)
         try:
             for chunk in response.stream:  # type: ignore[union-attr]
                 self._watch.progress(response)
@@ -169,6 +171,14 @@ def _has_more(response: httpx.Response) -> bool:
     for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
         stream = getattr(stream, name, None)
     return bool(getattr(stream, "trailing_data", (b"", False))[0])
+
+
+def _expect_farewell(response: httpx.Response) -> None:
+    """Take the end of a TLS connection for an error unless the server says that it is one (RFC 9112 §9.8)."""
+    stream = response.extensions.get("network_stream")
+    connection = stream.get_extra_info("socket") if stream is not None else None
+    if isinstance(connection, ssl.SSLSocket):
+        connection.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # typeshed knows the argument only
 
 
 def _shut_down(response: httpx.Response) -> None:
