@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cachestore.entry import Entry
     from cachestore.root import Root
+    from cachestore.rows import BlobRow
     from cachestore.store.evict import Eviction
     from cachestore.store.looking import HeldChange
     from cachestore.store.reader import StoreReader
@@ -243,9 +244,11 @@ def _candidates(
 def _evict(store: Store, victims: Sequence[Victim]) -> list[Outcome]:
     used_at = {entry.key: entry.used_at for victim in victims for entry in victim.blob.entries}
 
-    def may_go(entry: Entry) -> str:
+    def may_go(entry: Entry, row: BlobRow | None) -> str:
         if entry.pinned:
             return PINNED
+        if row is not None and row.is_held:
+            return HELD  # a bundle was exported since
         return "used since" if entry.used_at > used_at[entry.key] else ""
 
     unindexed = [victim.blob.digest for victim in victims if not victim.blob.entries]

@@ -46,8 +46,9 @@ def sweep(store: Store, now: float, cancel: threading.Event | None = None) -> No
     for unindexed in _until(cancel, store.unindexed()):
         store.bill(unindexed)
     for batch in batches(_lost(store, cancel)):
-        store.evict([key for _, row in batch for key in row.keys], lambda entry: "pinned" if entry.pinned else "")
+        store.evict([key for _, row in batch for key in row.keys], lambda entry, _: "pinned" if entry.pinned else "")
         store.evict_unindexed(digest for digest, row in batch if not row.keys)
+        store.write_off([digest for digest, _ in batch])
     for path in _old_quarantine(store, now):
         with suppress(OSError):
             shutil.rmtree(path) if _is_folder(path) else path.unlink()

@@ -111,6 +111,7 @@ PLANTED = [
     pytest.param("raw, mode, value", (1, 1, b"{}"), id="bytes"),
     pytest.param("raw, mode, value", (1, 1, "{"), id="text that is no JSON"),
     pytest.param("raw, mode, value", (1, 1, "[]"), id="JSON that is no object"),
+    pytest.param("raw, mode, value", (1, 1, "[" * 200_000), id="JSON that has no end"),
 ]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cachestore.entry import Entry
+    from cachestore.rows import Table
     from cachestore.store.ledger import Ledger
 
 TRACKS = st.integers(0, 3)
@@ -262,7 +263,7 @@ def test_a_transaction_that_fails_leaves_the_totals(store: Store) -> None:
     entry = put(store, "1", b"1")
     totals = store.totals()
 
-    def fail(_: object) -> str:
+    def fail(*_: object) -> str:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -304,3 +305,22 @@ def test_a_blob_without_a_row_gets_one_that_counts_and_goes_by_its_age_alone(sto
     assert store.evict_unindexed([entry.digest])[0].freed >= 5000
     assert list(store.blobs.iterate()) == []
     assert store.totals() == Totals()
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        (BLOBS, {"size": -1}),
+        (BLOBS, {"cost": 1 << 80}),
+        (BLOBS, {"used_at": 1e300}),
+        (ENTRIES, {"used_at": float("nan")}),
+        (ENTRIES, {"size": -(10**400)}),
+    ],
+)
+def test_a_row_with_a_number_that_cannot_be_is_damaged(
+    store: Store, table: Table[object], changes: dict[str, object]
+) -> None:
+    put(store, "1", b"1")
+    [(key, row)] = list(store._reader.scan(table.prefix))
+    assert table.value(key, row) is not None
+    assert table.value(key, row | changes) is None

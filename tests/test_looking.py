@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,8 @@ def test_a_bundle_holds_what_it_was_registered_with(store: Store, entry: Entry, 
 def test_only_bundles_that_changed_are_listed(
     store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    an_hour_later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_later)
     for name in "abc":
         export(store, tmp_path / name, entry)
     seen = listings(monkeypatch)
@@ -104,6 +107,19 @@ def test_a_folder_that_changed_just_now_is_listed_again_whatever_its_time_says(
     store.look_at_bundles()
     (dest / "media" / "1.wav").unlink()
     os.utime(dest / "media", ns=(now, now))
+    store.look_at_bundles()
+    assert not is_held(store, entry)
+
+
+def test_a_folder_whose_time_was_put_back_is_listed_again(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_hour_later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_later)
+    dest = tmp_path / "a"
+    export(store, dest, entry, age=100)
+    (dest / "media" / "1.wav").unlink()
+    let_time_pass(dest, 100)
     store.look_at_bundles()
     assert not is_held(store, entry)
 

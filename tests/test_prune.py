@@ -265,3 +265,18 @@ def test_a_prune_that_is_cancelled_stops(store: Store) -> None:
     with pytest.raises(Cancelled):
         next(apply(store, plan))
     assert store.find(Track("s", "a"))
+
+
+def test_what_a_bundle_came_to_hold_since_it_was_planned_stays(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(store, "1", b"1" * 5000)
+    plan = plan_for(store, Limits(max_size=0), NOW)
+    victims = list(plan)
+    monkeypatch.setattr(Plan, "__iter__", lambda _: iter(victims))
+    dest = tmp_path / "bundle"
+    dest.mkdir()
+    store.link(entry, dest / "1.wav", LinkMode.HARDLINK)
+    store.register(Bundle(dest, "bundle", 0.0, (BundleFile("1.wav", entry.digest, LinkMode.HARDLINK),)))
+    [outcome] = apply(store, plan)
+    assert outcome.stayed == {entry.key: HELD}

@@ -336,7 +336,7 @@ def test_evicting_the_last_entry_of_a_blob_removes_it_and_evicting_another_does_
 
 def test_what_must_stay_stays_and_says_why(store: Store) -> None:
     entry = put(store, "t1", b"one")
-    [eviction] = store.evict([entry.key], lambda _: "pinned")
+    [eviction] = store.evict([entry.key], lambda *_: "pinned")
     assert eviction.kept_because == "pinned"
     assert store.find(Track("s", "t1")) == entry
 

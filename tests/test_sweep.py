@@ -13,6 +13,7 @@ from cachestore.links import LinkMode
 from cachestore.rows import RUNS, Bundle, RunRow
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
+from cachestore.track import Track
 from tests.stores import put
 
 if TYPE_CHECKING:
@@ -159,3 +160,12 @@ def test_a_deleted_bundle_is_forgotten_and_one_on_an_unplugged_disk_is_not(store
     (tmp_path / "living").mkdir()
     sweep(store, time.time())
     assert sorted(bundle.name for bundle in store.bundles()) == ["bundle", "living"]
+
+
+def test_a_pinned_blob_whose_file_is_gone_costs_nothing_any_more(store: Store) -> None:
+    entry = put(store, "1", b"1" * 5000)
+    store.pin(Track("s", "1"), pinned=True)
+    store.blobs.remove(entry.digest)
+    sweep(store, time.time())
+    assert store.totals().exclusive == 0
+    assert [kept.pinned for kept in store.entries()] == [True]

@@ -33,7 +33,7 @@ def decode(key: object, raw: int, mode: int, filename: str | None, value_type: s
         raise IndexDamaged(f"row {key!r}", "it is not plain text")
     try:
         row = json.loads(str(value))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise IndexDamaged(f"row {key!r}", "it is not JSON") from None
     if not isinstance(row, dict):
         raise IndexDamaged(f"row {key!r}", "it is not a JSON object")

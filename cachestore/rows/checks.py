@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachestore.blobs import is_digest
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LONGEST_TIME = 2.0e11  # seconds; the year 8307
+
 
 def typed(value: Any, *types: type) -> Any:  # noqa: ANN401 - what JSON gives is known only after the check
     """Return `value` if it is of one of `types`; True is no number. Raise TypeError."""
@@ -23,8 +26,27 @@ def typed(value: Any, *types: type) -> Any:  # noqa: ANN401 - what JSON gives is
 
 
 def moment(value: object) -> float:
-    """Return a time in Unix seconds. Raise TypeError, or OverflowError when no clock says that."""
-    return float(typed(value, float, int))
+    """Return a time in Unix seconds. Raise TypeError, or ValueError when no calendar has it."""
+    seconds = typed(value, float, int)
+    if not -_LONGEST_TIME < seconds < _LONGEST_TIME:
+        raise ValueError(f"{value!r} is no time")
+    return float(seconds)
+
+
+def amount(value: object) -> int:
+    """Return a number of bytes. Raise TypeError, or ValueError when no disk has it."""
+    number: int = typed(value, int)
+    if not 0 <= number < 1 << 63:
+        raise ValueError(f"{value!r} is no number of bytes")
+    return number
+
+
+def place(value: object) -> Path:
+    """Return a path. Raise TypeError, or ValueError when it can be none."""
+    text: str = typed(value, str)
+    if "\0" in text:
+        raise ValueError("a path has no NUL")
+    return Path(text)
 
 
 def checked_digest(value: object) -> str:

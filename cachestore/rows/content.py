@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cachestore.blobs import Witness, witness_of
 from cachestore.entry import Entry
-from cachestore.rows.checks import checked_digest, moment, typed
+from cachestore.rows.checks import amount, checked_digest, moment, typed
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class BlobRow:
     def from_row(row: Row) -> BlobRow:
         """Return the value of a JSON object; the first stores had no uses and no holders in it."""
         return BlobRow(
-            typed(row["size"], int),
-            typed(row["cost"], int),
+            amount(row["size"]),
+            amount(row["cost"]),
             Witness(*(typed(number, int) for number in row["witness"])),
             typed(row["boot"], str),
             tuple(typed(key, str) for key in row["keys"]),
@@ -130,7 +130,7 @@ def entry_from_row(row: Row) -> Entry:
         **texts,
         version=version,
         digest=checked_digest(row["digest"]),
-        size=typed(row["size"], int),
+        size=amount(row["size"]),
         stored_at=moment(row["stored_at"]),
         validated_at=moment(row["validated_at"]),
         used_at=moment(row["used_at"]),

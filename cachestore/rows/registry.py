@@ -8,15 +8,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cachestore.links import LinkMode
-from cachestore.rows.checks import checked_digest, moment, typed
+from cachestore.rows.checks import checked_digest, moment, place, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cachestore.index.reader import Row
 
-Stamp = tuple[int, int]
-LOST: Stamp = (0, 0)
+Stamp = tuple[int, int, int]
+LOST: Stamp = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,15 @@ class Bundle:
         files = tuple(
             BundleFile(typed(file, str), checked_digest(digest), LinkMode(mode)) for file, digest, mode in row["files"]
         )
-        return Bundle(Path(row["dest"]), typed(row["name"], str), moment(row["exported_at"]), files)
+        return Bundle(place(row["dest"]), typed(row["name"], str), moment(row["exported_at"]), files)
 
 
 @dataclass(frozen=True, slots=True)
 class StampsRow:
     """What the last look at the bundle in `dest` saw, kept beside its row since that one can be large.
 
-    `stamps` are the inode and mtime in ns of each of its folders, None when it has to be looked at whatever they are;
-    `looks` is the store's count of looks for which that holds. `turn` counts the registrations; `former` are the
+    `stamps` are the inode, mtime and ctime in ns of each of its folders, None when it has to be looked at whatever they
+    are; `looks` is the store's count of looks for which that holds. `turn` counts the registrations; `former` are the
     digests of earlier ones, which may still name the bundle as their holder.
     """
 
@@ -95,7 +95,7 @@ class StampsRow:
         """Return the value of a JSON object."""
         stamps = typed(row["stamps"], dict, type(None))
         return StampsRow(
-            Path(row["dest"]),
+            place(row["dest"]),
             typed(row["turn"], int),
             None if stamps is None else {folder: _stamp(*stamp) for folder, stamp in stamps.items()},
             typed(row["looks"], int),
@@ -103,8 +103,8 @@ class StampsRow:
         )
 
 
-def _stamp(inode: object, mtime_ns: object) -> Stamp:
-    return typed(inode, int), typed(mtime_ns, int)
+def _stamp(inode: object, mtime_ns: object, ctime_ns: object) -> Stamp:
+    return typed(inode, int), typed(mtime_ns, int), typed(ctime_ns, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ class RunRow:
     @staticmethod
     def from_row(row: Row) -> RunRow:
         """Return the value of a JSON object."""
-        return RunRow(typed(row["command"], str), moment(row["started_at"]), typed(row["dest"], str, type(None)))
+        dest = None if row["dest"] is None else str(place(row["dest"]))
+        return RunRow(typed(row["command"], str), moment(row["started_at"]), dest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from cachestore.blobs import Blobs
@@ -30,14 +30,17 @@ class Eviction:
     kept_because: str = ""
 
 
-def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: Callable[[Entry], str]) -> Eviction:
+MayGo = Callable[["Entry", "BlobRow | None"], str]
+
+
+def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: MayGo) -> Eviction:
     """Remove an entry, and its blob with its last key, unless `may_go` says why it must stay; a track's pin stays."""
     entry = ledger.entry(key)
     if entry is None:
         return Eviction(key, kept_because="gone already")
     track = ledger.track(entry.address)
     is_pinned = entry.pinned or (track.pinned and track.kept[:1] == (entry.version.hex,))
-    if reason := may_go(replace(entry, pinned=is_pinned)):
+    if reason := may_go(replace(entry, pinned=is_pinned), ledger.blob(entry.digest)):
         return Eviction(key, kept_because=reason)
     ledger.drop_entry(key)
     ledger.put_track(entry.address, track.without(entry.version.hex))

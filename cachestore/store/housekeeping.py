@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from cachestore.entry import Entry
     from cachestore.index.writer import Index
     from cachestore.root import Root
     from cachestore.rows import BlobRow, Bundle
-    from cachestore.store.evict import Eviction
+    from cachestore.store.evict import Eviction, MayGo
     from cachestore.store.leases import Leases
 
 _BLOBS_PER_TRANSACTION = 20
@@ -73,17 +72,17 @@ class Housekeeping(StoreReader):
                 book.write(ledger)
             ledger.settle()
 
-    def evict(self, keys: Sequence[str], may_go: Callable[[Entry], str] = lambda _: "") -> list[Eviction]:
+    def evict(self, keys: Sequence[str], may_go: MayGo = lambda *_: "") -> list[Eviction]:
         """Remove entries, and the blobs that nobody else needs, and say what became of each.
 
-        `may_go` is asked under the lock, with the entry as it is then, and returns why it must stay, or nothing. What
-        a living run has leased stays in any case.
+        `may_go` is asked under the lock, with the entry and its blob's row, and returns why it must stay, or nothing.
+        What a living run has leased stays in any case.
         """
         quarantine = self.root.quarantine
         return self._evict(
             keys,
             lambda ledger, leases, key: evict(
-                ledger, self.blobs, quarantine, key, lambda entry: leases.on(entry) or may_go(entry)
+                ledger, self.blobs, quarantine, key, lambda entry, row: leases.on(entry) or may_go(entry, row)
             ),
         )
 
@@ -148,6 +147,14 @@ class Housekeeping(StoreReader):
                     info = self.blobs.stat(digest)
                     if info is not None and is_file(info) and not ledger.has(BLOBS.key(digest)):
                         add_blob(ledger, digest, info, "", ())
+
+    def write_off(self, digests: Sequence[str]) -> None:
+        """Let the blobs that are gone, and whose rows stay, cost nothing."""
+        with self._transaction() as ledger:
+            for digest in digests:
+                row = ledger.blob(digest)
+                if row is not None and self.blobs.stat(digest) is None:
+                    ledger.put_blob(digest, row.put_away())
 
     def remove_orphans(self, digests: Sequence[str]) -> list[str]:
         """Remove those of the blobs that no row knows, and return their digests."""

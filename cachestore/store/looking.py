@@ -48,7 +48,7 @@ class Sight:
 
     def is_proof(self, now: float) -> bool:
         """Return whether folders that will have the same stamps are the same, the stamps being taken after `now`."""
-        return all(mtime_ns < (now - _TICK) * 1e9 for _, mtime_ns in self.stamps.values())
+        return all(max(times) < (now - _TICK) * 1e9 for _, *times in self.stamps.values())
 
     def holds(self, digest: str, row: BlobRow) -> bool:
         """Return whether the bundle has a hard link to the blob: a file counts when its inode is the blob's."""
@@ -120,7 +120,7 @@ def _stamp(folder: Path) -> Stamp:
         info = folder.stat()
     except OSError:
         return LOST
-    return info.st_ino, info.st_mtime_ns
+    return info.st_ino, info.st_mtime_ns, info.st_ctime_ns  # who restores a backup sets the mtime back
 
 
 def _inodes(dest: Path, folder: str) -> Iterator[tuple[str, int]]:

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from cachestore.store.publish import Incoming
     from cachestore.track import Track
 
-_BLOBS_PER_TRANSACTION = 20
-_LEASES_PER_TRANSACTION = 64
-
 
 class Store(Housekeeping):
     """The store, open for writing; one thread only."""

@@ -62,7 +62,7 @@ def _put_away(store: Store, problem: Problem) -> Repair:
     store.retire(problem.digest)
     if entry is None:
         return _drop_blob(store, problem)
-    [eviction] = store.evict([problem.key], lambda _: "it is right by now" if _is_there(store, problem.digest) else "")
+    [eviction] = store.evict([problem.key], lambda *_: "it is right by now" if _is_there(store, problem.digest) else "")
     if eviction.kept_because:
         return Repair(problem, f"left alone: {eviction.kept_because}", mended=False)
     return Repair(problem, "removed; the next export downloads it again")
