@@ -23,5 +23,6 @@ def is_steady(text: str) -> bool:
 
 
 def is_echo(text: str, secrets: Iterable[str]) -> bool:
-    """Return whether a server says one of the `secrets` back to us in `text`: that is neither kept nor shown."""
-    return any(len(secret) >= _SHORTEST_SECRET and secret in text for secret in secrets)
+    """Return whether a server says one of the `secrets` back to us in `text`, or as `text` is shown."""
+    told = (text, shown(text))
+    return any(len(said) >= _SHORTEST_SECRET and said in one for said in secrets for one in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from cachestore.cache import Cache
 from cachestore.config import Config, SourceConfig, load_config
-from cachestore.errors import Cancelled, MixError, SourceError
+from cachestore.errors import Cancelled, ConfigError, MixError, SourceError
 from cachestore.playlists import PlaylistAddress, addresses, choose, list_playlists, parse_playlist, read_playlist
 from cachestore.sources import registry
 from cachestore.sources.base import Playlist, PlaylistTrack
@@ -465,10 +466,31 @@ class Halting(Crate):
         raise RuntimeError("token=s3cret")
 
 
+class Undone(Crate):
+    """One that is cancelled by itself when it is made."""
+
+    def __init__(self, config: SourceConfig, environ: Mapping[str, str], web: Web) -> None:
+        raise asyncio.CancelledError("s3cret")
+
+
+class Cancelling(Crate):
+    """One that is cancelled by itself when it is asked."""
+
+    def playlists(self) -> list[Playlist]:
+        raise asyncio.CancelledError("s3cret")
+
+
+class Straying(Crate):
+    """One whose playlist has a row of nobody."""
+
+    def playlist(self, playlist_id: str) -> list[PlaylistTrack]:
+        return [PlaylistTrack(Track("nobody", "1"))]
+
+
 @pytest.fixture
 def crates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
-    """A configuration with the sources ``crate``, ``broken`` and ``halting``."""
-    names = ("crate", "broken", "halting")
+    """A configuration with the sources ``crate``, ``broken`` and so on, by the names of the classes above."""
+    names = ("crate", "broken", "halting", "undone", "cancelling", "straying")
     points = EntryPoints(EntryPoint(name, f"{__name__}:{name.title()}", registry._GROUP) for name in names)
     monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
     return Config(root=tmp_path, sources={name: SourceConfig(name, name, {}) for name in names})
@@ -491,3 +513,16 @@ def test_the_words_of_a_third_party_are_not_shown(crates: Config) -> None:
     with pytest.raises(SourceError) as caught:
         read_playlist(crates, PlaylistAddress("halting", "7"))
     assert str(caught.value) == "the playlist 7 of halting: the source halting failed (RuntimeError)"
+
+
+def test_a_third_party_that_is_cancelled_by_itself_has_failed(crates: Config) -> None:
+    with pytest.raises(ConfigError, match=r"the plugin of kind undone failed \(CancelledError\); update") as unmade:
+        list_playlists(crates, "undone")
+    with pytest.raises(SourceError, match=r": the source cancelling failed \(CancelledError\)$") as unasked:
+        list_playlists(crates, "cancelling")
+    assert "s3cret" not in f"{unmade.value}{unasked.value}"
+
+
+def test_a_row_of_another_source_is_an_error_of_its_playlist(crates: Config) -> None:
+    with pytest.raises(SourceError, match=r"^the playlist 7 of straying: .* as PlaylistTrack\.track\.source"):
+        read_playlist(crates, PlaylistAddress("straying", "7"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from dataclasses import dataclass
@@ -150,6 +151,14 @@ def told(error: pytest.ExceptionInfo[SourceError]) -> str:
             )
             for value in ("", "a\nb", "\ud800")
         ),
+        (
+            AN_ORIGIN(URL, version=A_VERSION(VersionKind.PROVIDER, "x", 5)),
+            "int as Origin.version.digest; expected str",
+        ),
+        (
+            AN_ORIGIN(URL, version=A_VERSION(VersionKind.PROVIDER, "x", "f00")),
+            "a text as Origin.version.digest; expected an empty one",
+        ),
     ],
 )
 def test_what_is_no_origin_fails_its_track_with_a_sentence_that_shows_no_value(value: object, sentence: str) -> None:
@@ -185,6 +194,10 @@ def test_what_is_no_description_is_told(value: object, sentence: str) -> None:
         (["p1"], "str; expected Playlist"),
         ([A_PLAYLIST(1, "Friday")], "int as Playlist.id; expected str"),
         ([A_PLAYLIST("1", "Friday", "9")], "str as Playlist.tracks; expected int or None"),
+        (
+            [A_PLAYLIST("1", "Friday", 10**5000)],
+            "too large a number as Playlist.tracks; expected one of up to 15 digits",
+        ),
     ],
 )
 def test_what_are_no_playlists_is_told(value: object, sentence: str) -> None:
@@ -200,6 +213,14 @@ def test_what_are_no_playlists_is_told(value: object, sentence: str) -> None:
         ([TRACK], "Track; expected PlaylistTrack"),
         ([A_ROW("t1")], "str as PlaylistTrack.track; expected Track"),
         ([A_ROW(A_TRACK("mine", 1))], "int as PlaylistTrack.track.id; expected str"),
+        ([A_ROW(TRACK, 10**400)], "too large a number as PlaylistTrack.duration; expected one of up to 15 digits"),
+        *(
+            (
+                [A_ROW(TRACK), A_ROW(A_TRACK(name, "1"))],
+                "another name as PlaylistTrack.track.source; expected mine or url",
+            )
+            for name in ("", "file", "Bad Source!", "other")
+        ),
     ],
 )
 def test_what_are_no_rows_is_told(value: object, sentence: str) -> None:
@@ -219,11 +240,12 @@ def test_what_a_source_has_to_return_is_returned() -> None:
     assert returning(rows).playlist(TRACK, "1") == rows
 
 
-def test_a_source_that_ends_the_program_fails_its_track_only() -> None:
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
+def test_a_source_that_ends_more_than_itself_fails_its_track_only(error: type[BaseException]) -> None:
     class Ending:
         def resolve(self, track: Track) -> Origin:
-            raise SystemExit(SECRET)
+            raise error(SECRET)
 
     with pytest.raises(SourceError) as caught:
         Account("mine", Ending()).resolve(TRACK)
-    assert str(caught.value) == "Opus: the source mine failed (SystemExit)"
+    assert str(caught.value) == f"Opus: the source mine failed ({error.__name__})"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cachestore.config import SourceConfig
 from cachestore.errors import ConfigError
-from cachestore.sources.secret_urls import carried, expand_url
+from cachestore.sources.secret_urls import carries, credentials_of, expand_url, secrets_of
 from cachestore.sources.subsonic.settings import read_settings
 from cachestore.sources.template import Template
 from cachestore.track import Track
@@ -37,7 +37,7 @@ def test_no_value_leaves_its_place(user: str, password: str, folder: str, token:
     assert (unquote(parts.username or ""), unquote(parts.password or "")) == (user, password)
     assert unquote(parts.path) == f"/{folder}/x"
     assert parse_qs(parts.query) == {"token": [token], "id": ["1"]}
-    assert {user, password, token} <= carried(url)
+    assert all(carries(url, {secret}) for secret in (user, password, token))
     assert (httpx.URL(url).username, httpx.URL(url).password) == (user, password)
 
 
@@ -100,7 +100,9 @@ WRONG = {
     "user and password": "http://dj:${SECRET}@127.0.0.1:PORT/locked/{id}",
     "one variable": "http://${SECRET}@127.0.0.1:PORT/locked/{id}",
     "a token": "http://127.0.0.1:PORT/locked/{id}?token=${SECRET}",
-    "an empty token": "http://127.0.0.1:PORT/locked/{id}?token=${NOTHING}",
+    "a folder": "http://127.0.0.1:PORT/locked/${SECRET}/{id}",
+    "a part of a folder": "http://127.0.0.1:PORT/locked/api-${LONG}/{id}",
+    "a parameter of any name": "http://127.0.0.1:PORT/locked/{id}?key=${SECRET}",
     "a token in the file": "http://127.0.0.1:PORT/locked/{id}?token=wrong",
     "whole parameters": "http://127.0.0.1:PORT/locked/{id}?${PAIR}",
 }
@@ -113,20 +115,51 @@ def test_refused_credentials_in_a_url_are_not_used_on(
     server = nginx(tmp_path, body="location /locked/ { return 401; }")
     table = f'[sources.dav]\nkind = "http"\nurl = "{url}"\n'.replace("PORT", str(server.port))
     stranger.configure(server.url, sources=table)
-    stranger.environment |= {"SECRET": "p/w", "NOTHING": "", "PAIR": "se=1&sig=a%2Fb"}
+    stranger.environment |= {"SECRET": "p_w", "LONG": "s3cret-4f1d", "PAIR": "se=1&sig=a%2Fb"}
     told = stranger.run("fetch", "--jobs", "1", *(f"dav:t{number}" for number in range(12)), code=77).err
     assert len(server.requests()) == 1
     assert told.count("check the credentials of [sources.dav]") == 1
     assert told.count("the source dav is not asked again in this run") == 11
 
 
+@pytest.mark.parametrize(
+    ("parameter", "headers"),
+    [("", ""), ("&format=raw", ""), ("&dl=", ""), ("&token=", ""), ("", 'headers = { Accept = "audio/*" }\n')],
+)
 def test_tracks_that_a_server_refuses_without_credentials_are_each_asked_for(
-    stranger: Stranger, nginx: StartNginx, tmp_path: Path
+    stranger: Stranger, nginx: StartNginx, tmp_path: Path, parameter: str, headers: str
 ) -> None:
     body = 'location /open { if ($arg_id = "t1") { return 200; } return 401; }'
     server = nginx(tmp_path, body=body)
-    table = f'[sources.bare]\nkind = "http"\nurl = "{server.url}/open?id={{id}}"\n'
+    table = f'[sources.bare]\nkind = "http"\nurl = "{server.url}/open?id={{id}}{parameter}"\n{headers}'
     stranger.configure(server.url, sources=table)
     told = stranger.export(*(row(f"t{number}", "bare") for number in range(4)), code=1).err
     assert len(server.requests()) == 4
     assert "not asked again" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "hidden"),
+    [
+        ({"url": "https://a/${TK}/{id}"}, {"s3cret/1", "s3cret%2F1"}),
+        ({"url": "https://a/{id}?key=${TK}&format=raw"}, {"s3cret/1", "s3cret%2F1"}),
+        ({"url": "https://a/{id}?${PAIR}"}, {"key=s3cret", "key%3Ds3cret", "s3cret"}),
+        ({"url": "https://a/{id}?token=literal&dl="}, {"literal"}),
+        ({"url": "https://${NAME}:literal@${HOST}/{id}"}, {"literal"}),
+        ({"url": "https://literal:x-oauth-basic@a/{id}"}, {"literal", "x-oauth-basic"}),
+        ({"headers": {"X-Key": "literal", "Accept": "audio/*"}}, {"literal"}),
+        ({"user": "${NAME}", "password": "literal", "mode": "fast"}, {"literal"}),
+        ({"url": "https://a/${NONE}/{id}"}, set()),
+    ],
+)
+def test_options_hide_what_variables_bring_and_credentials_but_no_name_of_a_user(
+    options: dict[str, object], hidden: set[str]
+) -> None:
+    environ = {"TK": "s3cret/1", "PAIR": "key=s3cret", "NAME": "florence", "HOST": "music.example"}
+    assert secrets_of(SourceConfig("mine", "http", options), environ) == hidden
+
+
+def test_a_url_with_the_user_of_a_source_carries_its_credentials() -> None:
+    known = credentials_of(SourceConfig("home", "subsonic", {"user": "dj", "password": "x"}), {})
+    assert carries("https://a/rest/download.view?u=dj&t=1f&s=2e", known)
+    assert not carries("https://dj.example/djs?id=djs", known)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from cachestore.errors import CacheStoreError, Forbidden, SourceError, TrackError, Unauthorized
 from cachestore.sources.base import Describing, Description, Listing, Playlist, PlaylistTrack, Renewing
-from cachestore.sources.checked import Unfit, checked, checked_list
-from cachestore.sources.secret_urls import carried
+from cachestore.sources.checked import Unfit, check_sources, checked, checked_list
+from cachestore.sources.secret_urls import carries
 from cachestore.track import Origin
+from cachestore.web.echoes import has_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """One configured source; used by several threads. `secrets` are what its options say that may be secret.
+    """One configured source; used by several threads. `secrets` are by what a URL is known to carry its credentials.
 
     Once its credentials are refused without having been accepted since they were new, nothing more is asked with them
     in this run: a hundred refusals would lock the account, and bring nothing.
@@ -58,7 +59,7 @@ class Account:
         """Take that the server refused `origin` for good: it counts if that carried credentials of this account."""
         if self._refused or self._name == "url":
             return
-        is_ours = origin.headers or error.provider_code or self._secrets & carried(origin.url)
+        is_ours = has_credentials(origin.headers) or error.provider_code or carries(origin.url, self._secrets)
         if is_ours and isinstance(error, Unauthorized):
             self._note(error)
 
@@ -81,7 +82,9 @@ class Account:
     def playlist(self, subject: Track, playlist_id: str) -> Sequence[PlaylistTrack]:
         """Return the rows of a playlist; an error is that of `subject`. Raise SourceError when there are none."""
         with self._asking(subject):
-            return checked_list(self._listing(subject).playlist(playlist_id), PlaylistTrack)
+            rows = checked_list(self._listing(subject).playlist(playlist_id), PlaylistTrack)
+            check_sources(rows, self._name)
+            return rows
 
     def _resolved(self, track: Track) -> Origin:
         return checked(self._source.resolve(track), Origin)
@@ -120,6 +123,8 @@ class Account:
         except Unfit as error:
             reason = f"the source {self._name} returned {error.found}; expected {error.expected}"
             raise SourceError(track.address, track.label, f"{reason}; update or mend its package") from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may do anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may do anything, as end a program or a task of its own
             reason = f"the source {self._name} failed ({type(error).__name__})"
             raise SourceError(track.address, track.label, reason) from None

@@ -15,10 +15,11 @@ _T = TypeVar("_T")
 _TEXT = (str,)
 _NUMBER = (int, float, NoneType)
 _VERSION = (Version, NoneType)
+_LARGEST_NUMBER = 10**15  # beyond it Python may fail to print it, or to make a float of it
 _SAID = dict.fromkeys(("title", "artist", "album"), _TEXT)
 _FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
     Origin: {"url": _TEXT, "headers": (Mapping,), "version": _VERSION},
-    Version: {"kind": (VersionKind,), "value": _TEXT},
+    Version: {"kind": (VersionKind,), "value": _TEXT, "digest": _TEXT},
     Description: {**_SAID, "version": _VERSION},
     Playlist: {"id": _TEXT, "name": _TEXT, "tracks": (int, NoneType)},
     PlaylistTrack: {"track": (Track,), "duration": _NUMBER},
@@ -50,6 +51,12 @@ def checked_list(values: object, kind: type[_T]) -> Sequence[_T]:
     return [checked(value, kind) for value in values]
 
 
+def check_sources(rows: Sequence[PlaylistTrack], name: str) -> None:
+    """Raise Unfit if a row is of another source than the one of that `name`, whose row it is, or ``url``."""
+    if any(row.track.source not in {name, "url"} for row in rows):
+        raise Unfit("another name as PlaylistTrack.track.source", f"{name} or url")
+
+
 def _check_fields(value: object, place: str) -> None:
     fields = next((fields for kind, fields in _FIELDS.items() if isinstance(value, kind)), {})
     for name, expected in fields.items():
@@ -70,12 +77,16 @@ def _check_version(version: Version | None, kind: VersionKind, place: str) -> No
         raise Unfit(f"{version.kind.name} as {place}.version.kind", kind.name)
     if not version.value or not is_steady(version.value):
         raise Unfit(f"an empty or broken text as {place}.version.value", "one without control characters")
+    if version.digest:
+        raise Unfit(f"a text as {place}.version.digest", "an empty one")
 
 
 def _check(value: object, expected: tuple[type, ...], place: str) -> None:
     if not isinstance(value, expected):
         names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in expected)
         raise Unfit(f"{_name(value)} as {place}", names)
+    if isinstance(value, int | float) and abs(value) > _LARGEST_NUMBER:
+        raise Unfit(f"too large a number as {place}", "one of up to 15 digits")
     _check_fields(value, place)
 
 

@@ -11,6 +11,7 @@ from cachestore.config import expand
 from cachestore.errors import ConfigError, SourceError
 from cachestore.sources.command import CommandFailed, output_of
 from cachestore.sources.options import program, table_of_texts
+from cachestore.web.echoes import sent_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +81,7 @@ class Credentials:
             problem = f"the program {self._command[0]} {error.reason}; run the command in a shell to see why"
             self._failure = f"{self._where}.credential_command: {problem}"
             raise SourceError(track.address, track.label, self._failure) from None
+        self._web.hide(sent_secrets("", printed))
         replaced = {name.lower() for name in printed}
         return {name: value for name, value in written.items() if name.lower() not in replaced} | printed
 

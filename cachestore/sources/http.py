@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cachestore.errors import ConfigError, Forbidden, Unauthorized
 from cachestore.sources.credentials import Credentials
 from cachestore.sources.options import check_names, text
+from cachestore.sources.secret_urls import secrets_of
 from cachestore.sources.stream import StreamPlace
 from cachestore.sources.template import Template
 from cachestore.track import Origin
@@ -34,6 +35,7 @@ class HttpSource:
         self._template = Template.parse(f"{where}.{name}", text(where, options, name), environ)
         self._stream = StreamPlace.parse(where, options) if name == "resolve_url" else None
         self._credentials = Credentials(config, environ, web)
+        self._secrets = secrets_of(config, environ)
         self._web = web
 
     @staticmethod
@@ -59,7 +61,7 @@ class HttpSource:
                 raise
             headers = self._credentials.headers(track)
             document = self._web.json(track, url, headers)
-        return self._stream.origin(track, url, headers, document)
+        return self._stream.origin(track, url, headers, document, self._secrets)
 
     def renew(self, track: Track, refused: Origin, error: TrackError) -> bool:
         """Return whether there are other credentials, or a document that may name another URL than the expired one."""

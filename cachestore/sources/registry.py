@@ -13,7 +13,7 @@ from cachestore.errors import CacheStoreError, ConfigError
 from cachestore.sources.account import Account
 from cachestore.sources.base import Covering
 from cachestore.sources.http import HttpSource
-from cachestore.sources.secret_urls import secrets_of
+from cachestore.sources.secret_urls import credentials_of, secrets_of
 from cachestore.sources.subsonic import SubsonicSource
 from cachestore.sources.url import UrlSource
 
@@ -52,7 +52,8 @@ class Sources:
         with self._lock:
             if name not in self._accounts:
                 config = self._configured(name)
-                self._accounts[name] = Account(name, self._make(config), secrets_of(config, self._environ))
+                self._web.hide(secrets_of(config, self._environ))
+                self._accounts[name] = Account(name, self._make(config), credentials_of(config, self._environ))
             return self._accounts[name]
 
     def _configured(self, name: str) -> SourceConfig:
@@ -74,7 +75,9 @@ class Sources:
             return factory(config, self._environ, self._web)
         except CacheStoreError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may do anything, and its text may hold a secret
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may do anything, and its text may hold a secret
             problem = f"the plugin of kind {config.kind} failed ({type(error).__name__}); update or remove it"
             raise ConfigError(config.where, problem) from None
 

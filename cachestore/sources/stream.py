@@ -38,13 +38,22 @@ class StreamPlace:
             return cls(url, None)
         return cls(url, Pointer.parse(f"{where}.version_pointer", text(where, options, "version_pointer")))
 
-    def origin(self, track: Track, asked: str, headers: Mapping[str, str], document: object) -> Origin:
+    def origin(
+        self,
+        track: Track,
+        asked: str,
+        headers: Mapping[str, str],
+        document: object,
+        secrets: Collection[str] = frozenset(),
+    ) -> Origin:
         """Return the origin that the `document` found at the URL `asked` names. Raise SourceError.
 
         The `headers` it was asked with go to the same scheme, host and port only: anyone else must not see them, and
-        signed URLs are refused with another authorization beside their own.
+        signed URLs are refused with another authorization beside their own. A version that says one of the `secrets`
+        back, or of what was sent, is none.
         """
-        url, version = self._url(track, asked, document), self._version(track, document, sent_secrets(asked, headers))
+        url = self._url(track, asked, document)
+        version = self._version(track, document, sent_secrets(asked, headers).union(secrets))
         if authority_of(url) != authority_of(asked):
             return Origin(url, {}, version)
         return Origin(_with_userinfo(url, asked), headers, version)

@@ -3,48 +3,105 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from hashlib import blake2b
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from cachestore.text import is_echo
 from cachestore.track import url_secrets
 from cachestore.web.fields import file_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, MutableMapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 
 _PLAIN = frozenset(
     {
         "accept",
+        "accept-charset",
         "accept-encoding",
+        "accept-language",
+        "cache-control",
         "connection",
         "host",
         "if-modified-since",
         "if-none-match",
         "if-range",
+        "pragma",
         "range",
         "user-agent",
         "want-repr-digest",
     }
 )
 _KEPT = ("etag", "last-modified", "content-disposition")
+# Where services want a token as the user, and nothing, or one of these, as the password.
+_NO_PASSWORDS = frozenset({"", "x", "X", "api_token", "x-oauth-basic"})
 
 
 def sent_secrets(url: str, headers: Mapping[str, str]) -> set[str]:
     """Return what a request hides: the credentials of its URL, and its headers, whole and in parts."""
-    said = [value for name, value in headers.items() if name.lower() not in _PLAIN]
-    return url_secrets(url).union(said, *map(_parts, said))
+    said = [value for name, value in headers.items() if _is_private(name)]
+    return url_secrets(url).union(_proofs(_userinfo(url)), said, *map(_parts, said))
+
+
+def has_credentials(headers: Iterable[str]) -> bool:
+    """Return whether there is one of the `headers`, by their names, that not everybody would send."""
+    return any(map(_is_private, headers))
 
 
 def drop_echoes(headers: MutableMapping[str, str], secrets: Collection[str]) -> None:
-    """Take out of an answer the fields that are kept and hold one of the secrets that were sent."""
+    """Take out of an answer the fields that are kept and hold one of the secrets that were sent.
+
+    An ETag is replaced by its digest: that two answers have different ones must not get lost.
+    """
+    cut = {_cut(secret) for secret in secrets}
     for name in _KEPT:
         said = headers.get(name, "")
-        if is_echo(said, secrets) or is_echo(file_name(said), secrets):
+        if is_echo(said, secrets) or is_echo(file_name(said), cut):
             del headers[name]
+            if name == "etag":
+                weak = "W/" if said[:2].upper() == "W/" else ""
+                headers[name] = f'{weak}"{blake2b(said.encode("latin-1", "replace"), digest_size=16).hexdigest()}"'
+
+
+def _is_private(name: str) -> bool:
+    return name.lower() not in _PLAIN
+
+
+def _cut(secret: str) -> str:
+    """Return what is left of a secret at the end of a file's name, which loses its folders and query."""
+    return re.split(r"[/\\]", secret.partition("?")[0])[-1]
 
 
 def _parts(value: str) -> Iterator[str]:
     """Yield the words of a header, and what is behind an equals sign, but not the name of a scheme in front."""
     words = re.split(r"[\s,;]+", value)
+    if words[0].lower() == "basic":
+        yield from _proofs(_decoded(words[-1]))
     for word in words[1:] if len(words) > 1 and "=" not in words[0] else words:
         yield word.partition("=")[2].strip('="') or word
+
+
+def _userinfo(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).netloc.rpartition("@")[0])
+    except ValueError:
+        return ""  # it is never sent
+
+
+def _decoded(basic: str) -> str:
+    """Return ``user:password`` (RFC 7617), empty if it is none."""
+    try:
+        login = b64decode(basic)
+    except ValueError:
+        return ""
+    try:
+        return login.decode()
+    except UnicodeDecodeError:
+        return login.decode("latin-1")
+
+
+def _proofs(login: str) -> Iterator[str]:
+    """Yield what of ``user:password`` is secret; a user's name may well be in a title."""
+    user, _, password = login.partition(":")
+    yield user if password in _NO_PASSWORDS else password

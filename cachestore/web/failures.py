@@ -24,9 +24,10 @@ from cachestore.errors import (
     Unreachable,
 )
 from cachestore.quantities import format_age
+from cachestore.text import is_echo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from cachestore.track import Track
 
@@ -60,9 +61,12 @@ def _refusal(track: Track, status: int, retry_after: float) -> TrackError:
     return BadStatus(*place, f"the server answered {known}{later}", status=status, retry_after=retry_after)
 
 
-def network_failure(track: Track, error: httpx.HTTPError, asked: httpx.URL) -> TrackError:
-    """Return the failure of a request that got no answer; it may come from a redirect of the URL that was `asked`."""
-    place, first = _place(error.request.url), _place(asked)
+def network_failure(track: Track, error: httpx.HTTPError, asked: httpx.URL, secrets: Collection[str]) -> TrackError:
+    """Return the failure of a request that got no answer; it may come from a redirect of the URL that was `asked`.
+
+    The name of a host that says one of the `secrets` back is not shown.
+    """
+    place, first = _place(error.request.url, secrets), _place(asked, secrets)
     kind, reason = _diagnosis(error, place)
     if place != first and kind is SourceError:
         kind, reason = BadResponse, f"{first} redirects to {place}, where no request can be made"
@@ -71,12 +75,15 @@ def network_failure(track: Track, error: httpx.HTTPError, asked: httpx.URL) -> T
     return kind(track.address, track.label, reason)
 
 
-def body_failure(track: Track, error: httpx.HTTPError, received: int, total: int | None) -> TrackError:
-    """Return the failure of a body that did not arrive whole."""
+def body_failure(
+    track: Track, error: httpx.HTTPError, received: int, total: int | None, secrets: Collection[str]
+) -> TrackError:
+    """Return the failure of a body that did not arrive whole; `secrets` as in `network_failure`."""
+    place = _place(error.request.url, secrets)
     progress = f"after {received} of {total} bytes" if total is not None else f"after {received} bytes"
     if isinstance(error, httpx.TimeoutException):
-        return TimedOut(track.address, track.label, f"{_place(error.request.url)} stopped sending {progress}")
-    return Truncated(track.address, track.label, f"the connection to {_place(error.request.url)} ended {progress}")
+        return TimedOut(track.address, track.label, f"{place} stopped sending {progress}")
+    return Truncated(track.address, track.label, f"the connection to {place} ended {progress}")
 
 
 def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], str]:
@@ -130,7 +137,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _place(url: httpx.URL) -> str:
-    """Return ``host`` or ``host:port``: of a URL nothing more is fit to be shown."""
+def _place(url: httpx.URL, secrets: Collection[str] = ()) -> str:
+    """Return ``host`` or ``host:port``: of a URL nothing more is fit to be shown, and a host with a secret not either.
+
+    Hosts are in lower case, whatever the secret is in.
+    """
     host = url.raw_host.decode("ascii")
+    if is_echo(host, {secret.lower() for secret in secrets}):
+        return "a host that it names"
     return host if url.port is None else f"{host}:{url.port}"

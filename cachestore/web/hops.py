@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 import httpx
 
@@ -39,15 +40,18 @@ def follow(
     """Give the response that is no redirect.
 
     Userinfo of the URL becomes Basic authorization. Another authority gets only the headers that are for anyone, and
-    what was taken away does not come back: the extension ``foreign`` of the response tells. Raise RefusedAnswer,
-    Cancelled, httpx.HTTPError or, for a target that is no URL, httpx.InvalidURL.
+    what was taken away does not come back: the extension ``foreign`` of the response tells; ``hops`` are the requests
+    that led to it. Raise RefusedAnswer, Cancelled, httpx.HTTPError or, for a target that is no URL, httpx.InvalidURL.
     """
     url, headers = _without_userinfo(url, headers)
     is_foreign = False
+    hops: list[httpx.Request] = []
     for _ in range(_MOST_REDIRECTS + 1):
         with flights.get(url, headers, seconds_left()) as response:
+            hops.append(response.request)
             target = _target(response)
             if target is None:
+                response.extensions["hops"] = hops
                 if is_foreign:
                     response.extensions["foreign"] = True
                 yield response
@@ -75,7 +79,8 @@ def _target(response: httpx.Response) -> httpx.URL | None:
 def _without_userinfo(url: httpx.URL, headers: httpx.Headers) -> tuple[httpx.URL, httpx.Headers]:
     if not url.userinfo:
         return url, headers
-    basic = b64encode(f"{url.username}:{url.password}".encode()).decode()
+    user, _, password = url.userinfo.partition(b":")  # which may be no UTF-8
+    basic = b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password)).decode()
     headers.setdefault("Authorization", f"Basic {basic}")
     return url.copy_with(userinfo=b""), headers
 

@@ -34,7 +34,7 @@ from cachestore.web.pace import Pace
 from cachestore.web.retries import Retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from cachestore.config import Config
     from cachestore.errors import TrackError
@@ -68,6 +68,7 @@ class Web:
         self.cancel = cancel
         self._until = threading.local()
         self._away: set[Authority | None] = set()
+        self._secrets: set[str] = set()
         self._flights = Flights(client)
         self._client = client
         self._now = now
@@ -91,6 +92,10 @@ class Web:
         deadline: float = self._until.deadline
         return deadline
 
+    def hide(self, secrets: Collection[str]) -> None:
+        """Take that these are secrets wherever an answer says them: what is sent alone does not tell."""
+        self._secrets.update(secrets)
+
     @contextmanager
     def get(self, track: Track, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Give the answer to a GET, its body unread, redirects followed by hand.
@@ -109,13 +114,12 @@ class Web:
             with follow(self._flights, target, sent, self._left) as response:
                 self._away.discard(_server(url))  # whatever the answer says, somebody gave it
                 response.headers.encoding = "latin-1"
-                last = response.request
-                secrets = sent_secrets(url, sent) | sent_secrets(str(last.url), last.headers)
-                drop_echoes(response.headers, secrets)
+                hops = (sent_secrets(str(hop.url), hop.headers) for hop in response.extensions["hops"])
+                drop_echoes(response.headers, self._secrets.union(sent_secrets(url, sent), *hops))
                 yield response
         except httpx.HTTPError as error:
             self.raise_if_cancelled()
-            raise network_failure(track, error, target) from None
+            raise network_failure(track, error, target, self._secrets | sent_secrets(url, sent)) from None
         except RefusedAnswer as error:
             raise BadResponse(track.address, track.label, error.reason) from None
         except httpx.InvalidURL:  # httpx prepares a redirect also when it is not to follow it
@@ -142,7 +146,7 @@ class Web:
         except httpx.HTTPError as error:
             self.raise_if_cancelled()
             self.raise_if_late(track)
-            raise body_failure(track, error, received, total) from None
+            raise body_failure(track, error, received, total, self._secrets.copy()) from None
         self.raise_if_late(track)  # a connection that the watchdog shut down looks like the end of the body
 
     def document(self, track: Track, url: str, headers: Mapping[str, str] | None = None) -> Document:

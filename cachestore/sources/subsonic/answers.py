@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,14 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
 
+_LARGEST_NUMBER = 10**15  # beyond it nothing is counted
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A JSON object of an answer; what is not as the API says is a BadResponse of `subject`.
 
-    A text that says one of the `secrets` back, with which it was asked for, is empty.
+    A text that says one of the `secrets` back, with which it was asked for, is empty, and an id a misfit.
     """
 
     subject: Track
@@ -48,8 +50,8 @@ class Record:
         """Return the id, which some servers write as a number."""
         value = self.fields.get("id")
         if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if not isinstance(value, str) or not value or not is_steady(value):
+            value = str(value)
+        if not isinstance(value, str) or not value or not is_steady(value) or is_echo(value, self.secrets):
             raise self._misfit("id")
         return value
 
@@ -63,9 +65,9 @@ class Record:
         return "" if is_echo(str(value), self.secrets) else shown(str(value))
 
     def number(self, name: str) -> float | None:
-        """Return a number that is not negative, None if the field holds none."""
+        """Return a number that is neither negative nor too large, None if the field holds none."""
         value = self.fields.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST_NUMBER:
             return None
         return value
 
