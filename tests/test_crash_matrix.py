@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartRawServer
     from tests.stranger import Stranger
 
-POINTS = 6  # of each command, unless in full
+POINTS = 4  # of each command, unless in full
 MIX = [row("a"), row("b"), row("c"), {"path": "local.wav", "title": "Mine"}]
 EXPORT = ("export", "mix.json", "DEST")
 DESTS = ("DEST", "OTHER", "FRESH")
