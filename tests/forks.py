@@ -7,8 +7,10 @@ times as fast. A process that must be started for good (by a signal's test, or w
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.process
 import os
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +34,7 @@ PRELOADED = [
     "rich.progress",
 ]
 _PATIENCE = 60.0
+_STARTING = threading.Lock()
 
 
 def run(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: str = "") -> tuple[int, str, str]:
@@ -40,7 +43,10 @@ def run(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: s
         streams = [Path(scratch, name) for name in ("stdin", "stdout", "stderr")]
         streams[0].write_text(stdin)
         process = _server().Process(target=_become, args=([*arguments], cwd, dict(env), streams))
-        process.start()
+        with _STARTING:
+            process.start()
+            # Whoever starts the next one would look after this one, too, and take its exit code from whom it is for.
+            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
         process.join(_PATIENCE)
         process.kill()
         process.join()
