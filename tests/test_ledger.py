@@ -132,7 +132,7 @@ class Verbs(RuleBasedStateMachine):
 
     @rule(content=CONTENTS)
     def damage(self, content: int) -> None:
-        for digest, row in self.store.blob_rows():
+        for digest, _ in self.store.blob_rows():
             path = self.store.blobs.path(digest)
             if path.exists() and path.read_bytes()[:1] == bytes([content]):
                 path.chmod(0o644)
