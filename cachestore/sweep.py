@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.blobs import is_file, moved_at
 from cachestore.errors import AddressError, Cancelled
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
 
+_T = TypeVar("_T")
 _OLD_PARTIAL = 7 * 86400.0
 _OLD_QUARANTINE = 30 * 86400.0
 _LONGEST_BEGINNING = 60.0
@@ -41,10 +42,10 @@ def sweep(store: Store, now: float, cancel: threading.Event | None = None) -> No
         partial.remove()
     _sweep_runs(store)
     remove_unnamed(store.root.runs, now - _LONGEST_BEGINNING)
-    for orphans in _until(cancel, store.orphans()):
-        store.remove_orphans(orphans)
-    for unindexed in _until(cancel, store.unindexed()):
-        store.bill(unindexed)
+    for strays in _until(cancel, store.strays()):
+        if strays.orphans:
+            store.remove_orphans(strays.orphans)
+        store.bill(strays.unindexed)
     for batch in batches(_lost(store, cancel)):
         store.evict([key for _, row in batch for key in row.keys], lambda entry, _: "pinned" if entry.pinned else "")
         store.evict_unindexed(digest for digest, row in batch if not row.keys)
@@ -94,38 +95,36 @@ def foresee(store: StoreReader, now: float, cancel: threading.Event | None = Non
         if not is_alive(store.root.runs, run_id):
             for file in (file for staging in _staged(run_id, run.dest) for file in _files(staging)):
                 found.add(file)
-    for orphans in _until(cancel, store.orphans()):
-        for digest in orphans:
+    unindexed: list[tuple[str, BlobRow]] = []
+    for strays in _until(cancel, store.strays()):
+        for digest in strays.orphans:
             found.add(store.blobs.path(digest))
+        unindexed += _as_billed(store, strays.unindexed)
     found.bounded += sum(row.cost for _, row in _lost(store, cancel))
-    found.unindexed = sorted(_unindexed(store, cancel), key=lambda blob: blob[1].used_at)
+    found.unindexed = sorted(unindexed, key=lambda blob: blob[1].used_at)
     return found
 
 
-def _unindexed(store: StoreReader, cancel: threading.Event | None) -> Iterator[tuple[str, BlobRow]]:
-    """Yield the blobs that a lost index has left behind, with the rows that a sweep would give them."""
-    for digests in _until(cancel, store.unindexed()):
-        for digest in digests:
-            info = store.blobs.stat(digest)
-            if info is not None and is_file(info):
-                yield digest, BlobRow(0, 0, NO_FILE, "", (), info.st_mtime).seen(info, "")
+def _as_billed(store: StoreReader, unindexed: Iterable[str]) -> Iterator[tuple[str, BlobRow]]:
+    """Yield blobs that a lost index has left behind, with the rows that a sweep would give them."""
+    for digest in unindexed:
+        info = store.blobs.stat(digest)
+        if info is not None and is_file(info):
+            yield digest, BlobRow(0, 0, NO_FILE, "", (), info.st_mtime).seen(info, "")
 
 
 def _lost(store: StoreReader, cancel: threading.Event | None) -> Iterator[tuple[str, BlobRow]]:
     """Yield the rows of blobs that are gone: a killed process had unlinked them, and not yet written that."""
-    for batch in batches(store.blob_rows()):
-        if cancel is not None and cancel.is_set():
-            raise Cancelled
+    for batch in _until(cancel, batches(store.blob_rows())):
         yield from ((digest, row) for digest, row in batch if store.blobs.stat(digest) is None)
 
 
-def _until(cancel: threading.Event | None, batches: Iterable[list[str]]) -> Iterator[list[str]]:
-    """Yield batches of digests until `cancel` is set, which raises Cancelled: every file is looked at for them."""
-    for digests in batches:
+def _until(cancel: threading.Event | None, found: Iterable[_T]) -> Iterator[_T]:
+    """Yield what is `found` until `cancel` is set, which raises Cancelled: every blob is looked at for it."""
+    for batch in found:
         if cancel is not None and cancel.is_set():
             raise Cancelled
-        if digests:
-            yield digests
+        yield batch
 
 
 def _dead_partials(store: StoreReader, now: float) -> Iterator[Abandoned]:

@@ -147,8 +147,8 @@ class Verbs(RuleBasedStateMachine):
 
     @rule()
     def bill_what_has_no_row(self) -> None:
-        for found in (*self.store.orphans(), *self.store.unindexed()):
-            self.store.bill(found)
+        for strays in self.store.strays():
+            self.store.bill([*strays.orphans, *strays.unindexed])
 
     @rule(content=CONTENTS)
     def evict_what_has_no_entries(self, content: int) -> None:
@@ -291,8 +291,9 @@ def test_a_blob_without_a_row_gets_one_that_counts_and_goes_by_its_age_alone(sto
     store.forget([BLOBS.key(entry.digest), ENTRIES.key(entry.key)])
     os.utime(store.blobs.path(entry.digest), (1.0, 1.0))
     assert store.totals() == Totals()
-    [unindexed] = store.unindexed()
-    store.bill(unindexed)
+    [strays] = store.strays()
+    assert (strays.orphans, strays.unindexed) == ([], [entry.digest])
+    store.bill(strays.unindexed)
     assert store.totals() == counted(store)
     assert [(digest, row.used_at) for digest, row in store.least_recently_used()] == [(entry.digest, 1.0)]
     assert store.evict_unindexed([entry.digest], lambda _: "young")[0].kept_because == "young"

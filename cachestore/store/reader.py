@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cachestore.blobs import Blobs
 from cachestore.errors import NotInCache
@@ -25,7 +25,6 @@ from cachestore.store.leases import Leases, run_of
 from cachestore.store.rows_reader import RowsReader
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import TypeVar
@@ -37,6 +36,17 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
     T = TypeVar("T")
+
+
+class Strays(NamedTuple):
+    """Digests of blobs that no row knows.
+
+    `orphans` are younger than the index: their publishing crashed half-way. `unindexed` are older, and not ours to
+    judge: the index was lost since.
+    """
+
+    orphans: list[str]
+    unindexed: list[str]
 
 
 class StoreReader(RowsReader):
@@ -128,29 +138,16 @@ class StoreReader(RowsReader):
         """Return those of `digests` that have a row, be it a damaged one."""
         return self.existing(BLOBS, digests)
 
-    def orphans(self) -> Iterator[list[str]]:
-        """Yield, in batches, the digests of blobs that no row knows and that are younger than the index.
-
-        Their publishing crashed half-way.
-        """
+    def strays(self) -> Iterator[Strays]:
+        """Yield, in batches, the blobs that no row knows; every file among the blobs is looked at."""
         created_at = self.meta().created_at
-        for batch in self._without_row():
-            yield [digest for digest, info in batch.items() if info.st_mtime > created_at]
-
-    def unindexed(self) -> Iterator[list[str]]:
-        """Yield, in batches, the digests of blobs that no row knows and that are older than the index.
-
-        They are not ours to judge: the index was lost since.
-        """
-        created_at = self.meta().created_at
-        for batch in self._without_row():
-            yield [digest for digest, info in batch.items() if info.st_mtime <= created_at]
-
-    def _without_row(self) -> Iterator[dict[str, os.stat_result]]:
         for batch in batches(self.blobs.iterate()):
             found = {digest for path in batch if (digest := self.blobs.digest_of(path))}
-            unknown = found - self.known_blobs(found)
-            yield {digest: info for digest in unknown if (info := self.blobs.stat(digest))}
+            strays = Strays([], [])
+            for digest in found - self.known_blobs(found):
+                if info := self.blobs.stat(digest):
+                    (strays.orphans if info.st_mtime > created_at else strays.unindexed).append(digest)
+            yield strays
 
     def bundles(self) -> Iterator[Bundle]:
         """Yield the registered bundles, also those that were deleted or moved since."""
