@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cachestore.store.writer import Store
     from cachestore.verify.problems import Problem
 
+_RIGHT = "it is right by now"
+
 
 @dataclass(frozen=True, slots=True)
 class Repair:
@@ -56,15 +58,15 @@ def _put_away(store: Store, problem: Problem) -> Repair:
     """Put a damaged blob away and drop its entry, if it is still wrong; the pin of a track stays with the track."""
     entry = store.entries_of([problem.key]).get(problem.key)
     if entry is not None and store.is_whole(entry):
-        return Repair(problem, "left alone: it is right by now")
+        return Repair(problem, f"left alone: {_RIGHT}")
     if entry is not None and _index_again(store, entry):
         return Repair(problem, "indexed again")
     store.retire(problem.digest)
     if entry is None:
         return _drop_blob(store, problem)
-    [eviction] = store.evict([problem.key], lambda *_: "it is right by now" if _is_there(store, problem.digest) else "")
-    if eviction.kept_because:
-        return Repair(problem, f"left alone: {eviction.kept_because}", mended=False)
+    [eviction] = store.evict([problem.key], lambda *_: _RIGHT if _is_there(store, problem.digest) else "")
+    if why := eviction.kept_because:
+        return Repair(problem, f"left alone: {why}", mended=why == _RIGHT)
     return Repair(problem, "removed; the next export downloads it again")
 
 
@@ -85,7 +87,7 @@ def _index_again(store: Store, entry: Entry) -> bool:
 def _drop_blob(store: Store, problem: Problem) -> Repair:
     """Drop the row of a blob that no entry has, once its bytes are put away."""
     if store.blobs.stat(problem.digest) is not None:
-        return Repair(problem, "left alone: it is right by now")
+        return Repair(problem, f"left alone: {_RIGHT}")
     store.evict_unindexed([problem.digest])
     return Repair(problem, "put away; no track is known for it")
 
