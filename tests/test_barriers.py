@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartRawServer
     from tests.stranger import Stranger
 
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 # In the process that is to be stopped: the first call that `is_it` tells the other side and waits for its word.
 _STOP = """
 import importlib
