@@ -73,13 +73,10 @@ def _ignored(number: int) -> bool:
 
 
 def _handler(arrived: SimpleQueue[int]) -> signal._HANDLER:
-    seen: set[int] = set()
-
     def handle(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and number in seen:
+        if number == signal.SIGINT:
+            # The second one is the system's: a handler of ours waits until the main thread runs Python again.
             signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        seen.add(number)
         arrived.put(number)
 
     return handle
