@@ -11,7 +11,14 @@ from click.core import ParameterSource
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
-from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs, stdin_eof_option
+from cachestore.cli.options import (
+    events_option,
+    jobs_option,
+    refresh_option,
+    refuse_stdin_twice,
+    refuse_two_outputs,
+    stdin_eof_option,
+)
 from cachestore.cli.output import count, plain, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
@@ -80,8 +87,7 @@ def export(
     """
     if how["offline"] and how["refresh"]:
         raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")
-    if cancel_on_stdin_eof and mix == "-":
-        raise click.UsageError("--cancel-on-stdin-eof needs standard input for itself, and the mix - is read from it")
+    refuse_stdin_twice(mix, stdin_eof=cancel_on_stdin_eof)
     refuse_two_outputs(events=events, as_json=as_json)
     from exporter_plugin.export import ExportFailed
 

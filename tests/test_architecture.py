@@ -68,6 +68,7 @@ FLOORS = {
     "exporter_plugin.outcome": 5.3,
     "exporter_plugin.destination": 5.2,
     "exporter_plugin.manifest": 5.1,
+    "exporter_plugin.cloud": 5.1,
     "exporter_plugin.mix": 5.0,
     "exporter_plugin.readers": 4.2,
     "exporter_plugin.naming": 4.0,

@@ -181,7 +181,8 @@ def test_a_playlist_is_told_to_be_exported(
     fetch("studio:t1", address, code=2)
     assert run(["--config", str(tmp_path / "config.toml"), "fetch", "studio:t1", address]) == 2
     captured = capsys.readouterr()
-    sentence = f"it names a playlist, which is exported (cachestore export {shlex.quote(address)} DEST); expected "
+    ways = f"exported (cachestore export {shlex.quote(address)} DEST) or fetched with --mix"
+    sentence = f"it names a playlist, which is {ways}; expected "
     assert captured.err.startswith(f"cachestore: '{address}' is no track address: {sentence}")
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "store").exists()

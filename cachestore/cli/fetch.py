@@ -10,7 +10,15 @@ import click
 
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
-from cachestore.cli.options import events_option, jobs_option, refresh_option, refuse_two_outputs, stdin_eof_option
+from cachestore.cli.mixes import open_mix
+from cachestore.cli.options import (
+    events_option,
+    jobs_option,
+    refresh_option,
+    refuse_stdin_twice,
+    refuse_two_outputs,
+    stdin_eof_option,
+)
 from cachestore.cli.output import count, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
@@ -21,10 +29,14 @@ from cachestore.track import alike, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from threading import Event
 
     from cachestore.cache import Result
+    from cachestore.cli.progress import Reporter
+    from cachestore.config import Config
     from cachestore.track import Track
 
+_EXAMPLES = ["cachestore fetch studio:t42 https://example.org/a.flac", "cachestore fetch --mix friday.json"]
 _EXITS = {
     1: "a track failed; the others are in the cache",
     4: "the store cannot be used, or the disk is full",
@@ -37,12 +49,13 @@ def _track(text: str) -> Track:
     """Return the track that an address names. Raise AddressError, for the address of a playlist too."""
     if parse_playlist(text):
         command = f"cachestore export {shlex.quote(text)} DEST"
-        raise AddressError(text, f"it names a playlist, which is exported ({command})")
+        raise AddressError(text, f"it names a playlist, which is exported ({command}) or fetched with --mix")
     return parse_address(text)
 
 
-@click.command(epilog=epilog(["cachestore fetch studio:t42 https://example.org/a.flac"], _EXITS))
-@click.argument("tracks", metavar="TRACK...", nargs=-1, required=True, type=_track)
+@click.command(epilog=epilog(_EXAMPLES, _EXITS))
+@click.argument("tracks", metavar="[TRACK...]", nargs=-1, type=_track)
+@click.option("--mix", metavar="MIX", help="Instead of TRACK...: the cloud tracks of a mix, as `export` takes it.")
 @jobs_option
 @refresh_option
 @stdin_eof_option
@@ -53,6 +66,7 @@ def fetch(
     settings: Settings,
     tracks: Sequence[Track],
     *,
+    mix: str | None,
     jobs: int | None,
     refresh: bool,
     cancel_on_stdin_eof: bool,
@@ -61,20 +75,35 @@ def fetch(
 ) -> None:
     """Download the tracks that are not in the cache, and ask the server about those that are."""
     refuse_two_outputs(events=events, as_json=as_json)
+    if bool(tracks) == (mix is not None):
+        raise click.UsageError("expected either tracks or --mix")
+    refuse_stdin_twice(mix, stdin_eof=cancel_on_stdin_eof)
     _refuse_alike(tracks)
-    with reporter(settings, events=events) as tell, cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel:
-        from cachestore.cache import Cache
-
-        with Cache.open(settings.config(), cancel=cancel) as cache:
-            tell.start(len(tracks))
-            results = list(cache.fetch(tracks, jobs=jobs, refresh=refresh, on_event=tell, cancel=cancel))
-            cache.enforce_bound(tell)
+    with reporter(settings, events=events) as tell:
+        tracks_of = open_mix(mix) if mix is not None else None
+        with cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel:
+            config, local = settings.config(), 0
+            if tracks_of:
+                tracks, local = tracks_of(config, cancel)
+            results = _fetched(config, tracks, tell, cancel, jobs=jobs, refresh=refresh)
         if as_json:
             print_json([_facts(result) for result in results])
         elif not events and not settings.quiet:
-            click.echo(_summary(results))
+            click.echo(_summary(results, local))
         if failures := [result.error for result in results if result.error]:
             raise FetchFailed(failures, len(results))
+
+
+def _fetched(
+    config: Config, tracks: Sequence[Track], tell: Reporter, cancel: Event, *, jobs: int | None, refresh: bool
+) -> Sequence[Result]:
+    from cachestore.cache import Cache
+
+    with Cache.open(config, cancel=cancel) as cache:
+        tell.start(len(tracks))
+        results = list(cache.fetch(tracks, jobs=jobs, refresh=refresh, on_event=tell, cancel=cancel))
+        cache.enforce_bound(tell)
+    return results
 
 
 def _refuse_alike(tracks: Sequence[Track]) -> None:
@@ -98,7 +127,9 @@ def _facts(result: Result) -> dict[str, object]:
     }
 
 
-def _summary(results: Sequence[Result]) -> str:
+def _summary(results: Sequence[Result], local: int) -> str:
     words = {Provenance.NETWORK: "downloaded", Provenance.CACHE: "cached"}
     counts = Counter("failed" if result.origin is None else words[result.origin] for result in results)
-    return f"{count(len(results), 'track')}: {', '.join(f'{number} {word}' for word, number in sorted(counts.items()))}"
+    cloud = [f"{number} {word}" for word, number in sorted(counts.items())]
+    passed_over = [f"{count(local, 'local track')} passed over"] if local else []
+    return f"{count(len(results), 'track')}: {', '.join(cloud + passed_over)}"

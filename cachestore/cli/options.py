@@ -20,3 +20,9 @@ def refuse_two_outputs(*, events: str | None, as_json: bool) -> None:
     """Raise a usage error when two options want stdout for themselves."""
     if events and as_json:
         raise click.UsageError("--events and --json both need stdout; choose one")
+
+
+def refuse_stdin_twice(mix: str | None, *, stdin_eof: bool) -> None:
+    """Raise a usage error when the mix is to be read from standard input, and the end of that is to cancel."""
+    if stdin_eof and mix == "-":
+        raise click.UsageError("--cancel-on-stdin-eof needs standard input for itself, and the mix - is read from it")
