@@ -7,7 +7,7 @@ import os
 import pickle
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -189,6 +189,25 @@ def test_a_writer_gives_up_after_its_patience(
     monkeypatch.setattr(writer, "_PATIENCE", 0.0)
     with pytest.raises(Busy), index.transaction():
         pytest.fail("the lock is held elsewhere")
+
+
+def test_who_gave_up_does_not_wait_again_until_the_lock_was_had(
+    folder: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
+    with closing(other):
+        other.execute("BEGIN IMMEDIATE")
+        for patience in (0.0, 600.0):
+            monkeypatch.setattr(writer, "_PATIENCE", patience)
+            with pytest.raises(Busy), index.transaction():
+                pytest.fail("the lock is held elsewhere")
+        other.execute("ROLLBACK")
+        with index.transaction():
+            pass
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.2, other.execute, ["ROLLBACK"]).start()
+        with index.transaction():
+            pass
 
 
 def test_cancel_ends_the_wait_also_while_the_index_is_opened(folder: Path, locked_elsewhere: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -218,7 +219,8 @@ class Transfer:
     def _read(self, response: httpx.Response, partial: Partial, end: int | None) -> Body | None:
         """Take in a body that brings the partial to `end`, if it says where that is; None to ask for it once more."""
         self._is_origin_fresh = False
-        self.watch.received(partial.received, partial.total)
+        start = partial.received
+        self.watch.received(start, partial.total)
         for chunk in self.web.chunks(self.track, response, before=partial.received, total=partial.total):
             partial.write(chunk)
             self._refuse_larger(partial.received)
@@ -228,9 +230,19 @@ class Transfer:
             self.watch.received(partial.received, partial.total)
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
             self.web.raise_if_cancelled()
+        self._take_trailers(response, partial, start)
         has_end = end is not None or not _ENDS.isdisjoint(response.headers) or partial.promised
         media = self._examined(partial)
         return self._finished(partial, media) if has_end or self._came_twice(partial) else None
+
+    def _take_trailers(self, response: httpx.Response, partial: Partial, start: int) -> None:
+        """Take what a server promises behind the bytes, since it did not know it before (RFC 9530 §2, §3)."""
+        if "trailers" in response.extensions:
+            is_rest = response.status_code == 206
+            said = ChainMap(response.extensions["trailers"], response.headers)
+            end = partial.received - 1 if is_rest else None
+            found = promises(said, start=start, end=end, partial=is_rest)
+            partial.promise([promise for promise in found if promise not in partial.promised])
 
     def _came_twice(self, partial: Partial) -> bool:
         """Return whether the same bytes came before; clear them when nothing did. Raise Truncated when others did.

@@ -130,6 +130,7 @@ class Index(IndexReader):
 
     def __init__(self, folder: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
         self.cancelled = cancelled
+        self._gave_up = False
         self._cache = self._waiting_for("the index", lambda: _opened(folder))
         try:
             super().__init__(folder)
@@ -172,13 +173,18 @@ class Index(IndexReader):
         return stack
 
     def _waiting_for(self, what: str, attempt: Callable[[], T | None]) -> T:
-        """Return what `attempt` returns once it returns something. Raise Cancelled, or Busy after a while."""
-        deadline = time.monotonic() + _PATIENCE
+        """Return what `attempt` returns once it returns something. Raise Cancelled, or Busy after a while.
+
+        Who gave up does not wait again until the lock was had: to end, too, a command takes it several times.
+        """
+        deadline = time.monotonic() + (0.0 if self._gave_up else _PATIENCE)
         while (result := attempt()) is None:
             if self.cancelled():
                 raise Cancelled
             if time.monotonic() > deadline:
+                self._gave_up = True
                 raise Busy(what)
+        self._gave_up = False
         return result
 
 

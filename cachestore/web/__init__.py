@@ -6,6 +6,7 @@ pace       whether the bytes of a body come fast enough
 hops       redirects, followed by hand
 authority  which server a URL names
 flights    requests under way, and how another thread ends them
+parser     what came behind an answer, and its trailer fields
 watchdog   ending those that take too long
 client     the HTTP client that all requests of a run share
 fields     what header fields say

@@ -26,6 +26,7 @@ import httpx
 
 from cachestore.errors import Cancelled
 from cachestore.web.fields import content_length
+from cachestore.web.parser import has_more, keeping_trailers
 from cachestore.web.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Flights:
         finally:
             _drain(response)
             self._watch.forget(response)
-            if _has_more(response):
+            if has_more(response):
                 # What came behind this answer would be taken for the next one's.
                 _shut_down(response)
             response.close()
@@ -78,9 +79,10 @@ class Flights:
         response.is_stream_consumed = True  # or it would be read again, which httpcore never ends
         _expect_farewell(response)
         try:
-            for chunk in response.stream:  # type: ignore[union-attr]
-                self._watch.progress(response)
-                yield chunk
+            with keeping_trailers(response):
+                for chunk in response.stream:  # type: ignore[union-attr]
+                    self._watch.progress(response)
+                    yield chunk
         except httpx.RequestError as error:
             error.request = response.request
             raise
@@ -160,17 +162,6 @@ def _drain(response: httpx.Response) -> None:
             for chunk in response.stream:  # type: ignore[union-attr]
                 if len(chunk) < length:
                     return
-
-
-def _has_more(response: httpx.Response) -> bool:
-    """Return whether more has been read from the connection than belongs to the response.
-
-    Nobody tells but the parser itself, deep in httpcore; a test holds that it is still found there.
-    """
-    stream: object = response.stream
-    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
-        stream = getattr(stream, name, None)
-    return bool(getattr(stream, "trailing_data", (b"", False))[0])
 
 
 def _expect_farewell(response: httpx.Response) -> None:

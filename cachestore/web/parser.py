@@ -1,0 +1,45 @@
+"""What the parser of an answer knows and httpcore keeps to itself; tests hold that it is still found there."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def has_more(response: httpx.Response) -> bool:
+    """Return whether more has been read from the connection than belongs to the response."""
+    return bool(getattr(_parser(response), "trailing_data", (b"", False))[0])
+
+
+@contextmanager
+def keeping_trailers(response: httpx.Response) -> Iterator[None]:
+    """Keep the trailer fields of a body that is read in the block as the extension ``trailers`` (RFC 9110 §6.5)."""
+    parser = _parser(response)
+    if parser is None:
+        yield
+        return
+    next_event = parser.next_event
+
+    def overheard() -> object:
+        event = next_event()
+        if fields := getattr(event, "headers", None):  # within a body only its end has fields
+            response.extensions["trailers"] = httpx.Headers(fields.raw_items(), encoding="latin-1")
+        return event
+
+    parser.next_event = overheard
+    try:
+        yield
+    finally:
+        del parser.next_event
+
+
+def _parser(response: httpx.Response) -> Any:  # noqa: ANN401 - of h11, which only httpcore knows
+    stream: object = response.stream
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        stream = getattr(stream, name, None)
+    return stream
