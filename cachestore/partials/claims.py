@@ -15,13 +15,14 @@ from cachestore.partials.sidecar import rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cachestore.partials.locks import DownloadLock
 
 _COPY_CHUNK = 1024 * 1024
 _STILL = 120.0  # seconds, as who waits for another process has patience
+_MOST_ALIVE = 3
 
 
 class Remains:
@@ -84,27 +85,30 @@ def _rescued(left: Iterable[Path], copy: Path, lock: DownloadLock, cancel: threa
     A copy, since nobody can tell for sure that the process is dead: locks may lie. What it copies is a beginning of the
     body in any case, because files only grow; that its sidecar is the same afterwards shows that it was not begun anew.
     If the lock is real, nothing stays behind that nobody has written for two minutes. Before that, the owner may live:
-    where locks lie, or when it went alone because another one stood still.
+    where locks lie, or when it went alone because another one stood still; of three at most that is thought.
     """
-    left = [path for path in left if path.suffix == ".work" and rescuable(path)]
+    left = [path for path in left if path.suffix == ".work"]
     rescued = None
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
-        source = max(left, key=lambda path: path.stat().st_size)
+        source = max(filter(rescuable, left), key=lambda path: path.stat().st_size)
         before = sidecar_of(source).read_bytes()
         _copy(source, copy, cancel)
         sidecar_of(copy).write_bytes(before)
         rescued = copy if sidecar_of(source).read_bytes() == before else None
-    for path in [copy] if rescued is None else [path for path in left if lock.is_real and _is_still(path)]:
+    for path in [copy] if rescued is None else _dead(left) if lock.is_real else []:
         path.unlink(missing_ok=True)
         sidecar_of(path).unlink(missing_ok=True)
     return rescued
 
 
-def _is_still(path: Path) -> bool:
-    """Return whether nobody has written a file for long."""
-    with suppress(OSError):
-        return time.time() - path.stat().st_mtime > _STILL
-    return False
+def _dead(left: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files that nobody has written for long, and all but the few that were written last."""
+    written: dict[Path, float] = {}
+    for path in left:
+        with suppress(OSError):  # it is gone
+            written[path] = path.stat().st_mtime
+    alive = sorted(written, key=written.__getitem__)[-_MOST_ALIVE:]
+    yield from (path for path in written if path not in alive or time.time() - written[path] > _STILL)
 
 
 def _copy(source: Path, copy: Path, cancel: threading.Event) -> None:
