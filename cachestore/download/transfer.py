@@ -192,10 +192,10 @@ class Transfer:
     def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
         headers, partial = response.headers, self.partial
         found = fields.version_of(headers)
-        if "if-modified-since" not in response.request.headers and found is not None:
-            same = [version for version in self.known if version.value == found.value]
-            if found.kind is VersionKind.MODIFIED and same == [found] and not promises(headers, partial=False):
-                return NotModified(found)  # several dates cannot be asked for at once: the answer tells which it is
+        promised = promises(headers, partial=False)
+        was_asked_by_date = "if-modified-since" in response.request.headers  # several at once cannot be asked for
+        if found is not None and not was_asked_by_date and not promised and fields.is_told_by_date(found, self.known):
+            return NotModified(found)
         if partial is None:
             return BodyNeeded()
         if fields.is_encoded(headers):
@@ -205,7 +205,6 @@ class Transfer:
         version = self.origin.version or found
         self._refuse_other_than_pinned(version)
         validator = found if found and fields.is_strong(found, headers) else None
-        promised = promises(headers, partial=False)
         partial.begin(version, validator, total, hint=None if validator else found, promised=promised)
         self._name = fields.file_name(headers.get("content-disposition", ""))
         return self._read(response, partial, total)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import httpx
 
 from cachestore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+    from urllib.request import Request
 
 
 def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> httpx.Client:
@@ -22,8 +27,7 @@ def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> h
             follow_redirects=False,
             # nginx weakens ETags and drops lengths for gzip, and a compressed body hides its own truncation.
             headers={"Accept-Encoding": "identity", "User-Agent": f"cachestore/{version('cachestore')}"},
-            # A cookie would go to every port of a host, and to redirects that may not have it.
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            cookies=_NoCookies(),
             timeout=httpx.Timeout(stall_timeout, connect=connect_timeout, pool=None),
             # The callers bound the connections in use; a limit would make them wait for requests that were given up.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=jobs, keepalive_expiry=30),
@@ -31,6 +35,16 @@ def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> h
     except (OSError, ValueError, ImportError, httpx.InvalidURL):
         problem = "a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) or CA bundle (SSL_CERT_FILE, SSL_CERT_DIR) is unusable"
         raise ConfigError("the environment", f"{problem}; correct or unset it") from None
+
+
+class _NoCookies(CookieJar):
+    """A jar that stays empty: a cookie would go to every port of a host, and to redirects that may not have it.
+
+    It reads none either, since one that cannot be read would be told with a traceback.
+    """
+
+    def extract_cookies(self, response: HTTPResponse, request: Request) -> None:
+        """Leave the cookies of an answer alone."""
 
 
 def _keep_urls_out_of_logs() -> None:

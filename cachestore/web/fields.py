@@ -21,6 +21,7 @@ _TAG = re.compile(r'(?!(?:W/)?\*?\Z)(?:W/)?(?:"(?! *")([^"]+)"|([^",\s]+))', re.
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _DIGITS = re.compile(r"[0-9]+")
 _LONGEST_WAIT = 10.0**15 - 1  # seconds
+_UNKNOWN_DATES = 365 * 86400.0  # in 1970, which stands for a date that nobody knows
 # The three forms of RFC 9110 §5.6.7; the last one has no zone, which is GMT.
 _HTTP_DATE = re.compile(
     r"[a-z]+, \d\d[ -][a-z]{3}[ -]\d{2,4} \d\d:\d\d:\d\d GMT|[a-z]{3} [a-z]{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
@@ -41,13 +42,15 @@ def version_of(headers: Mapping[str, str]) -> Version | None:
     """Return what the headers call the bytes, or None.
 
     An ETag is kept verbatim, also without its quotes; an empty one, an asterisk and several name nothing. Last-Modified
-    counts together with a length only.
+    counts together with a length only, and not when it is no date or of 1970: that stays when the bytes change.
     """
     tag, modified = headers.get("etag", "").strip(), headers.get("last-modified", "").strip()
     if _TAG.fullmatch(tag):
         return Version(VersionKind.WEAK if _is_weak(tag) else VersionKind.STRONG, tag)
     length = content_length(headers)
-    return Version(VersionKind.MODIFIED, f"{modified} {length}") if modified and length is not None else None
+    if length is None or (_moment(modified) or 0.0) < _UNKNOWN_DATES:
+        return None
+    return Version(VersionKind.MODIFIED, f"{modified} {length}")
 
 
 def conditions(known: Sequence[Version]) -> dict[str, str]:
@@ -111,6 +114,14 @@ def is_whole(headers: Mapping[str, str]) -> bool:
         return True
     part = content_range(headers["content-range"])
     return part is not None and (part.start, part.end + 1) == (0, part.total) and content_length(headers) == part.total
+
+
+def is_told_by_date(found: Version, known: Sequence[Version]) -> bool:
+    """Return whether a version of kind MODIFIED is one of the `known`, and its date not that of other bytes as well."""
+    if found.kind is not VersionKind.MODIFIED:
+        return False
+    dated = [version for version in known if version.kind is VersionKind.MODIFIED]
+    return [version for version in dated if date_of(version) == date_of(found)] == [found]
 
 
 def date_of(modified: Version) -> str:

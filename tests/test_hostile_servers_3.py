@@ -1,0 +1,78 @@
+"""Servers whose words look like those of a decent one: a traceback, or other bytes, hide behind a header field."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cachestore.download import NotModified
+from tests.downloads import SMALL, Desk, answer, dated, open_desk, wave
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import StartRawServer
+    from tests.stranger import Stranger
+
+NOON, LATER = "Thu, 01 Jan 2026 12:00:00 GMT", "Thu, 01 Jan 2026 13:00:00 GMT"
+EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
+OTHER = wave(9000, seed=5)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = open_desk(tmp_path / "partials")
+    with made.client:
+        yield made
+
+
+# Tracebacks
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        f"a=b; expires=Wed, 09 Feb {'9' * 5000} 22:23:32 GMT",  # of which Python's own jar warns with a traceback
+        "a=b; expires=Wed, 09 Feb 2050 22:23:32 GMT; domain=127.0.0.1; path=/",
+    ],
+)
+def test_a_cookie_is_not_even_read(stranger: Stranger, raw_server: StartRawServer, cookie: str) -> None:
+    server = raw_server(answer(SMALL, f"Set-Cookie: {cookie}"))
+    command = [sys.executable, "-W", "error", "-m", "cachestore", "fetch", f"{server.url}/1", f"{server.url}/2"]
+    done = subprocess.run(
+        command, cwd=stranger.home, env={"HOME": str(stranger.home)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "2 tracks: 2 downloaded\n")
+    assert done.stderr.count("\n") == 2
+    assert not any(b"cookie" in head.lower() for head in server.received)
+
+
+# Dates that tell nothing
+
+
+@pytest.mark.parametrize("modified", [NOON, EPOCH, "never"])
+def test_a_date_that_other_bytes_had_as_well_tells_nothing(
+    stranger: Stranger, raw_server: StartRawServer, modified: str
+) -> None:
+    field = f"Last-Modified: {modified}"
+    server = raw_server(*(answer(body, field) for body in (SMALL, wave(8000), OTHER)))
+    stranger.configure(server.url)
+    for _ in range(3):
+        stranger.run("fetch", "open:x")
+    assert OTHER in {path.read_bytes() for path in stranger.blobs()}
+
+
+def test_a_date_that_only_one_version_had_tells_it_from_the_others(desk: Desk, raw_server: StartRawServer) -> None:
+    url = raw_server(answer(SMALL, f"Last-Modified: {NOON}")).url
+    assert desk.get(url, [dated(LATER, 9000), dated(NOON, 9000)]) == NotModified(dated(NOON, 9000))
+    body = desk.body(url, [dated(NOON, 8000), dated(NOON, 9000)])
+    assert body.version == dated(NOON, 9000)
+
+
+@pytest.mark.parametrize("modified", [EPOCH, "0", "-1", "never", "Thu, 99 Foo 2026", "\x1b[31m"])
+def test_what_is_no_date_is_no_version(desk: Desk, raw_server: StartRawServer, modified: str) -> None:
+    assert desk.body(raw_server(answer(SMALL, f"Last-Modified: {modified}")).url).version is None
