@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cachestore.download import NotModified
+from cachestore.errors import Unreachable
 from tests.downloads import SMALL, Desk, answer, dated, open_desk, wave
 
 if TYPE_CHECKING:
@@ -49,6 +53,34 @@ def test_a_cookie_is_not_even_read(stranger: Stranger, raw_server: StartRawServe
     assert (done.returncode, done.stdout) == (0, "2 tracks: 2 downloaded\n")
     assert done.stderr.count("\n") == 2
     assert not any(b"cookie" in head.lower() for head in server.received)
+
+
+# Handshakes
+
+
+@pytest.mark.parametrize("farewell", [b"", b"\x15\x03\x03\x00\x02\x01\x00"], ids=["none", "close_notify"])
+def test_a_connection_that_ends_before_tls_is_agreed_on_is_tried_again(desk: Desk, farewell: bytes) -> None:
+    connections = 0
+
+    def answer_all() -> None:
+        nonlocal connections
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connections += 1
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(farewell)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_all)
+        thread.start()
+        error = desk.refusal(f"https://127.0.0.1:{listener.getsockname()[1]}/x", retries=2)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert isinstance(error, Unreachable)
+    assert "closed the connection before TLS was agreed on" in error.reason
+    assert connections == 3
 
 
 # Dates that tell nothing

@@ -107,6 +107,8 @@ def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[Trac
         match cause:
             case ssl.SSLCertVerificationError():
                 return TlsError, f"the certificate of {place} was not accepted: {cause.verify_message}"
+            case ssl.SSLEOFError() | ssl.SSLZeroReturnError():  # as a reset: what is overloaded, or restarts, does it
+                return Unreachable, f"{place} closed the connection before TLS was agreed on"
             case ssl.SSLError():
                 return TlsError, f"no TLS connection to {place}: {_words(cause.reason)}"
             case socket.gaierror():
