@@ -72,7 +72,9 @@ def test_what_is_no_login_is_known_again_as_it_is() -> None:
     assert is_echo(SECRET, sent_secrets("https://[a", {"Authorization": f"Basic {SECRET}"}))
 
 
-@pytest.mark.parametrize("said", ["s3cr\x01et-4f1d", "Opus s3cret\x7f-4f1d"])
+@pytest.mark.parametrize(
+    "said", ["s3cr\x01et-4f1d", "Opus s3cret\x7f-4f1d", " " + "x" * 1000 + SECRET[:5] + "\x00" + SECRET[5:]]
+)
 def test_what_is_shown_is_no_echo_either(said: str) -> None:
     assert is_echo(said, {SECRET})
 

@@ -543,7 +543,7 @@ def test_a_duration_that_cannot_be_is_unknown(duration: object) -> None:
     assert listing({**SONG, "duration": duration}).playlist("p1")[0].duration is None
 
 
-@pytest.mark.parametrize("row_id", [None, "", True, 1.5, ["t1"], {}, "a\nb", "\ud800"])
+@pytest.mark.parametrize("row_id", [None, "", True, 1.5, ["t1"], {}, "a\nb", "\ud800", "x" * 1001])
 def test_a_row_without_a_usable_id_fails_the_playlist_rather_than_being_left_out(row_id: object) -> None:
     with pytest.raises(BadResponse) as caught:
         listing(SONG, {**SONG, "id": row_id}).playlist("p1")
@@ -551,11 +551,12 @@ def test_a_row_without_a_usable_id_fails_the_playlist_rather_than_being_left_out
     assert str(caught.value) == expected
 
 
-@pytest.mark.parametrize("title", ["\ud83d", "O\x00p\x7fus", "a\u2028b"])
+@pytest.mark.parametrize("title", ["\ud83d", "O\x00p\x7fus", "a\u2028b", "endless " * 100_000])
 def test_what_the_server_says_is_fit_to_be_shown(title: str) -> None:
     (row,) = listing({**SONG, "title": title}).playlist("p1")
     row.track.title.encode()
     assert row.track.title.isprintable()
+    assert len(row.track.title) <= 1000
 
 
 def test_failures_of_playlists_name_the_playlist() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _LARGEST_NUMBER = 10**15  # beyond it nothing is counted
+_LONGEST_ID = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,9 @@ class Record:
         value = self.fields.get("id")
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
-        if not isinstance(value, str) or not value or not is_steady(value) or is_echo(value, self.secrets):
+        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID or not is_steady(value):
+            raise self._misfit("id")
+        if is_echo(value, self.secrets):
             raise self._misfit("id")
         return value
 
