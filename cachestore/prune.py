@@ -183,6 +183,7 @@ def plan_for(
     free = shutil.disk_usage(store.root.path).free + left.disk - kept_back
     change = store.held_change()
     exclusive = (store.totals() + change.totals).exclusive
+    exclusive -= sum(less for digest, row, less in left.misjudged if not change.is_held(digest, row))
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
     candidates = _candidates(store, change, left, cancel or threading.Event())
     return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, need=need)
@@ -233,12 +234,13 @@ def _candidates(
             info = store.blobs.stat(digest)
             if info is None:
                 continue  # a sweep has not been here yet, or it stays for its pin
+            cost = row.costed(info).cost
             own = tuple(entries[key] for key in row.keys if key in entries)
             why = HELD if change.is_held(digest, row) else PINNED if pinned.intersection(row.keys) else ""
             why = why or leases.on_blob(digest) or (UNREADABLE if row.keys and not own else "")
             is_alone = is_file(info) and info.st_nlink - left.links[info.st_ino] == 1
-            frees = row.cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
-            yield Candidate(digest, own, row.used_at, row.size, row.cost, frees, why)
+            frees = cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
+            yield Candidate(digest, own, row.used_at, row.size, cost, frees, why)
 
 
 def _evict(store: Store, victims: Sequence[Victim]) -> list[Outcome]:

@@ -46,10 +46,13 @@ def sweep(store: Store, now: float, cancel: threading.Event | None = None) -> No
         if strays.orphans:
             store.remove_orphans(strays.orphans)
         store.bill(strays.unindexed)
-    for batch in batches(_lost(store, cancel)):
-        store.evict([key for _, row in batch for key in row.keys], lambda entry, _: "pinned" if entry.pinned else "")
-        store.evict_unindexed(digest for digest, row in batch if not row.keys)
-        store.write_off([digest for digest, _ in batch])
+    for batch in batches(_misjudged(store, cancel)):
+        lost = {digest: row for digest, row, right in batch if right is None}
+        store.evict(
+            [key for row in lost.values() for key in row.keys], lambda entry, _: "pinned" if entry.pinned else ""
+        )
+        store.evict_unindexed(digest for digest, row in lost.items() if not row.keys)
+        store.cost_anew([digest for digest, _, _ in batch])
     for path in _old_quarantine(store, now):
         with suppress(OSError):
             shutil.rmtree(path) if _is_folder(path) else path.unlink()
@@ -60,13 +63,15 @@ def sweep(store: Store, now: float, cancel: threading.Event | None = None) -> No
 class Leftovers:
     """What a sweep gives back: bytes of disk in all, and those of them that `max_size` bounds.
 
-    `links` are how many names go of each inode that has others, `unindexed` the blobs that come to count.
+    `links` are how many names go of each inode that has others, `unindexed` the blobs that come to count, `misjudged`
+    those that come to count less, by how much, or more: by less than nothing.
     """
 
     disk: int = 0
     bounded: int = 0
     links: Counter[int] = field(default_factory=Counter)
     unindexed: Sequence[tuple[str, BlobRow]] = ()
+    misjudged: Sequence[tuple[str, BlobRow, int]] = ()
 
     @property
     def unindexed_cost(self) -> int:
@@ -100,7 +105,9 @@ def foresee(store: StoreReader, now: float, cancel: threading.Event | None = Non
         for digest in strays.orphans:
             found.add(store.blobs.path(digest))
         unindexed += _as_billed(store, strays.unindexed)
-    found.bounded += sum(row.cost for _, row in _lost(store, cancel))
+    found.misjudged = [
+        (digest, row, row.cost - (right.cost if right else 0)) for digest, row, right in _misjudged(store, cancel)
+    ]
     found.unindexed = sorted(unindexed, key=lambda blob: blob[1].used_at)
     return found
 
@@ -113,10 +120,16 @@ def _as_billed(store: StoreReader, unindexed: Iterable[str]) -> Iterator[tuple[s
             yield digest, BlobRow(0, 0, NO_FILE, "", (), info.st_mtime).seen(info, "")
 
 
-def _lost(store: StoreReader, cancel: threading.Event | None) -> Iterator[tuple[str, BlobRow]]:
-    """Yield the rows of blobs that are gone: a killed process had unlinked them, and not yet written that."""
+def _misjudged(store: StoreReader, cancel: threading.Event | None) -> Iterator[tuple[str, BlobRow, BlobRow | None]]:
+    """Yield the rows of blobs that cost something else by now, and what they should be, None when the blob is gone.
+
+    A killed process had unlinked it, and not yet written that; or it was edited under another name, and has grown.
+    """
     for batch in _until(cancel, batches(store.blob_rows())):
-        yield from ((digest, row) for digest, row in batch if store.blobs.stat(digest) is None)
+        for digest, row in batch:
+            info = store.blobs.stat(digest)
+            if info is None or row.costed(info) != row:
+                yield digest, row, None if info is None else row.costed(info)
 
 
 def _until(cancel: threading.Event | None, found: Iterable[_T]) -> Iterator[_T]:

@@ -111,6 +111,22 @@ def test_rm_leaves_what_a_running_export_needs(answer: Run, root: Path, capsys: 
     assert len(listed(answer)) == 3
 
 
+@pytest.mark.parametrize("address", ["s:1", "{key}"])
+def test_rm_leaves_the_pin_of_what_it_leaves_and_takes_that_of_what_it_takes(
+    answer: Run, root: Path, address: str
+) -> None:
+    with Store.open(root) as store, store.run("export") as run_id:
+        [entry] = store.kept([Track("s", "1")])["s:1"]
+        name = address.format(key=entry.key)
+        answer("pin", name)
+        store.lease(run_id, [entry.digest])
+        answer("rm", name, code=1)
+    assert listed(answer)[entry.key]
+    answer("rm", name)
+    with Store.open(root) as store:
+        assert not put(store, "1", b"a" * 5000).pinned
+
+
 def test_prune_within_the_bounds_does_nothing(answer: Run) -> None:
     assert answer("prune") == "removed 0 tracks, 0 B; then 24.6 kB of 20.0 GB used, 0 B held\n"
 

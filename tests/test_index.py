@@ -103,12 +103,23 @@ class Bomb:
         return os.putenv, ("CACHESTORE_TEST_EXPLODED", "1")
 
 
+class Text(bytes):
+    """Bytes that SQLite is to take for a text."""
+
+
+def plant(folder: Path, key: object, columns: str, values: tuple[object, ...]) -> None:
+    marks = ",".join("CAST(? AS TEXT)" if isinstance(value, Text) else "?" for value in (key, *values))
+    with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
+        connection.execute(f"INSERT INTO Cache (key, {columns}) VALUES ({marks})", (key, *values))
+
+
 PLANTED = [
     pytest.param("raw, mode, value", (1, 4, pickle.dumps(Bomb())), id="a pickle as value"),
     pytest.param("raw, mode, value", (1, 4, "{}"), id="a value that claims to be a pickle"),
     pytest.param("raw, mode, value", (0, 1, "{}"), id="a key that claims to be a pickle"),
     pytest.param("raw, mode, filename", (1, 2, "../../secret"), id="a value in a file"),
     pytest.param("raw, mode, value", (1, 1, b"{}"), id="bytes"),
+    pytest.param("raw, mode, value", (1, 1, Text(b'{"a":"\xff"}')), id="text that is no UTF-8"),
     pytest.param("raw, mode, value", (1, 1, "{"), id="text that is no JSON"),
     pytest.param("raw, mode, value", (1, 1, "[]"), id="JSON that is no object"),
     pytest.param("raw, mode, value", (1, 1, "[" * 200_000), id="JSON that has no end"),
@@ -123,10 +134,7 @@ def test_a_planted_row_is_refused_unread_and_hides_only_itself(
     with index.transaction() as rows:
         rows.set("a:1", {})
     index.close()
-    with sqlite3.connect(folder / DATABASE) as connection:
-        marks = ",".join("?" * len(values))
-        connection.execute(f"INSERT INTO Cache (key, {columns}) VALUES ('a:bad', {marks})", values)
-    connection.close()
+    plant(folder, "a:bad", columns, values)
     index = Index(folder)
     try:
         assert index.get("a:bad") is None
@@ -134,9 +142,55 @@ def test_a_planted_row_is_refused_unread_and_hides_only_itself(
         assert index.damaged() == ["a:bad"]
         with index.transaction() as rows:
             rows.delete("a:bad")
+            assert not rows.has("a:bad")
     finally:
         index.close()
     assert "CACHESTORE_TEST_EXPLODED" not in os.environ
+
+
+def test_a_key_that_is_no_text_hides_only_itself(folder: Path, index: Index) -> None:
+    with index.transaction() as rows:
+        for number in range(1500):
+            rows.set(f"a:{number:04}", {})
+    for number in range(0, 1500, 250):
+        plant(folder, Text(b"a:%04d\xff" % number), "raw, mode, value", (1, 1, "{}"))
+    keys = [f"a:{number:04}" for number in range(1500)]
+    assert [key for key, _ in index.scan("a:")] == keys
+    assert [f"a:{name}" for name in index.names("a:")] == keys
+    assert index.get_many(keys).keys() == {*keys}
+    assert len(index.damaged()) == 6
+    assert [row.key for page in index.pages(0, index.last()) for row in page if row.row is None] == index.damaged()
+
+
+def test_a_row_that_is_to_expire_stays(folder: Path, index: Index) -> None:
+    plant(folder, "a:1", "raw, mode, value, expire_time", (1, 1, '{"a":1}', 1.0))
+    with index.transaction() as rows:
+        assert rows.has("a:1")
+        assert rows.get("a:1") == {"a": 1} == index.get("a:1")
+        rows.set("a:2", {})
+    assert [key for key, _ in index.scan("a:")] == ["a:1", "a:2"]
+    with index.transaction() as rows:
+        rows.delete("a:1")
+    assert index.get("a:1") is None
+
+
+@pytest.mark.parametrize(
+    "setting", [("disk_nonsense", "1"), (b"\x80", "1"), ("cull_limit", "9"), ("eviction_policy", "least-recently-used")]
+)
+def test_settings_that_somebody_planted_delete_nothing(folder: Path, setting: tuple[object, str]) -> None:
+    Index(folder).close()
+    plant(folder, "a:1", "raw, mode, value, expire_time", (1, 1, "{}", 1.0))
+    with closing(sqlite3.connect(folder / DATABASE)) as connection, connection:
+        connection.execute("INSERT OR REPLACE INTO Settings VALUES (?, ?)", setting)
+    try:
+        index = Index(folder)
+    except IndexDamaged as error:
+        assert "its settings make no sense" in str(error)  # noqa: PT017 - some are harmless
+        return
+    with closing(index):
+        with index.transaction() as rows:
+            rows.set("a:2", {})
+        assert [key for key, _ in index.scan("a:")] == ["a:1", "a:2"]
 
 
 def test_a_file_that_is_no_database_is_an_error_with_the_place(folder: Path) -> None:

@@ -55,7 +55,9 @@ BODIES = st.builds(
     pinned=st.sampled_from([False, False, False, True]),
     linked=st.sampled_from(["", "", "", "bundle", "deleted bundle", "backup", "staging"]),
 )
-LEFT_BEHIND = st.sets(st.sampled_from(["partial", "quarantine", "orphan", "copy in staging", "ballast", "unindexed"]))
+LEFT_BEHIND = st.sets(
+    st.sampled_from(["partial", "quarantine", "orphan", "copy in staging", "ballast", "unindexed", "grown"])
+)
 LIMITS = st.builds(
     Limits,
     max_size=st.integers(0, 150_000),
@@ -115,7 +117,16 @@ def fill(
         store.pin(Track("s", str(number)), pinned=body.pinned)
         if body.linked:
             link(store, entry, home / f"{body.linked} {number}", staging, body.linked)
+    if bodies and "grown" in left_behind:
+        grow(store.blobs.path(entry.digest))
     leave_behind(store, staging, left_behind)
+
+
+def grow(blob: Path) -> None:
+    """Edit a blob, as through another of its names."""
+    blob.chmod(0o644)
+    with blob.open("ab") as file:
+        file.write(b"?" * 21_000)
 
 
 def link(store: Store, entry: Entry, place: Path, staging: Path, how: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import sqlite3
@@ -20,8 +21,8 @@ from cachestore.rows import Totals
 from cachestore.store.counting import counted
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from cachestore.verify import Repair, repair, verify
-from tests.stores import put
+from cachestore.verify import Repair, Verification, repair, verify
+from tests.stores import etag, incoming, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,6 +195,8 @@ DAMAGE = [
     ("b:{digest}", 1, 1, "{}"),
     ("e:{key}", 1, 1, "{}"),
     ("e:{key}", 1, 1, "no JSON"),
+    ("b:{digest}", 1, 4, "a pickle"),
+    ("e:{key}", 1, 1, b'{"label":"\xff"}'),
     ("e:planted", 1, 4, "a pickle"),
     ("e:{key}", 0, 1, "a key that claims to be a pickle, beside the one that is ours"),
     (b"\x80\x04", 0, 4, b"\x80"),
@@ -207,9 +210,10 @@ def test_a_damaged_or_planted_row_goes_and_nothing_else(
 ) -> None:
     entry, other = put(store, "a", b"a"), put(store, "b", b"b")
     name = key.format(digest=entry.digest, key=entry.key) if isinstance(key, str) else key
+    marks = "?, ?, ?, CAST(? AS TEXT)" if mode == 1 else "?, ?, ?, ?"
     with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
         connection.execute("DELETE FROM Cache WHERE key = ? AND raw = ?", (name, raw))
-        connection.execute("INSERT INTO Cache (key, raw, mode, value) VALUES (?, ?, ?, ?)", (name, raw, mode, value))
+        connection.execute(f"INSERT INTO Cache (key, raw, mode, value) VALUES ({marks})", (name, raw, mode, value))
     done = mend(store)
     assert done[0].problem.kind == "damaged-row"
     assert all(repair.mended for repair in done)
@@ -224,6 +228,82 @@ def test_a_damaged_or_planted_row_goes_and_nothing_else(
     assert verify(store).problems == ()
 
 
+@pytest.mark.parametrize("others", [0, 600])
+def test_a_blob_whose_row_is_damaged_is_served_again_to_all_its_tracks(store: Store, others: int) -> None:
+    store.put([incoming(store, f"{number}", b"%d" % number) for number in range(others)])
+    entries = [put(store, name, b"same") for name in "ab"]
+    store.put([incoming(store, f"late{number}", b"late%d" % number) for number in range(others)])
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        # Behind all others: an entry is met before the row of its blob.
+        connection.execute("DELETE FROM Cache WHERE key = ?", (f"b:{entries[0].digest}",))
+        connection.execute(
+            "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 1, 1, '{')", (f"b:{entries[0].digest}",)
+        )
+    assert store.whole(entries) == []
+    list(repair(store, Verification(store)))
+    assert store.whole(entries) == entries
+    assert verify(store).problems == ()
+    assert store.totals() == counted(store)
+    store.evict([entries[0].key])
+    assert store.find(Track("s", "b")) == entries[1]
+
+
+def test_a_blob_that_one_track_brought_again_belongs_to_all_its_tracks_once_repaired(store: Store) -> None:
+    entries = [put(store, name, b"same") for name in "ab"]
+    with store._index.transaction() as rows:
+        rows._cache.set(f"b:{entries[0].digest}", "{}")
+    put(store, "a", b"same")
+    mend(store)
+    assert store.totals() == counted(store)
+    store.evict([entries[0].key])
+    assert store.find(Track("s", "b")) is not None
+
+
+@pytest.mark.parametrize("tag", [None, "pin", -math.inf, b"0"])
+def test_a_row_with_a_wrong_tag_is_named_and_found_in_order_again(store: Store, tag: object) -> None:
+    entry, other = put(store, "a", b"a"), put(store, "b", b"b")
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        connection.execute("UPDATE Cache SET tag = ? WHERE key = ?", (tag, f"b:{entry.digest}"))
+    assert store.whole([entry, other]) == [entry, other]
+    assert [(problem.kind, problem.key) for problem in verify(store).problems] == [("damaged-row", f"b:{entry.digest}")]
+    assert [done.action for done in mend(store)] == ["written anew"]
+    assert {digest for digest, _ in store.least_recently_used()} == {entry.digest, other.digest}
+    assert verify(store).problems == ()
+
+
+def test_rows_that_are_to_expire_and_rows_of_an_unknown_kind_harm_nothing(store: Store) -> None:
+    entry = put(store, "a", b"a")
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        connection.execute("UPDATE Cache SET expire_time = 1")
+        connection.execute("INSERT INTO Cache (key, raw, mode, value) VALUES ('zz:new', 1, 1, '{}')")
+    assert store.find(Track("s", "a")) == entry
+    assert put(store, "b", b"b") in list(store.entries())
+    assert verify(store).problems == ()
+    assert store.totals() == counted(store)
+    assert [eviction.kept_because for eviction in store.evict([entry.key])] == [""]
+    assert store.find(Track("s", "a")) is None
+    assert verify(store).problems == ()
+
+
+def test_tracks_whose_row_is_damaged_are_found_again_by_their_entries(store: Store) -> None:
+    old, new = (put(store, "a", text, version=etag(text.decode())) for text in (b"1", b"2"))
+    with store._index.transaction() as rows:
+        rows._cache.set("t:s:a", "{")
+    assert store.find(Track("s", "a")) is None
+    mend(store)
+    assert store.find(Track("s", "a")) == new
+    assert {entry.key for entry in store.kept([Track("s", "a")])["s:a"]} == {old.key, new.key}
+    assert verify(store).problems == ()
+
+
+def test_a_version_whose_entry_was_dropped_is_kept_no_more(store: Store) -> None:
+    entry, other = put(store, "a", b"a"), put(store, "b", b"b")
+    with store._index.transaction() as rows:
+        rows._cache.set(f"e:{entry.key}", "{")
+    mend(store)
+    assert store.kept([Track("s", "a"), Track("s", "b")]) == {"s:b": [other]}
+
+
 def test_a_row_that_was_written_anew_meanwhile_stays(store: Store) -> None:
     entry = put(store, "a", b"a")
     with store._index.transaction() as rows:
@@ -233,6 +313,18 @@ def test_a_row_that_was_written_anew_meanwhile_stays(store: Store) -> None:
     [done] = repair(store, problems)
     assert done.action == "left alone: it is right by now, or gone"
     assert store.find(Track("s", "a")) is not None
+
+
+def test_a_blob_that_grew_under_another_name_costs_what_it_does(store: Store, tmp_path: Path) -> None:
+    entry = put(store, "a", b"a" * 4096)
+    store.link(entry, tmp_path / "a.wav", LinkMode.HARDLINK)
+    blob_of(store, entry).write_bytes(b"b" * 200_000)
+    (tmp_path / "a.wav").unlink()
+    store.recount()
+    assert store.totals().exclusive == store.blobs.path(entry.digest).stat().st_blocks * 512 > 200_000
+    [eviction] = store.evict([entry.key])
+    assert eviction.freed > 200_000
+    assert store.totals() == counted(store) == Totals()
 
 
 def test_the_totals_are_counted_anew(store: Store) -> None:

@@ -26,14 +26,11 @@ _EXITS = {1: "a track is not in the cache (nothing was removed), or is in use", 
 def rm(settings: Settings, tracks: Sequence[Track]) -> int:
     """Remove tracks with all their versions, or one version, pinned or not; bundles keep their files."""
     with settings.store() as store, store.run("rm"):
-        entries = {entry.key: entry for track in tracks for entry in store.named(track)}
-        for track in tracks:
-            store.pin(track, pinned=False)
-        evictions = store.evict(list(entries))
-    for eviction in evictions:
-        name = f"{entries[eviction.key].label}  {eviction.key}"
+        removals = store.remove(tracks)
+    for entry, eviction in removals:
+        name = f"{entry.label}  {entry.key}"
         if eviction.kept_because:
             click.echo(plain(f"kept     {name}: {eviction.kept_because}"), err=True)
         elif not settings.quiet:
             click.echo(plain(f"removed  {name}  {format_size(eviction.freed)} freed"))
-    return 1 if any(eviction.kept_because for eviction in evictions) else 0
+    return 1 if any(eviction.kept_because for _, eviction in removals) else 0

@@ -8,7 +8,7 @@ import math
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cachestore.errors import Busy, IndexDamaged, NoSpace, RootUnusable
 
@@ -23,21 +23,43 @@ Tag = float | str | None
 DATABASE = "cache.db"
 MODE_RAW = 1
 PIN = "pin"
-COLUMNS = "key, raw, mode, filename, typeof(value), value"
+COLUMNS = "key, raw, mode, filename, value"
+NUMBERED = f"rowid, tag, {COLUMNS}"
 _KEYS_PER_QUERY = 500
 
 
-def decode(key: object, raw: int, mode: int, filename: str | None, value_type: str, value: object) -> Row:
-    """Return the JSON object of one database row. Raise IndexDamaged for anything else."""
-    if raw != 1 or mode != MODE_RAW or filename is not None or value_type != "text":
+def decode(key: object, raw: object, mode: object, filename: object, value: object) -> Row:
+    """Return the JSON object of one database row. Raise IndexDamaged for anything else.
+
+    When a row expires is not asked: diskcache would have it vanish, and none of ours does.
+    """
+    if raw != 1 or mode != MODE_RAW or filename is not None or not (isinstance(key, str) and isinstance(value, str)):
         raise IndexDamaged(f"row {key!r}", "it is not plain text")
     try:
-        row = json.loads(str(value))
+        row = json.loads(value)
     except (ValueError, RecursionError):
         raise IndexDamaged(f"row {key!r}", "it is not JSON") from None
     if not isinstance(row, dict):
         raise IndexDamaged(f"row {key!r}", "it is not a JSON object")
     return row
+
+
+class NumberedRow(NamedTuple):
+    """A row as it lies in the database: its number, key and tag, and the JSON object, None when it cannot be read."""
+
+    number: int
+    key: str
+    tag: object
+    row: Row | None
+
+
+def numbered(number: int, tag: object, *columns: object) -> NumberedRow:
+    """Return what the database says in the columns NUMBERED."""
+    try:
+        row = decode(*columns)
+    except IndexDamaged:
+        row = None
+    return NumberedRow(number, str(columns[0]), tag, row)
 
 
 def _sound(rows: Iterable[tuple[Any, ...]]) -> dict[str, Row]:
@@ -47,6 +69,19 @@ def _sound(rows: Iterable[tuple[Any, ...]]) -> dict[str, Row]:
         with suppress(IndexDamaged):
             sound[str(fields[0])] = decode(*fields)
     return sound
+
+
+def as_text(data: bytes) -> str | bytes:
+    """Return what SQLite calls a text, or its bytes when it is none: else one such row would hide all others."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _behind(key: str | bytes) -> bytes:
+    """Return the first key behind `key`, to be cast to what SQLite calls a text."""
+    return (key.encode() if isinstance(key, str) else key) + b"\0"
 
 
 def _range(prefix: str) -> tuple[str, str]:
@@ -107,19 +142,21 @@ class IndexReader:
 
         They are read page by page: what is asked between two rows is answered by the index as it is then.
         """
-        first, end = _range(prefix)
-        query = f"SELECT {COLUMNS} FROM Cache WHERE key >= ? AND key < ? ORDER BY key LIMIT {_KEYS_PER_QUERY}"  # noqa: S608 (constants)
-        while page := self._query(query, [first, end]):
+        for page in self._in_key_order(COLUMNS, prefix):
             yield from _sound(page).items()
-            first = f"{page[-1][0]}\0"
 
     def names(self, prefix: str) -> Iterator[str]:
         """Yield what follows `prefix` in the keys that begin with it, in key order, their rows sound or not."""
+        for page in self._in_key_order("key", prefix):
+            yield from (key[len(prefix) :] for (key,) in page if isinstance(key, str))
+
+    def _in_key_order(self, columns: str, prefix: str) -> Iterator[list[tuple[Any, ...]]]:
         first, end = _range(prefix)
-        query = f"SELECT key FROM Cache WHERE key >= ? AND key < ? ORDER BY key LIMIT {_KEYS_PER_QUERY}"  # noqa: S608 (constants)
-        while page := self._query(query, [first, end]):
-            yield from (str(key)[len(prefix) :] for (key,) in page)
-            first = f"{page[-1][0]}\0"
+        behind = first.encode()
+        found = f"SELECT {columns} FROM Cache WHERE key >= CAST(? AS TEXT) AND key < ?"  # noqa: S608 (constants)
+        while page := self._query(f"{found} ORDER BY key LIMIT {_KEYS_PER_QUERY}", [behind, end]):
+            yield page
+            behind = _behind(page[-1][0])
 
     def in_order(self) -> Iterator[tuple[str, Row]]:
         """Yield the sound rows that have a number as their tag, by that number, read page by page.
@@ -149,14 +186,11 @@ class IndexReader:
         finally:
             self._query("ROLLBACK", [])
 
-    def pages(self, after: int, last: int) -> Iterator[list[tuple[int, str, Row | None]]]:
-        """Yield the rows behind the number `after`, up to `last`, in the order they were first written, page by page.
-
-        A row is its number, its key, and None when it cannot be read.
-        """
-        found = f"SELECT rowid, {COLUMNS} FROM Cache WHERE rowid > ? AND rowid <= ?"  # noqa: S608 (constants)
+    def pages(self, after: int, last: int) -> Iterator[list[NumberedRow]]:
+        """Yield the rows behind the number `after`, up to `last`, as they were first written, page by page."""
+        found = f"SELECT {NUMBERED} FROM Cache WHERE rowid > ? AND rowid <= ?"  # noqa: S608 (constants)
         while page := self._query(f"{found} ORDER BY rowid LIMIT {_KEYS_PER_QUERY}", [after, last]):
-            yield [(number, str(fields[0]), _sound([tuple(fields)]).get(str(fields[0]))) for number, *fields in page]
+            yield [numbered(*fields) for fields in page]
             after = page[-1][0]
 
     def last(self) -> int:
@@ -186,7 +220,7 @@ class IndexReader:
                 found.append(str(fields[0]))
         return found
 
-    def _query(self, sql: str, parameters: Sequence[str | float]) -> list[tuple[Any, ...]]:
+    def _query(self, sql: str, parameters: Sequence[str | bytes | float]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
@@ -213,6 +247,7 @@ class IndexReader:
     def _connect_in(self, mode: str) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?{mode}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
+        connection.text_factory = as_text
         try:
             connection.execute("SELECT count(*) FROM Settings").fetchone()
         except sqlite3.Error:

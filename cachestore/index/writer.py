@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, TypeVar
 import diskcache
 
 from cachestore.errors import Busy, Cancelled, IndexDamaged
-from cachestore.index.reader import COLUMNS, DATABASE, MODE_RAW, IndexReader, Row, Tag, decode, is_busy, raise_ours
+from cachestore.index.reader import (
+    COLUMNS,
+    DATABASE,
+    MODE_RAW,
+    NUMBERED,
+    IndexReader,
+    NumberedRow,
+    Row,
+    Tag,
+    as_text,
+    decode,
+    is_busy,
+    numbered,
+    raise_ours,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,19 +70,22 @@ class JsonTextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is untype
 
 
 class Transaction:
-    """Reads and writes that happen together or not at all."""
+    """Reads and writes that happen together or not at all.
+
+    Only writing is left to diskcache: for its other verbs a row that somebody planted an expiry in is not there.
+    """
 
     def __init__(self, cache: diskcache.Cache) -> None:
         self._cache = cache
 
     def get(self, key: str) -> Row | None:
         """Return the row of `key` as this transaction sees it, None if there is none. Raise IndexDamaged."""
-        text = self._cache.get(key)
-        return None if text is None else decode(key, 1, MODE_RAW, None, "text", text)
+        fields = self._sql(f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1", key).fetchone()  # noqa: S608 (constants)
+        return None if fields is None else decode(*fields)
 
     def has(self, key: str) -> bool:
         """Return whether there is a row of `key`, sound or not."""
-        return key in self._cache
+        return self._sql("SELECT 1 FROM Cache WHERE key = ?", key).fetchone() is not None
 
     def set(self, key: str, row: Row, tag: Tag = None) -> None:
         """Write the row of `key`."""
@@ -76,25 +93,19 @@ class Transaction:
 
     def delete(self, key: str) -> None:
         """Delete the row of `key` if there is one."""
-        self._cache.delete(key)
+        self._sql("DELETE FROM Cache WHERE key = ?", key)
 
-    def numbered(self, number: int) -> tuple[str, Row | None] | None:
-        """Return the key of a row, and the row itself, None when it cannot be read; None when there is none."""
-        fields = self._sql(f"SELECT {COLUMNS} FROM Cache WHERE rowid = ?", number).fetchone()  # noqa: S608 (constants)
-        if fields is None:
-            return None
-        try:
-            return str(fields[0]), decode(*fields)
-        except IndexDamaged:
-            return str(fields[0]), None
+    def numbered(self, number: int) -> NumberedRow | None:
+        """Return the row of a number, None when there is none."""
+        fields = self._sql(f"SELECT {NUMBERED} FROM Cache WHERE rowid = ?", number).fetchone()  # noqa: S608 (constants)
+        return None if fields is None else numbered(*fields)
 
     def delete_numbered(self, number: int) -> None:
         """Delete a row, also one whose key is none of ours."""
         self._sql("DELETE FROM Cache WHERE rowid = ?", number)
 
-    def _sql(self, statement: str, number: int) -> sqlite3.Cursor:
-        """Execute what diskcache has no verb for."""
-        cursor: sqlite3.Cursor = self._cache._sql(statement, (number,))  # noqa: SLF001 - its connection, in its transaction
+    def _sql(self, statement: str, parameter: str | int) -> sqlite3.Cursor:
+        cursor: sqlite3.Cursor = self._cache._sql(statement, (parameter,))  # noqa: SLF001 - its connection, in its transaction
         return cursor
 
 
@@ -119,6 +130,12 @@ class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache is untyped
         except BaseException:
             self.close()
             raise
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._con
+        connection.text_factory = as_text
+        return connection
 
     @property
     def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:
@@ -201,3 +218,5 @@ def _opened(folder: Path) -> _Table | None:
         raise_ours(error, folder / DATABASE)
     except sqlite3.Error as error:
         raise_ours(error, folder / DATABASE)
+    except (AttributeError, TypeError, ValueError) as error:  # diskcache takes any setting for its own
+        raise IndexDamaged(str(folder / DATABASE), f"its settings make no sense ({error})") from None

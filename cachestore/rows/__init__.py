@@ -27,9 +27,11 @@ from cachestore.rows.tables import (
     STAMPS,
     TABLES,
     TRACKS,
+    SeenRow,
     Table,
     batches,
     get_as,
+    seen_row,
     table_of,
 )
 
@@ -50,6 +52,7 @@ __all__ = [
     "LeaseRow",
     "MetaRow",
     "RunRow",
+    "SeenRow",
     "StampsRow",
     "Table",
     "Totals",
@@ -58,6 +61,7 @@ __all__ = [
     "checked_digest",
     "decoded",
     "get_as",
+    "seen_row",
     "table_of",
     "typed",
 ]

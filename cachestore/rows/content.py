@@ -77,6 +77,12 @@ class BlobRow:
             holders=holders,
         )
 
+    def costed(self, info: os.stat_result | None) -> BlobRow:
+        """Return the row with what its file costs by now: it may have grown under another of its names."""
+        if info is None or info.st_ino != self.witness.inode:
+            return self
+        return replace(self, cost=info.st_blocks * 512)
+
     def put_away(self) -> BlobRow:
         """Return the row of the blob without its file."""
         return replace(self, cost=0, boot="", witness=NO_FILE, holders=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cachestore.errors import IndexDamaged
 from cachestore.index.reader import PIN
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from cachestore.entry import Entry
-    from cachestore.index.reader import Row, Tag
+    from cachestore.index.reader import NumberedRow, Row, Tag
 
 T = TypeVar("T")
 
@@ -77,6 +77,28 @@ TABLES: tuple[Table[Any], ...] = (META, TRACKS, ENTRIES, BLOBS, BUNDLES, STAMPS,
 def table_of(key: str) -> Table[Any] | None:
     """Return the table that a key belongs to, None when it is of no kind that we know."""
     return next((table for table in TABLES if key.startswith(table.prefix)), None)
+
+
+class SeenRow(NamedTuple):
+    """A row of any kind, whatever its key is: its number, its key, and its value, None when it is damaged.
+
+    One that is `misfiled` has another tag than its value says, so that who goes by tags does not find it.
+    """
+
+    number: int
+    key: str
+    value: Any
+    is_misfiled: bool
+
+
+def seen_row(found: NumberedRow) -> SeenRow:
+    """Return what a row says; one of a kind that we do not know says itself."""
+    table = table_of(found.key)
+    if found.row is None or table is None:
+        return SeenRow(found.number, found.key, found.row, is_misfiled=False)
+    value = table.value(found.key, found.row)
+    is_misfiled = value is not None and found.tag != table.tag(value)
+    return SeenRow(found.number, found.key, value, is_misfiled)
 
 
 def get_as(rows: SupportsGet, table: Table[T], name: str = "") -> T | None:

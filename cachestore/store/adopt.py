@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from cachestore.blobs import Blobs, Witness
     from cachestore.entry import Entry
-    from cachestore.rows import TrackRow
     from cachestore.store.ledger import Ledger
 
 
@@ -59,16 +58,5 @@ def _linked(path: Path, place: Path, seen: Witness) -> os.stat_result | None:
 
 def _write(ledger: Ledger, entry: Entry, info: os.stat_result, boot: str) -> None:
     add_blob(ledger, entry.digest, info, boot, (entry.key,))
-    ledger.put_track(entry.address, _with(ledger, ledger.track(entry.address), entry))
+    ledger.keep(entry)
     ledger.put_entry(entry)
-
-
-def _with(ledger: Ledger, track: TrackRow, entry: Entry) -> TrackRow:
-    """Return the row of the track with `entry`: the current one if it was confirmed after the one that is."""
-    version = entry.version.hex
-    if version in track.kept:
-        return track
-    current = ledger.entry(f"{entry.address}@{track.kept[0]}") if track.kept else None
-    if current is None or current.validated_at < entry.validated_at:
-        return track.with_current(version)
-    return replace(track, kept=(*track.kept, version))

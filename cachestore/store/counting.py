@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.rows import BLOBS, BUNDLES, ENTRIES, LEASES, TRACKS, Totals, batches
 from cachestore.store.leases import run_of
+from cachestore.store.ledger import Ledger
 from cachestore.store.pauses import in_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cachestore.blobs import Blobs
     from cachestore.entry import Entry
     from cachestore.rows import BlobRow
-    from cachestore.store.ledger import Ledger, Transact
+    from cachestore.store.ledger import Transact
     from cachestore.store.rows_reader import RowsReader
 
 _ROWS_PER_TRANSACTION = 100
@@ -40,42 +45,85 @@ def _with_use(row: BlobRow, entry: Callable[[str], Entry | None]) -> BlobRow:
     return replace(row, used_at=max(uses) if uses else row.used_at or row.witness.mtime_ns / 1e9)
 
 
-def recount(store: RowsReader, transact: Transact) -> None:
+def recount(store: RowsReader, blobs: Blobs, transact: Transact) -> None:
     """Put right what the first stores have not, a damaged row has lost, or a program that is not ours has changed.
 
     It is done in small transactions, and the totals come last: others may write meanwhile.
     """
-    for piece in in_pieces(_wrong_blobs(store), _ROWS_PER_TRANSACTION):
-        with transact() as ledger:
-            for digest in piece:
-                _mend_blob(ledger, digest)
-    for piece in in_pieces(_untagged_pins(store), _ROWS_PER_TRANSACTION):
-        with transact() as ledger:
-            for key in piece:
-                ledger.rewrite(key)
-    for piece in in_pieces(_dead_leases(store), _ROWS_PER_TRANSACTION):
-        with transact() as ledger:
-            for key in piece:
-                ledger.drop(key)
+    steps: Sequence[tuple[Iterator[str], Callable[[Ledger, str], None]]] = (
+        (_unnamed_entries(store), _mend_entry),
+        (_wrong_blobs(store, blobs), partial(_mend_blob, blobs)),
+        (_wrong_tracks(store), _mend_track),
+        (_untagged_pins(store), Ledger.rewrite),
+        (_dead_leases(store), Ledger.drop),
+    )
+    for names, mend in steps:
+        for piece in in_pieces(names, _ROWS_PER_TRANSACTION):
+            with transact() as ledger:
+                for name in piece:
+                    mend(ledger, name)
     _mend_totals(store, transact)
 
 
-def _wrong_blobs(store: RowsReader) -> Iterator[str]:
-    """Yield the digests of blobs with a wrong use, a key without an entry, or a holder that is not registered."""
+def _unnamed_entries(store: RowsReader) -> Iterator[str]:
+    """Yield the keys of entries that the row of their track or of their blob does not name: it was damaged once."""
+    for batch in batches(store.scan(ENTRIES)):
+        tracks = store.get_many(TRACKS, (entry.address for _, entry in batch))
+        blobs = store.blob_rows_of(entry.digest for _, entry in batch)
+        for key, entry in batch:
+            track, blob = tracks.get(entry.address), blobs.get(entry.digest)
+            if track is None or entry.version.hex not in track.kept or (blob and key not in blob.keys):
+                yield key
+
+
+def _mend_entry(ledger: Ledger, key: str) -> None:
+    if (entry := ledger.entry(key)) is None:
+        return
+    if (row := ledger.blob(entry.digest)) and key not in row.keys:
+        ledger.put_blob(entry.digest, replace(row, keys=(*row.keys, key)))
+    ledger.keep(entry)
+
+
+def _wrong_tracks(store: RowsReader) -> Iterator[str]:
+    """Yield the addresses of tracks that keep a version without an entry."""
+    for batch in batches(store.scan(TRACKS)):
+        entries = store.existing(ENTRIES, (f"{address}@{version}" for address, row in batch for version in row.kept))
+        for address, row in batch:
+            if not entries.issuperset(f"{address}@{version}" for version in row.kept):
+                yield address
+
+
+def _mend_track(ledger: Ledger, address: str) -> None:
+    row = ledger.track(address)
+    kept = tuple(version for version in row.kept if ledger.has(ENTRIES.key(f"{address}@{version}")))
+    ledger.put_track(address, replace(row, kept=kept))
+
+
+def _wrong_blobs(store: RowsReader, blobs: Blobs) -> Iterator[str]:
+    """Yield the digests of blobs with a wrong use or cost, a key without an entry, or an unknown holder."""
     bundle_ids = set(store.names(BUNDLES))
     for batch in batches(store.blob_rows()):
         right = dict(with_uses(store, batch))
         keys = store.existing(ENTRIES, (key for _, row in batch for key in row.keys))
         for digest, row in batch:
-            if row != right[digest] or not bundle_ids.issuperset(row.holders) or not keys.issuperset(row.keys):
+            costed = right[digest].costed(_stat(blobs, digest))
+            if row != costed or not bundle_ids.issuperset(row.holders) or not keys.issuperset(row.keys):
                 yield digest
 
 
-def _mend_blob(ledger: Ledger, digest: str) -> None:
-    if row := ledger.blob(digest):
+def _mend_blob(blobs: Blobs, ledger: Ledger, digest: str) -> None:
+    if found := ledger.blob(digest):
+        row = found.costed(_stat(blobs, digest))
         keys = tuple(key for key in row.keys if ledger.has(ENTRIES.key(key)))
         holders = tuple(holder for holder in row.holders if ledger.has(BUNDLES.key(holder)))
         ledger.put_blob(digest, replace(_with_use(row, ledger.entry), keys=keys, holders=holders))
+
+
+def _stat(blobs: Blobs, digest: str) -> os.stat_result | None:
+    """Return the stat of a blob, None when it is missing, or its disk fails: then its cost is what it was."""
+    with suppress(OSError):
+        return blobs.stat(digest)
+    return None
 
 
 def _untagged_pins(store: RowsReader) -> Iterator[str]:

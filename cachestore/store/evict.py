@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file
+from cachestore.rows import TrackRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,14 @@ def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: MayG
     return Eviction(key, freed=_release(ledger, blobs, quarantine, entry))
 
 
+def remove(ledger: Ledger, blobs: Blobs, quarantine: Path, entry: Entry, may_go: MayGo, *, unpin: bool) -> Eviction:
+    """Remove an entry as `evict` does; with `unpin` the pin of its track goes with the last of its versions."""
+    eviction = evict(ledger, blobs, quarantine, entry.key, may_go)
+    if unpin and not ledger.track(entry.address).kept:
+        ledger.put_track(entry.address, TrackRow())
+    return eviction
+
+
 def _release(ledger: Ledger, blobs: Blobs, quarantine: Path, entry: Entry) -> int:
     """Take the entry's key off its blob, remove the blob with its last key, and return the bytes that freed."""
     row = ledger.blob(entry.digest)
@@ -56,7 +65,7 @@ def _release(ledger: Ledger, blobs: Blobs, quarantine: Path, entry: Entry) -> in
     if keys:
         ledger.put_blob(entry.digest, replace(row, keys=keys))
         return 0
-    return _remove(ledger, blobs, quarantine, entry.digest, row)
+    return _remove(ledger, blobs, quarantine, entry.digest)
 
 
 def evict_unindexed(
@@ -68,17 +77,17 @@ def evict_unindexed(
         return Eviction(digest, kept_because="gone already")
     if reason := "indexed since" if row.keys else may_go(row):
         return Eviction(digest, kept_because=reason)
-    return Eviction(digest, freed=_remove(ledger, blobs, quarantine, digest, row))
+    return Eviction(digest, freed=_remove(ledger, blobs, quarantine, digest))
 
 
-def _remove(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str, row: BlobRow) -> int:
+def _remove(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> int:
     info = blobs.stat(digest)
     ledger.drop_blob(digest)
     if info is not None and not is_file(info):
         blobs.move(digest, quarantine)
         return 0
     blobs.remove(digest)
-    return row.cost if info is not None and info.st_nlink == 1 else 0
+    return info.st_blocks * 512 if info is not None and info.st_nlink == 1 else 0
 
 
 def retire(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> None:

@@ -117,7 +117,7 @@ class Housekeeping(StoreReader):
 
     def recount(self) -> None:
         """Put right the totals, and whatever else follows from other rows."""
-        recount(self, self._transaction)
+        recount(self, self.blobs, self._transaction)
 
     def forget(self, row_keys: Iterable[str]) -> None:
         """Drop rows that stand for nothing any more: lost bundles, dead runs, damaged rows."""
@@ -129,10 +129,10 @@ class Housekeeping(StoreReader):
             for key in keys:
                 ledger.drop(key)
 
-    def drop_damaged(self, number: int) -> bool:
-        """Drop the row of a number if it cannot be read, and return whether that was so."""
+    def mend_row(self, number: int) -> str:
+        """Drop the row of a number if it cannot be read, write it anew if it is misfiled, and return what was done."""
         with self._transaction() as ledger:
-            return ledger.drop_damaged(number)
+            return ledger.mend_row(number)
 
     def forget_runs(self, run_ids: Iterable[str]) -> None:
         """Drop the rows of runs that died, with their leases."""
@@ -148,13 +148,13 @@ class Housekeeping(StoreReader):
                     if info is not None and is_file(info) and not ledger.has(BLOBS.key(digest)):
                         add_blob(ledger, digest, info, "", ())
 
-    def write_off(self, digests: Sequence[str]) -> None:
-        """Let the blobs that are gone, and whose rows stay, cost nothing."""
+    def cost_anew(self, digests: Sequence[str]) -> None:
+        """Let blobs whose rows stay cost what their files do by now, and nothing when they are gone."""
         with self._transaction() as ledger:
             for digest in digests:
-                row = ledger.blob(digest)
-                if row is not None and self.blobs.stat(digest) is None:
-                    ledger.put_blob(digest, row.put_away())
+                if row := ledger.blob(digest):
+                    info = self.blobs.stat(digest)
+                    ledger.put_blob(digest, row.put_away() if info is None else row.costed(info))
 
     def remove_orphans(self, digests: Sequence[str]) -> list[str]:
         """Remove those of the blobs that no row knows, and return their digests."""

@@ -20,6 +20,7 @@ from cachestore.rows import (
     Totals,
     TrackRow,
     get_as,
+    seen_row,
     table_of,
 )
 
@@ -64,6 +65,17 @@ class Ledger:
     def put_track(self, address: str, row: TrackRow) -> None:
         """Write which versions of a track are kept; a row that says nothing is deleted."""
         self._put(TRACKS, address, None if row == TrackRow() else row)
+
+    def keep(self, entry: Entry) -> None:
+        """Let the track keep `entry`, if it does not: as the current version if it was confirmed after that one."""
+        track, version = self.track(entry.address), entry.version.hex
+        if version in track.kept:
+            return
+        current = self.entry(f"{entry.address}@{track.kept[0]}") if track.kept else None
+        if current is None or current.validated_at < entry.validated_at:
+            self.put_track(entry.address, track.with_current(version))
+        else:
+            self.put_track(entry.address, replace(track, kept=(*track.kept, version)))
 
     def blob(self, digest: str) -> BlobRow | None:
         """Return the row of a blob."""
@@ -129,17 +141,22 @@ class Ledger:
             self._put(table, table.name(key), None)
         self._rows.delete(key)
 
-    def drop_damaged(self, number: int) -> bool:
-        """Delete the row of a number, whatever its key is, and return whether it could not be read, and was there."""
+    def mend_row(self, number: int) -> str:
+        """Delete the row of a number, whatever its key is, if it cannot be read, or write it anew if it is misfiled.
+
+        Return what was done, nothing if it is right or gone.
+        """
         found = self._rows.numbered(number)
         if found is None:
-            return False
-        key, row = found
-        table = table_of(key)
-        if row is not None and (table is None or table.value(key, row) is not None):
-            return False
-        self._rows.delete_numbered(number)
-        return True
+            return ""
+        row = seen_row(found)
+        if row.value is None:
+            self._rows.delete_numbered(number)
+            return "removed"
+        if row.is_misfiled:
+            self.rewrite(row.key)
+            return "written anew"
+        return ""
 
     def rewrite(self, key: str) -> None:
         """Write the row of `key` again as it is: its tag is not as it should be."""

@@ -6,16 +6,16 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, TABLES, MetaRow, get_as, table_of
+from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, TABLES, MetaRow, get_as, seen_row
 from cachestore.runs import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cachestore.entry import Entry
-    from cachestore.index.reader import IndexReader, Row
+    from cachestore.index.reader import IndexReader
     from cachestore.root import Root
-    from cachestore.rows import BlobRow, Bundle, StampsRow, Table
+    from cachestore.rows import BlobRow, Bundle, SeenRow, StampsRow, Table
 
 T = TypeVar("T")
 
@@ -99,20 +99,11 @@ class RowsReader:
         """Return the number of the row that was written last, 0 when there is none."""
         return self._reader.last()
 
-    def pages(self, after: int, last: int) -> Iterator[list[tuple[int, str, object]]]:
-        """Yield the rows behind the number `after`, up to `last`, in the order they were first written, page by page.
-
-        A row is its number, its key and its value, None when it cannot be read.
-        """
+    def pages(self, after: int, last: int) -> Iterator[list[SeenRow]]:
+        """Yield the rows behind the number `after`, up to `last`, as they were first written, page by page."""
         for page in self._reader.pages(after, last):
-            yield [(number, key, None if row is None else _value(key, row)) for number, key, row in page]
+            yield [seen_row(found) for found in page]
 
     def check_index(self) -> None:
         """Read all of the index. Raise IndexDamaged when it is no sound database."""
         self._reader.check()
-
-
-def _value(key: str, row: Row) -> object:
-    """Return what a row of any kind says, None when it is damaged."""
-    table = table_of(key)
-    return table.value(key, row) if table else row

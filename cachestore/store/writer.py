@@ -12,7 +12,7 @@ from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
 from cachestore.store.adopt import adopt
-from cachestore.store.evict import retire, set_pinned
+from cachestore.store.evict import remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
 from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import compare, publish
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from cachestore.blobs import Witness
     from cachestore.entry import Entry
     from cachestore.root import Root
+    from cachestore.store.evict import Eviction
+    from cachestore.store.leases import Leases
+    from cachestore.store.ledger import Ledger
     from cachestore.store.publish import Incoming
     from cachestore.track import Track
 
@@ -188,6 +191,20 @@ class Store(Housekeeping):
         for batch in self._pending.take():
             with self._transaction() as ledger:
                 batch.write(ledger, self.blobs, self._boot)
+
+    def remove(self, tracks: Sequence[Track]) -> list[tuple[Entry, Eviction]]:
+        """Remove what addresses name, pinned or not, and return what became of each entry.
+
+        What a living run has leased stays as it is, with its pin. Raise NotInCache, and remove nothing.
+        """
+        entries = {entry.key: entry for track in tracks for entry in self.named(track)}
+        whole = {track.address for track in tracks if track.version is None}
+
+        def remove_one(ledger: Ledger, leases: Leases, key: str) -> Eviction:
+            entry, may_go = entries[key], lambda found, _: leases.on(found)
+            return remove(ledger, self.blobs, self.root.quarantine, entry, may_go, unpin=entry.address in whole)
+
+        return list(zip(entries.values(), self._evict(entries, remove_one), strict=True))
 
     def pin(self, track: Track, *, pinned: bool) -> list[Entry]:
         """Pin or unpin what an address names and return it; a track follows its newest version. Raise NotInCache."""

@@ -76,8 +76,8 @@ def _is_there(store: Store, digest: str) -> bool:
 
 
 def _index_again(store: Store, entry: Entry) -> bool:
-    """Write the row of a blob that is whole and has lost it, and return whether it was so."""
-    if store.known_blobs([entry.digest]):
+    """Write the row of a blob that is whole and has lost it, or has a damaged one, and return whether it was so."""
+    if store.blob_rows_of([entry.digest]):
         return False
     path = store.blobs.path(entry.digest)
     seen = whole_witness(path, entry.digest)
@@ -112,8 +112,8 @@ def _settle_unindexed(store: Store, problem: Problem) -> Repair:
     return Repair(problem, "kept: cachestore repair --adopt DEST finds its track in a bundle")
 
 
-def _forget_row(store: Store, problem: Problem) -> Repair:
-    return Repair(problem, "removed" if store.drop_damaged(problem.row) else "left alone: it is right by now, or gone")
+def _mend_row(store: Store, problem: Problem) -> Repair:
+    return Repair(problem, store.mend_row(problem.row) or "left alone: it is right by now, or gone")
 
 
 _ACTIONS: Mapping[ProblemKind, Callable[[Store, Problem], Repair]] = {
@@ -123,5 +123,5 @@ _ACTIONS: Mapping[ProblemKind, Callable[[Store, Problem], Repair]] = {
     ProblemKind.UNREADABLE: _read_again,
     ProblemKind.FOREIGN: _quarantine_file,
     ProblemKind.UNINDEXED: _settle_unindexed,
-    ProblemKind.DAMAGED_ROW: _forget_row,
+    ProblemKind.DAMAGED_ROW: _mend_row,
 }

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from cachestore.rows import SeenRow
     from cachestore.store.reader import StoreReader
-
-    # The number of a row, its key, and its value: None when it cannot be read.
-    Row = tuple[int, str, object]
 
 _START = Position()
 
@@ -69,6 +67,7 @@ class Verification:
         self.position = Position(row=0) if quick and after == _START else after
         self.checked = 0
         self.total = store.count_blobs(after.row or 0)
+        self._are_filed = store.meta().counts > 0
         self._last_row = store.last_row()  # what is stored from now on was looked at by whoever stores it
         self.found = 0
         self.ok = True
@@ -138,17 +137,18 @@ class Verification:
         self.total += unknown
         self._tell(self.checked, self.total)
 
-    def _look_at_page(self, page: Sequence[Row], threads: ThreadPoolExecutor) -> Iterator[Problem]:
+    def _look_at_page(self, page: Sequence[SeenRow], threads: ThreadPoolExecutor) -> Iterator[Problem]:
         """Yield what is wrong with the rows of a page and their blobs, up to where the time is over."""
-        blobs = [_Blob(number, BLOBS.name(key), row) for number, key, row in page if isinstance(row, BlobRow)]
+        blobs = [_Blob(row.number, BLOBS.name(row.key), row.value) for row in page if isinstance(row.value, BlobRow)]
         verdicts, end = self._judge_all(blobs, threads)
-        seen = [row for row in page if row[0] < end]
-        yield from (Problem(ProblemKind.DAMAGED_ROW, key, row=number) for number, key, row in seen if row is None)
+        seen = [row for row in page if row.number < end]
+        wrong = [row for row in seen if row.value is None or (row.is_misfiled and self._are_filed)]
+        yield from (Problem(ProblemKind.DAMAGED_ROW, row.key, row=row.number) for row in wrong)
         yield from _blob_problems(self._store, verdicts)
         here = {blob.digest for blob in blobs}
-        entries = [row for _, _, row in seen if isinstance(row, Entry) and row.digest not in here]
+        entries = [row.value for row in seen if isinstance(row.value, Entry) and row.value.digest not in here]
         yield from _entries_without_blob(self._store, entries)
-        self.position = Position(row=seen[-1][0])
+        self.position = Position(row=seen[-1].number)
 
     def _judge_all(self, blobs: Sequence[_Blob], threads: ThreadPoolExecutor) -> tuple[dict[str, ProblemKind], float]:
         """Return what is wrong, by digest, and the number of the first of `blobs` that there was no time for."""
