@@ -31,6 +31,7 @@ def adopt(ledger: Ledger, blobs: Blobs, boot: str, entry: Entry, path: Path, see
     place = blobs.path(entry.digest)
     if path == place:
         info = blobs.stat(entry.digest)
+        boot = boot if info is not None and info.st_nlink == 1 else ""  # by another name it may be edited just now
     elif blobs.stat(entry.digest) is None:
         info, boot = _linked(path, place, seen), ""
     else:

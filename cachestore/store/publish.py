@@ -14,6 +14,7 @@ from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from pathlib import Path
 
     from cachestore.blobs import Blobs, Witness
@@ -54,15 +55,18 @@ def compare(blobs: Blobs, item: Incoming) -> Witness | None:
     return None
 
 
-def publish(ledger: Ledger, blobs: Blobs, boot: str, item: Incoming) -> Entry:
-    """Give the body its place among the blobs, unless it is there already, write its rows and return its entry."""
+def publish(ledger: Ledger, blobs: Blobs, boot_of: Callable[[os.stat_result], str], item: Incoming) -> Entry:
+    """Give the body its place among the blobs, unless it is there already, write its rows and return its entry.
+
+    `boot_of` says of the blob's stat in which boot it is known to be whole.
+    """
     info = blobs.stat(item.digest)
     if info is None:
         info = blobs.publish(item.path, item.digest)
     else:
         item.path.unlink(missing_ok=True)
     entry = _entry(ledger, item)
-    add_blob(ledger, item.digest, info, boot, (entry.key,))
+    add_blob(ledger, item.digest, info, boot_of(info), (entry.key,))
     track = ledger.track(entry.address)
     ledger.put_track(entry.address, track.with_current(entry.version.hex))
     ledger.put_entry(entry)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cachestore.blobs import Blobs
     from cachestore.store.ledger import Transact
+    from cachestore.store.ticks import Ticks
 
 
 class _ChangedError(Exception):
@@ -32,11 +33,12 @@ class _ChangedError(Exception):
 class Linker:
     """Gives blobs more names; `scratch` is the folder of the partials, where a crash leaves what a sweep takes."""
 
-    def __init__(self, blobs: Blobs, scratch: Path, transact: Transact, boot: str) -> None:
+    def __init__(self, blobs: Blobs, scratch: Path, transact: Transact, boot: str, ticks: Ticks) -> None:
         self._blobs = blobs
         self._scratch = scratch
         self._transact = transact
         self._boot = boot
+        self._ticks = ticks
 
     def link(self, digest: str, dest: Path, mode: LinkMode) -> LinkMode:
         """Give a blob that is whole the name `dest` and return the mode used; its row is right in any case.
@@ -106,4 +108,5 @@ class Linker:
             if row is None or before is None or before.st_ino != inode or before.st_nlink == 1:
                 raise _ChangedError
             fresh.replace(place)
-            ledger.put_blob(digest, row.seen(place.stat(), self._boot))
+            info = place.stat()
+            ledger.put_blob(digest, row.seen(info, "" if self._ticks.may_hide_after_link(info) else self._boot))

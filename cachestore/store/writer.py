@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked, hash_file, is_file, move_away, witness_of
@@ -18,9 +19,11 @@ from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import compare, publish
 from cachestore.store.reader import StoreReader
 from cachestore.store.rotate import Linker
+from cachestore.store.ticks import Ticks
 from cachestore.store.witnesses import Witnesses
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
@@ -41,8 +44,9 @@ class Store(Housekeeping):
         super().__init__(root, index)
         self._boot = boot_id()
         self._pending = PendingWrites()
-        self._witnesses = Witnesses(self.blobs, self._boot, self._pending)
-        self._linker = Linker(self.blobs, root.partials, self._transaction, self._boot)
+        self._ticks = Ticks(root.partials)
+        self._witnesses = Witnesses(self.blobs, self._boot, self._pending, self._ticks)
+        self._linker = Linker(self.blobs, root.partials, self._transaction, self._boot, self._ticks)
 
     @classmethod
     def open(cls, path: Path, cancelled: Callable[[], bool] = lambda: False) -> Store:
@@ -86,13 +90,19 @@ class Store(Housekeeping):
 
     def _put_distinct(self, incoming: Sequence[Incoming], run_id: str) -> list[Entry]:
         while True:
+            began = time.time()
+            boot_of = partial(self._boot_of, began)
             compared = {item.digest: self._compare(item) for item in incoming}
             with self._transaction() as ledger:
                 if all(compared[digest] == self._witness(digest) for digest in compared):
                     if book := self._books.get(run_id):
                         book.take(compared)
-                    return [publish(ledger, self.blobs, self._boot, item) for item in incoming]
+                    return [publish(ledger, self.blobs, boot_of, item) for item in incoming]
             # A blob came, went or was changed since it was compared: compare again.
+
+    def _boot_of(self, compared_at: float, info: os.stat_result) -> str:
+        """Return the boot in which a blob is known to be whole, none if it has to be hashed again."""
+        return "" if self._ticks.may_hide(info, compared_at) else self._boot
 
     def _compare(self, item: Incoming) -> Witness | None:
         witness = compare(self.blobs, item)
@@ -138,12 +148,13 @@ class Store(Housekeeping):
         with checked(self._raise_if_cancelled):
             if not self.is_whole(entry):
                 raise self._put_away(entry)
+            before = self.blobs.stat(entry.digest)
             try:
                 used = self._linker.link(entry.digest, dest, mode)
             except BlobDamaged:
                 raise self._put_away(entry) from None
         if used is LinkMode.HARDLINK:
-            self._witnesses.renew(entry.digest)
+            self._witnesses.renew(entry.digest, before)
         return used
 
     def _put_away(self, entry: Entry) -> BlobDamaged:
