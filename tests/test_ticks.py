@@ -1,6 +1,6 @@
 """Edits within one tick of a filesystem's clock, with the mtime put back: they look like nothing, and are noticed.
 
-`tick` makes all changes since it was asked for bear one ctime, as they do on most kernels for some milliseconds.
+`tick` makes all changes since it was begun bear one ctime, as they do on most kernels for some milliseconds.
 """
 
 from __future__ import annotations
@@ -35,23 +35,22 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class Tick(Protocol):
     """The type of the `tick` fixture."""
 
-    def __call__(self, *, began: float = ..., euid: int = ...) -> Callable[[float], None]: ...
+    def __call__(self, *, of_second: float = ..., euid: int = ...) -> Callable[[float], None]: ...
 
 
 @pytest.fixture
 def tick(monkeypatch: pytest.MonkeyPatch) -> Tick:
-    """Let a tick last from now on, and return what sets the seconds since it began, as the store's clock has them."""
+    """Let a tick begin at that part of a second, and return what lets the next begin some seconds later."""
 
-    def begin(*, began: float = 0.123456789, euid: int = SOMEBODY) -> Callable[[float], None]:
-        second = int(time.time()) - 1
-        ctime_ns = int((second + began) * 1e9)
-        real, real_publish, clock = Blobs.stat, Blobs.publish, [0.001]
+    def begin(*, of_second: float = 0.125, euid: int = SOMEBODY) -> Callable[[float], None]:
+        ticks = [(0, int(time.time()) - 10 + of_second)]
+        real, real_publish = Blobs.stat, Blobs.publish
 
         def coarse(blobs: Blobs, digest: str) -> os.stat_result | None:
             info = real(blobs, digest)
-            return info and with_ctime(info, min(info.st_ctime_ns, ctime_ns))
+            return info and with_ctime(info, [ctime for begun, ctime in ticks if begun <= info.st_ctime_ns][-1])
 
-        now = SimpleNamespace(time=lambda: ctime_ns / 1e9 + clock[0])
+        now = SimpleNamespace(time=lambda: ticks[-1][1] + 0.001)
 
         def publish(blobs: Blobs, finished: Path, digest: str) -> os.stat_result:
             real_publish(blobs, finished, digest)
@@ -65,15 +64,15 @@ def tick(monkeypatch: pytest.MonkeyPatch) -> Tick:
         monkeypatch.setattr("os.geteuid", lambda: euid)
         monkeypatch.setattr("cachestore.store.witnesses.time", now)
         monkeypatch.setattr("cachestore.store.writer.time", now)
-        return lambda since: clock.__setitem__(0, since)
+        return lambda seconds: ticks.append((time.time_ns(), ticks[-1][1] + seconds))
 
     return begin
 
 
-def with_ctime(info: os.stat_result, ctime_ns: int) -> os.stat_result:
+def with_ctime(info: os.stat_result, ctime: float) -> os.stat_result:
     names = [name for name in dir(info) if name.startswith("st_")]
     fields = {name: getattr(info, name) for name in names}
-    return os.stat_result(info[:10], fields | {"st_ctime_ns": ctime_ns, "st_ctime": ctime_ns / 1e9})
+    return os.stat_result(info[:10], fields | {"st_ctime_ns": int(ctime * 1e9), "st_ctime": ctime})
 
 
 def edit(path: Path, data: bytes, *, mode: int = 0o444) -> None:
@@ -97,19 +96,30 @@ def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("euid", "began", "mode"),
+    ("euid", "of_second", "mode"),
     [
-        pytest.param(ROOT, 0.123456789, 0o444, id="by root, who changes no mode"),
+        pytest.param(ROOT, 0.125, 0o444, id="by root, who changes no mode"),
         pytest.param(SOMEBODY, 0.0, 0o444, id="within a whole second"),
-        pytest.param(SOMEBODY, 0.123456789, 0o644, id="by who had to make it writable"),
+        pytest.param(SOMEBODY, 0.125, 0o644, id="by who had to make it writable"),
     ],
 )
+@pytest.mark.parametrize("is_published_before", [False, True])
 @pytest.mark.parametrize("names", [1, 3])
 def test_an_edit_in_the_tick_of_our_own_link_is_noticed(
-    store: Store, tmp_path: Path, tick: Tick, euid: int, began: float, mode: int, names: int
+    store: Store,
+    tmp_path: Path,
+    tick: Tick,
+    euid: int,
+    of_second: float,
+    mode: int,
+    is_published_before: bool,
+    names: int,
 ) -> None:
-    tick(began=began, euid=euid)
+    begin_next = tick(of_second=of_second, euid=euid)
     entry = put(store, "t1", b"one")
+    if is_published_before:
+        begin_next(5.0)
+        assert store.find(Track("s", "t1")) == entry
     for name in range(names):
         store.link(entry, tmp_path / str(name), LinkMode.HARDLINK)
     edit(tmp_path / "0", b"0ne", mode=mode)
@@ -135,7 +145,7 @@ def test_links_of_a_user_on_a_clock_that_ticks_cost_no_hash(
 def test_what_was_hashed_within_a_tick_of_its_ctime_is_hashed_once_more_and_then_trusted(
     store: Store, tmp_path: Path, tick: Tick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_clock = tick()
+    begin_next = tick()
     entry = put(store, "t1", b"one")
     os.link(store.blobs.path(entry.digest), tmp_path / "a")
     (tmp_path / "a").touch()
@@ -143,7 +153,7 @@ def test_what_was_hashed_within_a_tick_of_its_ctime_is_hashed_once_more_and_then
     assert store.find(Track("s", "t1")) == entry
     assert store.find(Track("s", "t1")) == entry
     assert len(hashed) == 2
-    set_clock(1.0)
+    begin_next(1.0)
     for _ in range(3):
         assert store.find(Track("s", "t1")) == entry
         store.flush()
@@ -174,7 +184,7 @@ def test_an_edit_in_the_tick_in_which_equal_bytes_came_is_noticed(store: Store, 
 def test_a_whole_second_that_is_over_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / "b").hardlink_to(tmp_path / "a")
-    ticks, info = Ticks(tmp_path / "nowhere"), with_ctime((tmp_path / "a").stat(), 7_000_000_000)
+    ticks, info = Ticks(tmp_path / "nowhere"), with_ctime((tmp_path / "a").stat(), 7.0)
     assert [ticks.may_hide(info, 7.0 + since) for since in (-1.9, 0.0, 1.9, 2.1)] == [True, True, True, False]
 
 
