@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from cachestore.links import LinkMode
 from cachestore.rows import Totals
 from cachestore.store.counting import counted
 from cachestore.store.writer import Store
+from cachestore.sweep import sweep
 from cachestore.track import Track
 from cachestore.verify import Repair, Verification, repair, verify
 from tests.stores import etag, incoming, put
@@ -257,6 +259,41 @@ def test_a_blob_that_one_track_brought_again_belongs_to_all_its_tracks_once_repa
     assert store.totals() == counted(store)
     store.evict([entries[0].key])
     assert store.find(Track("s", "b")) is not None
+
+
+HALF = "\\ud800"  # of a surrogate pair: JSON can say it, and no key can be made of it
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after"),
+    [
+        ("b:", '"keys":["', f'"keys":["{HALF}'),
+        ("b:", '"holders":[', f'"holders":["{HALF}"'),
+        ("t:", '"kept":["', f'"kept":["{HALF}'),
+        ("e:", '"id":"', f'"id":"{HALF}'),
+        ("e:", '"id":"a"', '"id":"c"'),
+        ("e:", '"version":["etag","', f'"version":["etag","{HALF}'),
+    ],
+)
+def test_a_row_that_names_what_cannot_be_wedges_nothing(store: Store, table: str, before: str, after: str) -> None:
+    put(store, "a", b"a")
+    other = put(store, "b", b"b")
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        changed = connection.execute(
+            "UPDATE Cache SET value = replace(value, ?, ?) WHERE rowid ="
+            " (SELECT min(rowid) FROM Cache WHERE key LIKE ? AND instr(value, ?))",
+            (before, after, f"{table}%", before),
+        )
+        assert changed.rowcount == 1
+    found = store.find(Track("s", "a"))
+    assert found is None or found.id == "a"
+    sweep(store, time.time())
+    assert store.find(Track("s", "b")) == other
+    assert "damaged-row" in [done.problem.kind for done in repair(store, Verification(store))]
+    assert store.find(Track("s", "b")) == other
+    assert put(store, "a", b"a") in list(store.entries())
+    assert verify(store).problems == ()
+    assert store.totals() == counted(store)
 
 
 @pytest.mark.parametrize("tag", [None, "pin", -math.inf, b"0"])

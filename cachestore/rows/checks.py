@@ -25,6 +25,13 @@ def typed(value: Any, *types: type) -> Any:  # noqa: ANN401 - what JSON gives is
     return value
 
 
+def part(value: object) -> str:
+    """Return a text that can be part of a key. Raise TypeError, or ValueError when it has half a surrogate pair."""
+    text: str = typed(value, str)
+    text.encode()
+    return text
+
+
 def moment(value: object) -> float:
     """Return a time in Unix seconds. Raise TypeError, or ValueError when no calendar has it."""
     seconds = typed(value, float, int)

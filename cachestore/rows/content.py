@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cachestore.blobs import Witness, witness_of
 from cachestore.entry import Entry
-from cachestore.rows.checks import amount, checked_digest, moment, typed
+from cachestore.rows.checks import amount, checked_digest, moment, part, typed
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TrackRow:
     @staticmethod
     def from_row(row: Row) -> TrackRow:
         """Return the value of a JSON object."""
-        return TrackRow(tuple(typed(version, str) for version in row["kept"]), typed(row["pinned"], bool))
+        return TrackRow(tuple(part(version) for version in row["kept"]), typed(row["pinned"], bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ class BlobRow:
             amount(row["cost"]),
             Witness(*(typed(number, int) for number in row["witness"])),
             typed(row["boot"], str),
-            tuple(typed(key, str) for key in row["keys"]),
+            tuple(part(key) for key in row["keys"]),
             moment(row.get("used_at", 0.0)),
-            tuple(typed(holder, str) for holder in row.get("holders", [])),
+            tuple(part(holder) for holder in row.get("holders", [])),
         )
 
 
@@ -130,8 +130,8 @@ def entry_to_row(entry: Entry) -> Row:
 def entry_from_row(row: Row) -> Entry:
     """Return the entry of a JSON object."""
     kind, value, reused = row["version"]
-    version = Version(VersionKind(kind), typed(value, str), typed(reused, str))
-    texts: dict[str, str] = {name: typed(row[name], str) for name in ("source", "id", "media_type", "ext", "label")}
+    version = Version(VersionKind(kind), part(value), part(reused))
+    texts = {name: part(row[name]) for name in ("source", "id", "media_type", "ext", "label")}
     return Entry(
         **texts,
         version=version,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
+from cachestore.entry import Entry
 from cachestore.errors import IndexDamaged
 from cachestore.index.reader import PIN
 from cachestore.rows.checks import checked_digest, decoded
@@ -16,7 +17,6 @@ from cachestore.rows.registry import Bundle, LeaseRow, RunRow, StampsRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cachestore.entry import Entry
     from cachestore.index.reader import NumberedRow, Row, Tag
 
 T = TypeVar("T")
@@ -53,9 +53,11 @@ class Table(Generic[T]):
         try:
             if self.prefix == BLOBS.prefix:
                 checked_digest(self.name(key))
-            return decoded(key, row, self.from_row)
+            value = decoded(key, row, self.from_row)
         except (IndexDamaged, ValueError):
             return None
+        # An entry in the place of another would be the bytes of another track.
+        return None if isinstance(value, Entry) and value.key != self.name(key) else value
 
 
 def _pin(value: Entry | TrackRow) -> Tag:
