@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -184,6 +185,43 @@ def test_an_edit_while_a_link_is_made_is_not_taken_for_our_own_doing(
     store.link(entry, tmp_path / "a", LinkMode.HARDLINK)
     store.flush()
     assert store.find(Track("s", "t1")) is None
+
+
+def test_a_copy_of_a_blob_that_is_edited_meanwhile_is_not_left(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(store, "t1", b"one")
+    store.link(entry, tmp_path / "a", LinkMode.HARDLINK)
+
+    def copy_and_edit(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
+        _overwrite(tmp_path / "a", b"0ne")
+        dest.write_bytes(source.read_bytes())
+        return mode
+
+    monkeypatch.setattr("cachestore.links.link", copy_and_edit)
+    with pytest.raises(BlobDamaged):
+        store.link(entry, tmp_path / "b", LinkMode.COPY)
+    assert not (tmp_path / "b").exists()
+    assert (tmp_path / "a").read_bytes() == b"0ne"
+
+
+def test_a_copy_of_a_blob_that_was_only_linked_meanwhile_is_made_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(store, "t1", b"one")
+    made: list[Path] = []
+
+    def copy_and_link(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
+        if not made:
+            os.link(source, tmp_path / "a")
+        made.append(dest)
+        shutil.copyfile(source, dest)
+        return mode
+
+    monkeypatch.setattr("cachestore.links.link", copy_and_link)
+    assert store.link(entry, tmp_path / "b", LinkMode.COPY) is LinkMode.COPY
+    assert (tmp_path / "b").read_bytes() == b"one"
+    assert len(made) == 2
 
 
 def test_a_version_confirmed_before_another_was_published_does_not_become_current_again(tmp_path: Path) -> None:

@@ -146,13 +146,21 @@ class Store(Housekeeping):
         in a strict mode, FileExistsError, DestinationError, NoSpace, or Cancelled, as `cancelled_by` has it.
         """
         with checked(self._raise_if_cancelled):
-            if not self.is_whole(entry):
-                raise self._put_away(entry)
-            before = self.blobs.stat(entry.digest)
-            try:
-                used = self._linker.link(entry.digest, dest, mode)
-            except BlobDamaged:
-                raise self._put_away(entry) from None
+            while True:
+                then = self._witness(entry.digest)
+                if not self.is_whole(entry):
+                    raise self._put_away(entry)
+                used = self._link(entry, dest, mode)
+                if used is LinkMode.HARDLINK or self._witness(entry.digest) == then:
+                    return used
+                dest.unlink(missing_ok=True)  # a copy, and the blob was changed before or while it was made
+
+    def _link(self, entry: Entry, dest: Path, mode: LinkMode) -> LinkMode:
+        before = self.blobs.stat(entry.digest)
+        try:
+            used = self._linker.link(entry.digest, dest, mode)
+        except BlobDamaged:
+            raise self._put_away(entry) from None
         if used is LinkMode.HARDLINK:
             self._witnesses.renew(entry.digest, before)
         return used
