@@ -175,7 +175,15 @@ def test_a_row_that_is_to_expire_stays(folder: Path, index: Index) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [("disk_nonsense", "1"), (b"\x80", "1"), ("cull_limit", "9"), ("eviction_policy", "least-recently-used")]
+    "setting",
+    [
+        ("disk_nonsense", "1"),
+        (b"\x80", "1"),
+        ("set", "1"),
+        ("_sql", "1"),
+        ("cull_limit", "9"),
+        ("eviction_policy", "least-recently-used"),
+    ],
 )
 def test_settings_that_somebody_planted_delete_nothing(folder: Path, setting: tuple[object, str]) -> None:
     Index(folder).close()

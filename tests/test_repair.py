@@ -269,6 +269,7 @@ HALF = "\\ud800"  # of a surrogate pair: JSON can say it, and no key can be made
     [
         ("b:", '"keys":["', f'"keys":["{HALF}'),
         ("b:", '"holders":[', f'"holders":["{HALF}"'),
+        ("b:", '{"size":1', '{"size":100'),
         ("t:", '"kept":["', f'"kept":["{HALF}'),
         ("e:", '"id":"', f'"id":"{HALF}'),
         ("e:", '"id":"a"', '"id":"c"'),

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import diskcache
+from diskcache.core import METADATA
 
 from cachestore.errors import Busy, Cancelled, IndexDamaged
 from cachestore.index.reader import (
@@ -36,6 +37,7 @@ T = TypeVar("T")
 # Seconds. SQLite asks ever more seldom; begun anew so often, it asks within each pause of who works in pieces.
 _LOCK_WAIT = 0.01
 _PATIENCE = 20.0
+_SETTINGS = {*diskcache.DEFAULT_SETTINGS, *METADATA}
 
 
 class JsonTextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache is untyped
@@ -130,6 +132,10 @@ class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache is untyped
         except BaseException:
             self.close()
             raise
+
+    def reset(self, key: str, value: object = diskcache.ENOVAL, update: bool = True) -> object:  # noqa: FBT001, FBT002
+        """Take a setting, but none that somebody planted: it would replace the attribute of its name."""
+        return super().reset(key, value, update) if key in _SETTINGS else None
 
     @property
     def _con(self) -> sqlite3.Connection:

@@ -109,10 +109,13 @@ class BlobRow:
     @staticmethod
     def from_row(row: Row) -> BlobRow:
         """Return the value of a JSON object; the first stores had no uses and no holders in it."""
+        size, witness = amount(row["size"]), Witness(*(typed(number, int) for number in row["witness"]))
+        if witness.size != size and witness != NO_FILE:
+            raise ValueError(f"{size} bytes were seen as {witness.size}")
         return BlobRow(
-            amount(row["size"]),
+            size,
             amount(row["cost"]),
-            Witness(*(typed(number, int) for number in row["witness"])),
+            witness,
             typed(row["boot"], str),
             tuple(part(key) for key in row["keys"]),
             moment(row.get("used_at", 0.0)),
