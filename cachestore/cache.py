@@ -19,6 +19,7 @@ from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.runs import PruneLock
 from cachestore.store.writer import Store
+from cachestore.sweep import trim_quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -125,6 +126,7 @@ class Cache:
 
     def _evict(self, on_event: OnEvent | None) -> None:
         limits = Limits(self.config.max_size, self.config.min_free, self.config.max_age)
+        trim_quarantine(self.store, limits.max_size)
         lost, reasons = 0, set()
         for outcome in apply(self.store, plan_for(self.store, limits, time.time())):
             reasons.add(outcome.victim.reason)

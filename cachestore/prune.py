@@ -183,7 +183,6 @@ def plan_for(
     free = shutil.disk_usage(store.root.path).free + left.disk - kept_back
     change = store.held_change()
     exclusive = (store.totals() + change.totals).exclusive
-    exclusive -= sum(less for digest, row, less in left.misjudged if not change.is_held(digest, row))
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
     candidates = _candidates(store, change, left, cancel or threading.Event())
     return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, need=need)
@@ -194,7 +193,7 @@ def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | No
 
     Raise Cancelled when `cancel` is set, as the walk of the plan does.
     """
-    giving_up_ballast(store.root, lambda: sweep(store, now, cancel))
+    giving_up_ballast(store.root, lambda: sweep(store, now, cancel, max_size=limits.max_size))
     return plan_for(store, limits, now, cancel=cancel)
 
 

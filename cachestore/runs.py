@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import time
 import uuid
 from contextlib import suppress
@@ -113,6 +114,8 @@ def _had(path: Path, *, and_unlink: bool) -> bool:
 
     try:
         began = path.lstat()
+        if not stat.S_ISREG(began.st_mode):  # no run made that
+            return True
         lock = _locked(path) if began.st_size == 0 else None
     except FileNotFoundError:
         return True

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cachestore.root import Root
     from cachestore.store.reader import StoreReader
+
+# What quarantine may take of max_size: what is damaged shall not starve what is sound.
+QUARANTINE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +55,8 @@ def usage(store: StoreReader) -> Usage:
         logical_bytes=totals.logical,
         exclusive_bytes=totals.exclusive,
         held_bytes=totals.held,
-        partial_bytes=_cost_of_files(store.root.partials),
-        quarantine_bytes=_cost_of_files(store.root.quarantine),
+        partial_bytes=cost_of(store.root.partials),
+        quarantine_bytes=cost_of(store.root.quarantine),
         hits=meta.hits,
         misses=meta.misses,
         oldest_used_at=next((row.used_at for _, row in store.least_recently_used()), None),
@@ -59,13 +65,25 @@ def usage(store: StoreReader) -> Usage:
 
 def unfinished_bytes(root: Root) -> int:
     """Return the bytes of disk that partials and quarantine cost."""
-    return _cost_of_files(root.partials) + _cost_of_files(root.quarantine)
+    return cost_of(root.partials) + cost_of(root.quarantine)
 
 
-def _cost_of_files(folder: Path) -> int:
-    """Return the bytes of disk that the files directly in `folder` cost, 0 when there is no such folder."""
-    try:
-        with os.scandir(folder) as files:
-            return sum(file.stat(follow_symlinks=False).st_blocks * 512 for file in files)
-    except FileNotFoundError:
-        return 0
+def cost_of(path: Path) -> int:
+    """Return the bytes of disk that a file costs, or all files below a folder, 0 when there is nothing."""
+    return sum(info.st_blocks * 512 for info in files_below(path))
+
+
+def files_below(path: Path) -> Iterator[os.stat_result]:
+    """Yield the stat of a file, or of every file below a folder. No symlink is followed; what is gone is left out."""
+    info = _stat(path)
+    if info is None or not stat.S_ISDIR(info.st_mode):
+        yield from () if info is None else (info,)
+        return
+    for parent, _, names in os.walk(path):
+        yield from (info for name in names if (info := _stat(f"{parent}{os.sep}{name}")))
+
+
+def _stat(path: Path | str) -> os.stat_result | None:
+    with suppress(OSError):
+        return os.lstat(path)
+    return None

@@ -29,7 +29,7 @@ FLOORS = {
     "cachestore.cache": 5.1,
     "cachestore.fetching": 5.0,
     "cachestore.prune": 4.2,
-    "cachestore.sweep": 4.1,
+    "cachestore.sweep": 4.15,
     "cachestore.usage": 4.1,
     "cachestore.playlists": 4.0,
     "cachestore.verify": 4.0,

@@ -63,7 +63,7 @@ DOWNLOADED = Moment("cachestore.store.writer", "Store", "put")
 REGISTERING = Moment("cachestore.store.writer", "Store", "register")
 EVICTING = Moment("cachestore.store.writer", "Store", "evict")
 UNLINKING = Moment("cachestore.blobs", "Blobs", "remove")
-SWEEPING = Moment("cachestore.store.writer", "Store", "remove_orphans")
+SWEEPING = Moment("cachestore.store.writer", "Store", "bill")
 RETIRING = Moment("cachestore.store.writer", "Store", "retire")
 
 

@@ -17,7 +17,9 @@ from cachestore.cache import Cache
 from cachestore.cli.main import run
 from cachestore.config import Config
 from cachestore.errors import NoSpace
+from cachestore.links import LinkMode
 from cachestore.root import create_root
+from cachestore.rows import Bundle, BundleFile
 from cachestore.runs import PruneLock
 from cachestore.store.writer import Store
 from cachestore.track import Track
@@ -163,6 +165,37 @@ def test_a_dry_run_says_the_same_and_removes_nothing(answer: Run) -> None:
     assert foreseen == done
 
 
+def test_a_dry_run_counts_what_a_killed_process_had_removed_and_not_yet_written(answer: Run, root: Path) -> None:
+    with Store.open(root) as store:
+        held, lost, pinned = (put(store, name, name.encode() * 9000) for name in "hlp")
+        store.pin(Track("s", "p"), pinned=True)
+        dest = root.parent / "bundle"
+        dest.mkdir()
+        store.link(held, dest / "1.wav", LinkMode.HARDLINK)
+        store.register(Bundle(dest, "bundle", 0.0, (BundleFile("1.wav", held.digest, LinkMode.HARDLINK),)))
+        (store.root.quarantine / "photo.jpg").write_bytes(b"?" * 9000)
+        for entry in (held, lost, pinned):
+            store.blobs.remove(entry.digest)
+    foreseen, told = pruned(answer, "--max-size", "10 kB", "--dry-run", code=4), answer("prune", "--dry-run")
+    done = pruned(answer, "--max-size", "10 kB", code=4)
+    assert {**foreseen, "dry_run": False} == done
+    assert (done["held_bytes"], done["exclusive_bytes"]) == (0, 0)
+    assert told.splitlines()[-1].endswith("then 36.9 kB of 20.0 GB used, 0 B held")
+
+
+def test_prune_says_what_quarantine_has_of_a_bound_that_cannot_be_reached(
+    answer: Run, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "quarantine-v1" / "photos").mkdir()
+    (root / "quarantine-v1" / "photos" / "1.jpg").write_bytes(b"?" * 9000)
+    (root / "partials-v1" / "note").write_bytes(b"?" * 5000)
+    sentence = "15.0 kB logical, 24.6 kB yours to free, 8.2 kB in unfinished downloads, 12.3 kB in quarantine; "
+    for options in (["--dry-run"], []):
+        assert run(["--config", str(root.parent / "config.toml"), "prune", "-q", "--max-size", "0", *options]) == 4
+        assert sentence in capsys.readouterr().err
+    assert "quarantine  12.3 kB, see ls --quarantined; prune keeps 2.0 GB of it at most" in answer("info")
+
+
 def test_prune_tells_a_person_what_went_and_why(answer: Run) -> None:
     lines = answer("prune", "--max-size", "20 kB").splitlines()
     assert lines[0].split() == ["TRACK", "ADDRESS", "FREED", "LAST", "USE", "WHY"]
@@ -304,6 +337,16 @@ def test_the_end_of_an_export_leaves_the_bound_to_a_running_prune(root: Path, an
         another_prune.release()
         cache.enforce_bound()
         assert list(cache.store.entries()) == []
+
+
+def test_at_the_end_of_an_export_quarantine_starves_no_track(root: Path) -> None:
+    with Cache.open(config=Config(root=root, max_size=100_000, min_free=0)) as cache:
+        for _ in range(3):
+            (root / "blobs-v1" / "photo.jpg").write_bytes(b"?" * 50_000)
+            cache.store.quarantine_file(root / "blobs-v1" / "photo.jpg")
+        cache.enforce_bound()
+        assert len(list(cache.store.entries())) == 3
+        assert list((root / "quarantine-v1").iterdir()) == []
 
 
 @pytest.mark.parametrize("offset", [0, 20_000, 40_000], ids=["the head", "a page", "a later page"])

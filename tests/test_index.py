@@ -139,7 +139,7 @@ def test_a_planted_row_is_refused_unread_and_hides_only_itself(
     try:
         assert index.get("a:bad") is None
         assert [key for key, _ in index.scan("a:")] == ["a:1"]
-        assert index.damaged() == ["a:bad"]
+        assert [row.key for page in index.pages(0, index.last()) for row in page if row.row is None] == ["a:bad"]
         with index.transaction() as rows:
             rows.delete("a:bad")
             assert not rows.has("a:bad")
@@ -158,8 +158,7 @@ def test_a_key_that_is_no_text_hides_only_itself(folder: Path, index: Index) -> 
     assert [key for key, _ in index.scan("a:")] == keys
     assert [f"a:{name}" for name in index.names("a:")] == keys
     assert index.get_many(keys).keys() == {*keys}
-    assert len(index.damaged()) == 6
-    assert [row.key for page in index.pages(0, index.last()) for row in page if row.row is None] == index.damaged()
+    assert sum(row.row is None for page in index.pages(0, index.last()) for row in page) == 6
 
 
 def test_a_row_that_is_to_expire_stays(folder: Path, index: Index) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ def test_what_a_dead_run_leased_may_go_and_its_rows_are_swept(store: Store) -> N
         written._cache.set(f"l:{dead}:1", json.dumps({"digests": 1}))
         written.set(f"r:{dead}", {"command": "fetch", "started_at": 0.0, "dest": None})
     assert store.leases().digests == frozenset()
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert list(store.names(LEASES)) == []
     assert store.evict([entry.key])[0].kept_because == ""
 

@@ -38,13 +38,17 @@ DiskUsage = namedtuple("DiskUsage", "free")
 
 @dataclass(frozen=True)
 class Body:
-    """A track to be in the store: bodies of equal `data` share a blob. `age` in hours since its last use."""
+    """A track to be in the store: bodies of equal `data` share a blob. `age` in hours since its last use.
+
+    `lost` when its file is gone, as if a process had been killed that was about to write so.
+    """
 
     data: int
     blocks: int
     age: int
     pinned: bool
     linked: str
+    lost: bool
 
 
 BODIES = st.builds(
@@ -54,10 +58,9 @@ BODIES = st.builds(
     age=st.integers(0, 100),
     pinned=st.sampled_from([False, False, False, True]),
     linked=st.sampled_from(["", "", "", "bundle", "deleted bundle", "backup", "staging"]),
+    lost=st.sampled_from([False, False, False, True]),
 )
-LEFT_BEHIND = st.sets(
-    st.sampled_from(["partial", "quarantine", "orphan", "copy in staging", "ballast", "unindexed", "grown"])
-)
+LEFT_BEHIND = st.sets(st.sampled_from(["partial", "quarantine", "copy in staging", "ballast", "unindexed", "grown"]))
 LIMITS = st.builds(
     Limits,
     max_size=st.integers(0, 150_000),
@@ -76,11 +79,14 @@ def test_a_dry_run_shows_what_applying_does(bodies: list[Body], left_behind: set
         now = time.time() + 31 * DAY
         with Store.open(home / "root") as store:
             fill(store, home, bodies, left_behind, now, patch)
-            plan = plan_for(store, limits, now, left=foresee(store, now))
+            left = foresee(store, now, max_size=limits.max_size)
+            totals = store.totals() + store.held_change().totals + left.change
+            plan = plan_for(store, limits, now, left=left)
             shown = [
                 (victim.blob.digest, victim.reason, victim.blob.frees, keys(victim.blob.entries)) for victim in plan
             ]
             made = prune(store, limits, now)
+            assert totals == store.totals() + store.held_change().totals
             assert shown == [told(outcome) for outcome in apply(store, made)]
             figures = (plan.bounded, plan.frees, plan.stayed, plan.over_max_size, plan.under_min_free)
             assert figures == (made.bounded, made.frees, made.stayed, made.over_max_size, made.under_min_free)
@@ -109,6 +115,7 @@ def fill(
     (store.root.runs / DEAD).touch()
     with store._index.transaction() as rows:
         rows.set(RUNS.key(DEAD), RunRow("export", 0.0, str(home / "export")).to_row())
+    lost: set[str] = set()
     for number, body in enumerate(bodies):
         used_at = now - body.age * 3600.0
         with patch.context() as then:
@@ -117,8 +124,12 @@ def fill(
         store.pin(Track("s", str(number)), pinned=body.pinned)
         if body.linked:
             link(store, entry, home / f"{body.linked} {number}", staging, body.linked)
+        lost |= {entry.digest} if body.lost else set()
     if bodies and "grown" in left_behind:
         grow(store.blobs.path(entry.digest))
+    for digest in lost:
+        store.blobs.remove(digest)
+    store.swept(now)
     leave_behind(store, staging, left_behind)
 
 
@@ -149,10 +160,6 @@ def leave_behind(store: Store, staging: Path, what: set[str]) -> None:
     if "quarantine" in what:
         (store.root.blobs / "photo.jpg").write_bytes(b"?" * 17_000)
         store.quarantine_file(store.root.blobs / "photo.jpg")
-    if "orphan" in what:
-        orphan = store.blobs.path(f"xxh3-128:{'1' * 32}")
-        orphan.parent.mkdir(parents=True, exist_ok=True)
-        orphan.write_bytes(b"?" * 33_000)
     if "copy in staging" in what:
         (staging / "copy.wav").write_bytes(b"?" * 65_000)
     if "unindexed" in what:

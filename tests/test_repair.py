@@ -112,16 +112,14 @@ def test_a_damaged_blob_that_no_row_knows_is_put_away(store: Store) -> None:
     assert verify(store).problems == ()
 
 
-def test_a_blob_that_an_earlier_index_left_is_kept_and_one_whose_publishing_crashed_goes(store: Store) -> None:
+def test_a_blob_that_no_row_knows_is_kept_whatever_its_times_say(store: Store) -> None:
     old, new = (put(store, name, name.encode()) for name in "ab")
     os.utime(store.blobs.path(old.digest), (0, 0))
     os.utime(store.blobs.path(new.digest), (2**32, 2**32))
     store.forget([f"{kind}:{name}" for entry in (old, new) for kind, name in (("e", entry.key), ("b", entry.digest))])
     done = {repair.problem.digest: repair.action for repair in mend(store)}
-    assert done[new.digest] == "removed: its download was never finished"
-    assert done[old.digest].startswith("kept: ")
-    assert store.blobs.stat(old.digest) is not None
-    assert [problem.digest for problem in verify(store).problems] == [old.digest]
+    assert {action.partition(":")[0] for action in done.values()} == {"kept"}
+    assert {problem.digest for problem in verify(store).problems} == {old.digest, new.digest} == {*done}
 
 
 def test_what_the_filesystem_refuses_is_said_and_the_rest_is_mended(

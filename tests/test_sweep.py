@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -44,7 +46,7 @@ def die(store: Store, dest: Path, staging: Path) -> None:
 def test_what_a_dead_run_staged_and_its_row_and_lock_file_go(store: Store, tmp_path: Path, place: str) -> None:
     staging = tmp_path / place / f".bundle.cachestore-{DEAD}"
     die(store, tmp_path / "bundle", staging)
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert not staging.exists()
     assert list(store.runs()) == []
     assert list(store.root.runs.iterdir()) == []
@@ -54,7 +56,7 @@ def test_what_a_dead_run_staged_and_its_row_and_lock_file_go(store: Store, tmp_p
 @pytest.mark.parametrize("name", ["my music", ".bundle.cachestore-", f"cachestore-{DEAD} notes", "." + "1" * 32])
 def test_a_folder_that_does_not_bear_the_runs_name_is_never_removed(store: Store, tmp_path: Path, name: str) -> None:
     die(store, tmp_path / "bundle", tmp_path / name)
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert (tmp_path / name / "01.wav").exists()
 
 
@@ -63,17 +65,17 @@ def test_a_row_that_is_of_no_run_removes_nothing(store: Store, tmp_path: Path) -
     for key in ("r:", "r:Music", f"r:{DEAD}x"):
         with store._index.transaction() as rows:
             rows.set(key, RunRow("export", 0.0, str(tmp_path / "Music")).to_row())
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert (tmp_path / "Music").is_dir()
 
 
 def test_the_row_of_a_dead_run_stays_while_its_volume_is_away(store: Store, tmp_path: Path) -> None:
     die(store, tmp_path / "volume" / "bundle", tmp_path / "elsewhere")
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert [run_id for run_id, _ in store.runs()] == [DEAD]
     staging = tmp_path / "volume" / f".bundle.cachestore-{DEAD}"
     staging.mkdir(parents=True)
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert not staging.exists()
     assert list(store.runs()) == []
 
@@ -81,24 +83,38 @@ def test_the_row_of_a_dead_run_stays_while_its_volume_is_away(store: Store, tmp_
 def test_a_living_run_keeps_everything(store: Store, tmp_path: Path) -> None:
     with store.run("export", dest=tmp_path / "bundle") as run_id:
         (tmp_path / f".bundle.cachestore-{run_id}").mkdir()
-        sweep(store, time.time() + 30 * DAY)
+        sweep_twice(store, time.time() + 30 * DAY)
         assert [living for living, _ in store.runs()] == [run_id]
         assert (tmp_path / f".bundle.cachestore-{run_id}").is_dir()
 
 
-def test_a_blob_whose_publishing_crashed_goes_and_one_older_than_the_index_stays(store: Store, tmp_path: Path) -> None:
-    entry = put(store, "a", b"a")
-    orphan, older = store.blobs.path("xxh3-128:" + "1" * 32), store.blobs.path("xxh3-128:" + "2" * 32)
-    for path in (orphan, older):
-        path.parent.mkdir(parents=True)
-        path.write_bytes(b"?")
-    os.utime(older, (1.0, 1.0))
-    (tmp_path / "bundle.wav").hardlink_to(older)
-    (tmp_path / "bundle.wav").unlink()
-    sweep(store, time.time())
-    assert not orphan.exists()
-    assert older.exists()
-    assert store.is_whole(entry)
+@pytest.mark.parametrize("mtime", [1.0, None, time.time() + 3650 * DAY], ids=["long ago", "now", "in ten years"])
+def test_a_blob_that_no_row_knows_counts_and_stays_whatever_the_clock_was(store: Store, mtime: float | None) -> None:
+    blob = store.blobs.path("xxh3-128:" + "1" * 32)
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"?" * 5000)
+    os.utime(blob, None if mtime is None else (mtime, mtime))
+    sweep(store, time.time(), max_size=math.inf)
+    assert blob.exists()
+    assert store.totals().exclusive == blob.stat().st_blocks * 512
+
+
+def test_a_store_that_lost_its_index_while_the_clock_was_wrong_loses_no_blob(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "root") as store:
+        entry = put(store, "a", b"a" * 5000)
+    shutil.rmtree(tmp_path / "root" / "index-v1")
+    with pytest.MonkeyPatch.context() as patch, Store.open(tmp_path / "root") as store:
+        patch.setattr("time.time", lambda: 5.0)
+        sweep(store, 5.0, max_size=math.inf)
+        assert [digest for digest, _ in store.blob_rows()] == [entry.digest]
+        assert put(store, "a", b"a" * 5000).digest == entry.digest
+        assert store.blobs.path(entry.digest).stat().st_nlink == 1
+
+
+def sweep_twice(store: Store, now: float) -> None:
+    """Take what is old: it has to be so at two sweeps."""
+    sweep(store, now, max_size=math.inf)
+    sweep(store, now, max_size=math.inf)
 
 
 def partial(store: Store, suffix: str, age: float) -> Path:
@@ -113,7 +129,7 @@ def test_kept_partials_go_after_their_age_and_foreign_files_never(store: Store) 
     foreign = store.root.partials / "thesis.txt"
     foreign.write_text("mine")
     os.utime(foreign, (1.0, 1.0))
-    sweep(store, time.time())
+    sweep_twice(store, time.time())
     assert [path.exists() for path in (old, young, foreign)] == [False, True, True]
 
 
@@ -121,7 +137,7 @@ def test_a_blob_with_a_damaged_row_is_no_orphan(store: Store) -> None:
     entry = put(store, "a", b"a")
     with store._index.transaction() as rows:
         rows._cache.set(f"b:{entry.digest}", "{")
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert store.blobs.path(entry.digest).exists()
 
 
@@ -130,16 +146,16 @@ def test_a_living_run_whose_row_is_damaged_may_be_a_fetch(store: Store) -> None:
     with store.run("fetch") as run_id:
         with store._index.transaction() as rows:
             rows._cache.set(f"r:{run_id}", "{")
-        sweep(store, time.time())
+        sweep(store, time.time(), max_size=math.inf)
         assert claimed.exists()
 
 
 def test_a_claimed_partial_goes_once_no_fetch_lives(store: Store) -> None:
     claimed = partial(store, "work", 0)
     with store.run("fetch"):
-        sweep(store, time.time())
+        sweep(store, time.time(), max_size=math.inf)
         assert claimed.exists()
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert not claimed.exists()
 
 
@@ -148,9 +164,9 @@ def test_quarantine_keeps_what_it_got_for_thirty_days_however_old_the_file_is(st
     foreign.write_bytes(b"mine")
     os.utime(foreign, (1.0, 1.0))
     store.quarantine_file(foreign)
-    sweep(store, time.time() + 29 * DAY)
+    sweep_twice(store, time.time() + 29 * DAY)
     assert [path.read_bytes() for path in store.root.quarantine.iterdir()] == [b"mine"]
-    sweep(store, time.time() + 31 * DAY)
+    sweep_twice(store, time.time() + 31 * DAY)
     assert list(store.root.quarantine.iterdir()) == []
 
 
@@ -158,7 +174,7 @@ def test_a_deleted_bundle_is_forgotten_and_one_on_an_unplugged_disk_is_not(store
     for dest in (tmp_path / "deleted", tmp_path / "unplugged" / "bundle", tmp_path / "living"):
         store.register(Bundle(dest, dest.name, 0.0, ()))
     (tmp_path / "living").mkdir()
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert sorted(bundle.name for bundle in store.bundles()) == ["bundle", "living"]
 
 
@@ -166,6 +182,56 @@ def test_a_pinned_blob_whose_file_is_gone_costs_nothing_any_more(store: Store) -
     entry = put(store, "1", b"1" * 5000)
     store.pin(Track("s", "1"), pinned=True)
     store.blobs.remove(entry.digest)
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=math.inf)
     assert store.totals().exclusive == 0
     assert [kept.pinned for kept in store.entries()] == [True]
+
+
+@pytest.mark.parametrize("days", [400, -400])
+def test_one_sweep_under_a_wrong_clock_takes_nothing_for_its_age(store: Store, days: int) -> None:
+    kept = partial(store, "part", 6 * DAY)
+    quarantine(store, "photo.jpg", 5000)
+    sweep(store, time.time(), max_size=math.inf)
+    sweep(store, time.time() + days * DAY, max_size=math.inf)
+    sweep(store, time.time(), max_size=math.inf)
+    assert kept.exists()
+    assert len(quarantined(store)) == 1
+
+
+def quarantine(store: Store, name: str, size: int) -> None:
+    (store.root.blobs / name).write_bytes(b"?" * size)
+    store.quarantine_file(store.root.blobs / name)
+
+
+def quarantined(store: Store) -> list[str]:
+    return sorted(path.name.rpartition("-")[0] for path in store.root.quarantine.iterdir())
+
+
+def test_quarantine_has_a_tenth_of_max_size_for_the_newest_it_got(store: Store) -> None:
+    for name in ("oldest", "older", "newest"):
+        quarantine(store, name, 8192)
+    (store.root.quarantine / "thesis.txt").write_bytes(b"?" * 100_000)
+    sweep(store, time.time(), max_size=3 * 81_920)
+    assert quarantined(store) == ["", "newest", "older", "oldest"]
+    sweep(store, time.time(), max_size=2 * 81_920)
+    assert quarantined(store) == ["", "newest", "older"]
+    sweep(store, time.time(), max_size=0)
+    assert (store.root.quarantine / "thesis.txt").exists()
+    assert quarantined(store) == [""]
+
+
+@pytest.mark.parametrize("place", ["partials-v1", "runs-v1", "quarantine-v1"])
+def test_what_somebody_put_into_a_folder_of_the_store_under_a_name_of_ours_stops_no_sweep(
+    store: Store, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.txt").write_text("mine")
+    for number, name in enumerate((f"{'{0}' * 32}.{'1' * 32}.part", f"{'{0}' * 32}.lock", "{0}" * 32, "x-{0}")):
+        folder, link = (store.root.path / place / name.format(digit) for digit in (number, number + 5))
+        folder.mkdir()
+        (folder / "file").write_text("mine")
+        link.symlink_to(tmp_path / "documents")
+        os.utime(folder, (1.0, 1.0))
+        os.utime(link, (1.0, 1.0), follow_symlinks=False)
+    sweep_twice(store, time.time())
+    assert (tmp_path / "documents" / "thesis.txt").exists()

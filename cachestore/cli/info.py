@@ -77,12 +77,21 @@ def print_person(config: Config, used: Usage, partials: Sequence[Unfinished] = (
             ("cache only", format_size(used.exclusive_bytes)),
             ("held", f"{format_size(used.held_bytes)}, which bundles have too, so it does not count"),
             ("partial", _partials(used, partials)),
-            ("quarantine", format_size(used.quarantine_bytes)),
+            ("quarantine", _quarantine(used, config.max_size)),
             ("pinned", str(used.pinned)),
             ("hits", f"{used.hits}, and {used.misses} misses"),
             ("oldest use", ago(used.oldest_used_at) if used.oldest_used_at is not None else "none"),
         ]
     )
+
+
+def _quarantine(used: Usage, max_size: int) -> str:
+    from cachestore.usage import QUARANTINE_SHARE
+
+    size = format_size(used.quarantine_bytes)
+    if not used.quarantine_bytes:
+        return size
+    return f"{size}, see ls --quarantined; prune keeps {format_size(int(max_size * QUARANTINE_SHARE))} of it at most"
 
 
 def _partials(used: Usage, partials: Sequence[Unfinished]) -> str:

@@ -91,7 +91,7 @@ class _Pruning:
         self.store = store
         self.plan = plan
         self._left = left
-        self.logical = store.totals().logical + sum(row.size for _, row in left.unindexed)
+        self.logical = (store.totals() + left.change).logical
         self.freed = self.gone = 0
         self.stayed: list[_Line] = []
         self._outcomes = outcomes
@@ -119,10 +119,8 @@ class _Pruning:
 
     def totals(self, *, dry_run: bool) -> Totals:
         """Return the totals after the prune, or as they would be."""
-        totals = self.store.totals() + self.store.held_change().totals
-        if dry_run:
-            return replace(totals, exclusive=totals.exclusive + self._left.unindexed_cost - self.plan.cost)
-        return totals
+        totals = self.store.totals() + self.store.held_change().totals + self._left.change
+        return replace(totals, exclusive=totals.exclusive - self.plan.cost) if dry_run else totals
 
     def raise_failure(self) -> None:
         """Raise what ended the prune too early, or BoundUnreachable when a bound does not hold after it."""
@@ -133,10 +131,22 @@ class _Pruning:
                 raise BoundUnreachable(bound, missing, self._accounts())
 
     def _accounts(self) -> str:
-        """Return ``210 GB logical, 12 GB yours to free, 190 GB held, 8.0 GB pinned``."""
-        stayed = [f"{format_size(size)} {why}" for why, size in self.plan.stayed.most_common()]
+        """Return ``210 GB logical, 12 GB yours to free, 190 GB held, 8.0 GB pinned, 1.5 GB in quarantine``."""
+        stayed = [f"{format_size(size)} {why}" for why, size in [*self.plan.stayed.most_common(), *self._others()]]
         mine = f"{format_size(self.plan.frees)} yours to free"
         return ", ".join([f"{format_size(self.logical)} logical", mine, *stayed])
+
+    def _others(self) -> Iterator[tuple[str, int]]:
+        """Yield what costs disk and is no track, and how much."""
+        from cachestore.usage import cost_of
+
+        root, left = self.store.root, self._left
+        for why, size in (
+            ("in unfinished downloads", cost_of(root.partials) - left.partial),
+            ("in quarantine", cost_of(root.quarantine) - left.quarantine),
+        ):
+            if size > 0:
+                yield why, size
 
 
 @contextmanager
@@ -147,7 +157,7 @@ def _foreseen(settings: Settings, limits: Limits) -> Iterator[_Pruning]:
 
     with cancel_on_signals() as cancel, settings.reader() as store:
         now = time.time()
-        left = foresee(store, now, cancel)
+        left = foresee(store, now, cancel, max_size=limits.max_size)
         plan = plan_for(store, limits, now, left=left, cancel=cancel)
         yield _Pruning(store, plan, (Outcome(victim, victim.blob.frees) for victim in plan), left)
 

@@ -138,7 +138,7 @@ class IndexReader:
             yield from self._query(f"SELECT {columns} FROM Cache WHERE key IN ({marks})", batch)  # noqa: S608 (constants, marks)
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Row]]:
-        """Yield the sound rows whose key begins with `prefix`, in key order; `damaged` names the others.
+        """Yield the sound rows whose key begins with `prefix`, in key order.
 
         They are read page by page: what is asked between two rows is answered by the index as it is then.
         """
@@ -209,16 +209,6 @@ class IndexReader:
         query = "SELECT count(*) FROM Cache WHERE key >= ? AND key < ? AND rowid > ?"
         [(found,)] = self._query(query, [*_range(prefix), after])
         return int(found)
-
-    def damaged(self) -> list[str]:
-        """Return the keys of rows that cannot be read."""
-        found = []
-        for fields in self._query(f"SELECT {COLUMNS} FROM Cache", []):  # noqa: S608 (a constant)
-            try:
-                decode(*fields)
-            except IndexDamaged:
-                found.append(str(fields[0]))
-        return found
 
     def _query(self, sql: str, parameters: Sequence[str | bytes | float]) -> list[tuple[Any, ...]]:
         try:

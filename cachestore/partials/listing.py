@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,9 +42,10 @@ class Abandoned:
     rest: Sidecar | None
 
     def remove(self) -> None:
-        """Remove the file, and what is known of it."""
-        self.path.unlink(missing_ok=True)
-        sidecar_of(self.path).unlink(missing_ok=True)
+        """Remove the file, and what is known of it, unless it is gone: then somebody has claimed both."""
+        with suppress(FileNotFoundError):
+            self.path.unlink()
+            sidecar_of(self.path).unlink(missing_ok=True)
 
 
 def unfinished(folder: Path) -> Iterator[Unfinished]:
@@ -61,8 +63,9 @@ def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
     for path in folder.iterdir():
         if _NAME.fullmatch(path.name) and not _is_sidecar(path):
             with suppress(FileNotFoundError):
-                is_claimed, is_old = path.suffix != ".part", path.lstat().st_mtime < before
-                if is_claimed or is_old:
+                info = path.lstat()
+                is_claimed, is_old = path.suffix != ".part", info.st_mtime < before
+                if (is_claimed or is_old) and not stat.S_ISDIR(info.st_mode):
                     yield Abandoned(path, is_old, is_claimed, rescuable(path))
 
 

@@ -51,19 +51,20 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class MetaRow:
-    """The store itself: since when there is this index (Unix seconds), what fetches found, and the totals.
+    """The store itself: what fetches found, and the totals.
 
     `counts` is how often all rows were counted to put the totals right; as long as it is 0 they mean nothing. `looks`
     goes up when every bundle has to be looked at again, whatever its folders say, `leases` with every change of those.
+    `swept_at` is when the last sweep was, in Unix seconds.
     """
 
-    created_at: float
     hits: int = 0
     misses: int = 0
     totals: Totals = Totals()
     counts: int = 0
     looks: int = 0
     leases: int = 0
+    swept_at: float = 0.0
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -74,11 +75,11 @@ class MetaRow:
         """Return the value of a JSON object; the first stores had no totals in it."""
         totals = {name: typed(number, int) for name, number in row.get("totals", {}).items()}
         return MetaRow(
-            moment(row["created_at"]),
             typed(row["hits"], int),
             typed(row["misses"], int),
             Totals(**totals),
             typed(row.get("counts", 0), int),
             typed(row.get("looks", 0), int),
             typed(row.get("leases", 0), int),
+            moment(row.get("swept_at", 0.0)),
         )

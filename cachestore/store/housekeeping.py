@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file, move_away
@@ -58,7 +59,7 @@ class Housekeeping(StoreReader):
             return
         with self._transaction() as ledger:
             if ledger.meta() is None:
-                ledger.put_meta(MetaRow(time.time()))
+                ledger.put_meta(MetaRow())
         self.recount()
         self.look_at_bundles()
 
@@ -115,6 +116,12 @@ class Housekeeping(StoreReader):
         """Bring the holders of blobs up to date, listing bundles that changed, and forget those that were deleted."""
         self._registry.look()
 
+    def swept(self, now: float) -> None:
+        """Note that a sweep was made."""
+        with self._transaction() as ledger:
+            if meta := ledger.meta():
+                ledger.put_meta(replace(meta, swept_at=now))
+
     def recount(self) -> None:
         """Put right the totals, and whatever else follows from other rows."""
         recount(self, self.blobs, self._transaction)
@@ -155,18 +162,6 @@ class Housekeeping(StoreReader):
                 if row := ledger.blob(digest):
                     info = self.blobs.stat(digest)
                     ledger.put_blob(digest, row.put_away() if info is None else row.costed(info))
-
-    def remove_orphans(self, digests: Sequence[str]) -> list[str]:
-        """Remove those of the blobs that no row knows, and return their digests."""
-        with self._transaction() as ledger:
-            orphans = [
-                digest
-                for digest in digests
-                if not ledger.has(BLOBS.key(digest)) and self.blobs.stat(digest) is not None
-            ]
-            for digest in orphans:
-                self.blobs.remove(digest)
-        return orphans
 
     def quarantine_file(self, path: Path) -> bool:
         """Move a file that is no blob from among the blobs into quarantine, and return whether it was there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from cachestore.blobs import Blobs
 from cachestore.errors import NotInCache
@@ -36,17 +36,6 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
     T = TypeVar("T")
-
-
-class Strays(NamedTuple):
-    """Digests of blobs that no row knows.
-
-    `orphans` are younger than the index: their publishing crashed half-way. `unindexed` are older, and not ours to
-    judge: the index was lost since.
-    """
-
-    orphans: list[str]
-    unindexed: list[str]
 
 
 class StoreReader(RowsReader):
@@ -138,16 +127,14 @@ class StoreReader(RowsReader):
         """Return those of `digests` that have a row, be it a damaged one."""
         return self.existing(BLOBS, digests)
 
-    def strays(self) -> Iterator[Strays]:
-        """Yield, in batches, the blobs that no row knows; every file among the blobs is looked at."""
-        created_at = self.meta().created_at
+    def unindexed(self) -> Iterator[list[str]]:
+        """Yield, in batches, the digests of blobs that no row knows.
+
+        The index was lost since, or their publishing crashed half-way: no clock tells the two apart.
+        """
         for batch in batches(self.blobs.iterate()):
             found = {digest for path in batch if (digest := self.blobs.digest_of(path))}
-            strays = Strays([], [])
-            for digest in found - self.known_blobs(found):
-                if info := self.blobs.stat(digest):
-                    (strays.orphans if info.st_mtime > created_at else strays.unindexed).append(digest)
-            yield strays
+            yield [*found - self.known_blobs(found)]
 
     def bundles(self) -> Iterator[Bundle]:
         """Yield the registered bundles, also those that were deleted or moved since."""

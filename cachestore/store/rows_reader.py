@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, TABLES, MetaRow, get_as, seen_row
+from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, MetaRow, get_as, seen_row
 from cachestore.runs import is_alive
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 
 class RowsReader:
-    """What the index says; one thread only. A damaged row hides only itself, and `damaged_rows` names it."""
+    """What the index says; one thread only. A damaged row hides only itself."""
 
     def __init__(self, root: Root, index: IndexReader) -> None:
         self.root = root
@@ -48,8 +47,8 @@ class RowsReader:
         return self.get_many(STAMPS, [bundle_id]).get(bundle_id)
 
     def meta(self) -> MetaRow:
-        """Return the store's own row. A damaged one says that the index is younger than everything."""
-        return get_as(self._reader, META) or MetaRow(created_at=math.inf)
+        """Return the store's own row; a damaged one says nothing."""
+        return get_as(self._reader, META) or MetaRow()
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether a run lives."""
@@ -88,12 +87,6 @@ class RowsReader:
         rows = self._reader.get_many(map(table.key, names))
         values = {table.name(key): table.value(key, row) for key, row in rows.items()}
         return {name: value for name, value in values.items() if value is not None}
-
-    def damaged_rows(self) -> Iterator[str]:
-        """Yield the index keys of rows that cannot be read."""
-        yield from self._reader.damaged()
-        for table in TABLES:
-            yield from (key for key, row in self._reader.scan(table.prefix) if table.value(key, row) is None)
 
     def last_row(self) -> int:
         """Return the number of the row that was written last, 0 when there is none."""

@@ -104,10 +104,7 @@ def _quarantine_file(store: Store, problem: Problem) -> Repair:
 
 
 def _settle_unindexed(store: Store, problem: Problem) -> Repair:
-    """Remove a blob whose publishing crashed; keep and count one that was there before the index was."""
-    info = store.blobs.stat(problem.digest)
-    if info is not None and info.st_mtime > store.meta().created_at and store.remove_orphans([problem.digest]):
-        return Repair(problem, "removed: its download was never finished")
+    """Keep and count a blob that no row knows: it is whole."""
     store.bill([problem.digest])
     return Repair(problem, "kept: cachestore repair --adopt DEST finds its track in a bundle")
 
