@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -14,12 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_128
 
+from cachestore.errors import RootUnusable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ALGORITHM = "xxh3-128"
 _DIGEST = re.compile(rf"{ALGORITHM}:[0-9a-f]{{32}}")
 _CHUNK = 256 * 1024
+_LONGEST_NAME = 255 - 20  # bytes, with room for a time in nanoseconds
+_INNER = len("ab/cd")
 # Whoever hashes or compares sits many calls below whoever can be cancelled, and is none of its business.
 _CHECK: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
 
@@ -101,7 +106,12 @@ def is_file(info: os.stat_result | None) -> bool:
 
 
 def move_away(path: Path, name: str, folder: Path) -> None:
-    """Move a file into `folder` as ``<name>-<time in ns>``, the time being now: its own times mean something else."""
+    """Move a file into `folder` as ``<name>-<time in ns>``, the time being now: its own times mean something else.
+
+    A name that is too long for that loses its end.
+    """
+    while len(os.fsencode(name)) > _LONGEST_NAME:
+        name = name[:-1]
     path.rename(folder / f"{name}-{time.time_ns()}")
 
 
@@ -138,11 +148,12 @@ def _named(path: Path) -> Iterator[None]:
 
 
 class Blobs:
-    """The folder of blobs: ``<algorithm>/ab/cd/<rest>``."""
+    """The folder of blobs: ``<algorithm>/ab/cd/<rest>``. What a symlink would lead to is not among them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._prefix = f"{folder / ALGORITHM}{os.sep}"
+        self._seen: set[str] = set()
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
@@ -164,24 +175,73 @@ class Blobs:
     def publish(self, finished: Path, digest: str) -> os.stat_result:
         """Rename the finished file to the place of `digest`, read-only, and return its stat.
 
-        The caller holds the store's lock and has seen that no blob is there.
+        The caller holds the store's lock and has seen that no blob is there. Raise RootUnusable as `make_room`.
         """
-        place = self.path(digest)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = self.make_room(digest)
         finished.chmod(0o444)
         finished.rename(place)
         return place.stat()
 
+    def make_room(self, digest: str) -> Path:
+        """Return the place of `digest`, with the folders that lead to it. Raise RootUnusable when one of them is none.
+
+        They are private, whatever the umask.
+        """
+        place = self._place(digest)
+        for folder in self._folders(place):
+            try:
+                self._check(folder)
+            except FileNotFoundError:
+                Path(folder).mkdir(mode=0o700)
+            except NotADirectoryError:
+                raise self._unusable(folder) from None
+        return Path(place)
+
     def stat(self, digest: str) -> os.stat_result | None:
-        """Return the stat of the blob, None when it is missing."""
+        """Return the stat of the blob, None when it is missing.
+
+        Raise RootUnusable when a symlink leads to its place: it is not followed, and what is behind it is not missing.
+        """
+        place = self._place(digest)
         with suppress(FileNotFoundError, NotADirectoryError):
-            return os.lstat(self._place(digest))
+            self._reach(place)
+            return os.lstat(place)
         return None
 
     def remove(self, digest: str) -> None:
-        """Unlink the blob; it may be gone already."""
+        """Unlink the blob; it may be gone already. Raise RootUnusable as `stat`."""
+        place = self._place(digest)
         with suppress(FileNotFoundError, NotADirectoryError):
-            self.path(digest).unlink()
+            self._reach(place)
+            Path(place).unlink()
+
+    def _reach(self, place: str) -> None:
+        """See that folders lead to a place, and no symlink; those that did are not looked at again.
+
+        Raise FileNotFoundError, NotADirectoryError or RootUnusable.
+        """
+        inner = place[len(self._prefix) :][:_INNER]
+        if inner not in self._seen:
+            for folder in self._folders(place)[2 if inner[:2] in self._seen else 0 :]:
+                self._check(folder)
+            self._seen |= {inner, inner[:2]}
+
+    def _check(self, folder: str) -> None:
+        """Raise RootUnusable for a symlink, else NotADirectoryError for what is no folder."""
+        mode = os.lstat(folder).st_mode
+        if stat.S_ISLNK(mode):
+            raise self._unusable(folder)
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+
+    def _unusable(self, folder: str) -> RootUnusable:
+        name = os.path.relpath(folder, self._folder.parent)
+        return RootUnusable(self._folder.parent, f"{name} is no folder", "run: cachestore repair")
+
+    def _folders(self, place: str) -> tuple[str, str, str]:
+        """Return the folders that lead to a place, the outer ones first."""
+        outer = len(self._prefix) + 2
+        return self._prefix[:-1], place[:outer], place[: outer + 3]
 
     def move(self, digest: str, folder: Path) -> None:
         """Move whatever lies in the place of `digest` into `folder`, under a name that says when."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,9 @@ def create_root(path: Path) -> Root:
         refuse_foreign_content(path)
         for folder in (root.blobs, root.partials, root.quarantine, root.runs, root.index):
             folder.mkdir(mode=0o700, exist_ok=True)
-        if not (tag := path / "CACHEDIR.TAG").exists():
+        if not os.path.lexists(tag := path / "CACHEDIR.TAG"):
+            with suppress(PermissionError):  # a filesystem without modes
+                path.chmod(0o700)
             tag.write_text(_CACHEDIR_TAG)
             load_ballast(root)
     except FileExistsError:
@@ -92,8 +95,9 @@ def existing_root(path: Path) -> Root:
             raise RootMissing(path)
     except (FileNotFoundError, NotADirectoryError):
         raise RootMissing(path) from None
-    except PermissionError:
-        raise RootUnusable(path, "it cannot be read", "run as its owner or name another with --root") from None
+    except OSError as error:
+        problem = f"it cannot be read ({error.strerror})"
+        raise RootUnusable(path, problem, "run as its owner or name another with --root") from None
     return root
 
 
@@ -125,29 +129,51 @@ def drop_ballast(root: Root) -> bool:
 
 
 def _trusted(path: Path) -> Root:
+    """Return the ROOT at `path`, which nobody else can write into, and from which no symlink leads away."""
     info = path.stat()
     if not stat.S_ISDIR(info.st_mode):
         raise RootUnusable(path, "it is a file", "name a folder with --root")
-    if hasattr(os, "geteuid") and info.st_uid != os.geteuid():
-        problem = f"it belongs to user {info.st_uid} and you are {os.geteuid()}"
-        raise RootUnusable(path, problem, "run as its owner or name another with --root")
-    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise RootUnusable(path, "others may write into it", f"run: chmod 700 {path}")
+    _refuse_shared(path, path, info)
     for name in os.listdir(path):
         match = _FORMAT_FOLDER.fullmatch(name)
         if match and int(match[2]) > _FORMATS[match[1]]:
             raise RootTooNew(path, name)
         if match:
             _refuse_elsewhere(path, path / name, info.st_dev)
-    return Root(path)
+    root = Root(path)
+    if root.index.is_dir():
+        _refuse_links(path, root.index)
+    return root
+
+
+def _refuse_shared(root: Path, folder: Path, info: os.stat_result) -> None:
+    """Refuse a folder that others can change. Below one that they cannot, they can change nothing."""
+    name = "it" if folder == root else folder.name
+    if hasattr(os, "geteuid") and info.st_uid != os.geteuid():
+        problem = f"{name} belongs to user {info.st_uid} and you are {os.geteuid()}"
+        raise RootUnusable(root, problem, "run as its owner or name another with --root")
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RootUnusable(root, f"others may write into {name}", f"run: chmod 700 {folder}")
 
 
 def _refuse_elsewhere(root: Path, folder: Path, device: int) -> None:
     """Refuse a folder that a symlink or mount leads away: links and renames must stay on one filesystem."""
     info = folder.lstat()
-    if not stat.S_ISDIR(info.st_mode) or info.st_dev != device:
+    if not stat.S_ISDIR(info.st_mode):
+        raise RootUnusable(root, f"{folder.name} is no folder", "move it away and run: cachestore repair")
+    if info.st_dev != device:
         remedy = "move the store as a whole and name it with --root"
         raise RootUnusable(root, f"{folder.name} is no folder of its own filesystem", remedy)
+    _refuse_shared(root, folder, info)
+
+
+def _refuse_links(root: Path, folder: Path) -> None:
+    """Refuse a database that is elsewhere: SQLite would follow a symlink."""
+    with os.scandir(folder) as files:
+        for file in files:
+            if file.is_symlink():
+                remedy = "move it away and run: cachestore repair"
+                raise RootUnusable(root, f"{folder.name}/{file.name} is a symbolic link", remedy)
 
 
 def refuse_foreign_content(path: Path) -> None:

@@ -362,6 +362,12 @@ def test_the_doctor_refuses_a_destination_that_cannot_be_one(answer: Run, root: 
     assert f"{root / 'x'} lies in the store {root}\n" in answer("doctor", str(root / "x"), code=1)
 
 
+def test_the_doctor_says_who_may_read_the_store(answer: Run, root: Path) -> None:
+    assert "may read" not in answer("doctor")
+    root.chmod(0o755)
+    assert f"ok       root     {root}, which others may read: chmod 700 prevents that\n" in answer("doctor")
+
+
 def test_the_doctor_says_why_a_root_is_refused(answer: Run, root: Path) -> None:
     root.chmod(0o777)
     page = answer("doctor", code=1)

@@ -72,6 +72,23 @@ def test_of_many_who_see_a_partial_one_gets_it(tmp_path: Path, monkeypatch: pyte
     assert sum(path is not None for path in found) == 1
 
 
+@pytest.mark.parametrize("planted", [".part", ".work", ".json"])
+def test_a_symlink_that_looks_like_a_partial_is_neither_read_nor_written(tmp_path: Path, planted: str) -> None:
+    (tmp_path / "thesis.txt").write_bytes(b"abc")
+    left = kept(tmp_path, b"abc", total=6)
+    if planted == ".json":
+        left.with_suffix(".json").rename(tmp_path / "thesis.txt")
+    else:
+        left.unlink()
+    before = (tmp_path / "thesis.txt").read_bytes()
+    left.with_suffix(planted).symlink_to(tmp_path / "thesis.txt")
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
+        partial.begin(STRONG, STRONG, 6)
+        partial.write(b"def")
+    assert (tmp_path / "thesis.txt").read_bytes() == before
+
+
 def test_of_many_claims_only_one_lists_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(tmp_path, b"abc")
     kept(tmp_path, b"de", address="home:t1")

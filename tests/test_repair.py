@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachestore.errors import Cancelled
+from cachestore.errors import Cancelled, RootUnusable
 from cachestore.index.reader import DATABASE
 from cachestore.links import LinkMode
 from cachestore.rows import Totals
@@ -120,6 +120,41 @@ def test_a_blob_that_no_row_knows_is_kept_whatever_its_times_say(store: Store) -
     done = {repair.problem.digest: repair.action for repair in mend(store)}
     assert {action.partition(":")[0] for action in done.values()} == {"kept"}
     assert {problem.digest for problem in verify(store).problems} == {old.digest, new.digest} == {*done}
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("plant", ["symlink", "file"])
+def test_what_is_in_the_way_of_blobs_is_told_taken_away_and_never_followed(
+    tmp_path: Path, depth: int, plant: str
+) -> None:
+    with Store.open(tmp_path / "root") as store:
+        entry = put(store, "a", b"a")
+        inner = store.blobs.path(entry.digest).parents[3 - depth]
+    inner.rename(tmp_path / "elsewhere")
+    if plant == "symlink":
+        inner.symlink_to(tmp_path / "elsewhere")
+    else:
+        inner.write_text("mine")
+    [mine] = [path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()]
+    with Store.open(tmp_path / "root") as store:
+        looking = (store.find, lambda _: sweep(store, time.time(), max_size=0)) if plant == "symlink" else ()
+        for use in (*looking, lambda _: put(store, "a", b"a")):
+            with pytest.raises(RootUnusable, match="is no folder; run: cachestore repair"):
+                use(Track("s", "a"))
+        assert [kept.key for kept in store.entries()] == [entry.key]
+        assert {problem.kind.value for problem in verify(store).problems} == {"foreign", "missing"}
+        assert all(done.mended for done in mend(store))
+        assert len(list(store.root.quarantine.iterdir())) == 1
+        assert store.is_whole(put(store, "a", b"a"))
+        assert verify(store).problems == ()
+    assert mine.read_bytes() == b"a"
+
+
+def test_a_file_with_the_longest_name_there_is_goes_to_quarantine(store: Store) -> None:
+    (store.root.blobs / ("x" * 255)).write_text("mine")
+    [done] = mend(store)
+    assert done.action == "moved to quarantine"
+    assert [path.read_text() for path in store.root.quarantine.iterdir()] == ["mine"]
 
 
 def test_what_the_filesystem_refuses_is_said_and_the_rest_is_mended(

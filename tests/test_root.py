@@ -90,6 +90,66 @@ def test_a_folder_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> 
             use(tmp_path / "root")
 
 
+@pytest.mark.parametrize("name", ["blobs-v1", "runs-v1", "quarantine-v1"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    create_root(tmp_path / "root")
+    (tmp_path / "root" / name).rmdir()
+    (tmp_path / "root" / name).write_text("mine")
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match=f"{name} is no folder; move it away"):
+            use(tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", ["cache.db", "cache.db-wal"])
+def test_a_symlink_in_the_place_of_the_database_is_refused(tmp_path: Path, name: str) -> None:
+    root = create_root(tmp_path / "root")
+    (root.index / name).symlink_to(tmp_path / "thesis.txt")
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match=f"index-v1/{name} is a symbolic link"):
+            use(tmp_path / "root")
+    assert not (tmp_path / "thesis.txt").exists()
+
+
+def test_the_tag_of_a_new_store_is_not_written_through_a_symlink(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir(mode=0o700)
+    (tmp_path / "root" / "CACHEDIR.TAG").symlink_to(tmp_path / "thesis.txt")
+    create_root(tmp_path / "root")
+    assert not (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["blobs-v1", "index-v1", "partials-v1", "quarantine-v1", "runs-v1"])
+def test_a_folder_below_that_others_may_write_into_is_refused(tmp_path: Path, name: str) -> None:
+    create_root(tmp_path / "root")
+    (tmp_path / "root").chmod(0o755)
+    (tmp_path / "root" / name).chmod(0o777)
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match=f"others may write into {name}; run: chmod 700 .*{name}"):
+            use(tmp_path / "root")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_folder_below_of_another_user_is_refused(tmp_path: Path) -> None:
+    root = create_root(tmp_path / "root")
+    os.chown(root.partials, 1, 1)
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match="partials-v1 belongs to user 1 and you are 0"):
+            use(tmp_path / "root")
+
+
+def test_an_empty_folder_that_becomes_a_root_is_made_private(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir(mode=0o755)
+    create_root(tmp_path / "root")
+    assert stat.S_IMODE((tmp_path / "root").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop"])
+def test_a_place_that_the_system_cannot_look_at_is_said_to_be_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for use in (create_root, existing_root):
+        with pytest.raises(RootUnusable, match=r"File name too long|Too many levels|it is a file"):
+            use(tmp_path / name)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_root_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from cachestore.cli.main import run
+from cachestore.partials import DownloadLock
+from cachestore.partials.sidecar import track_name
 from cachestore.runs import PruneLock, RunLock, is_alive, remove_if_dead, remove_unnamed, run_ids
 from cachestore.store.writer import Store
 from tests.stores import put
@@ -195,3 +197,24 @@ def test_what_a_run_leaves_that_was_killed_before_it_began_goes_after_its_time(t
         os.utime(path, (1000 - age, 1000 - age))
     remove_unnamed(tmp_path, 950.0)
     assert sorted(tmp_path.iterdir()) == sorted([young, foreign])
+
+
+def test_no_lock_is_written_through_a_symlink(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "runs").mkdir()
+    for name in ("prune.lock", "a" * 32, f"{'b' * 32}.new"):
+        (tmp_path / "runs" / name).symlink_to(tmp_path / "thesis.txt")
+    lock = PruneLock.acquire(tmp_path / "runs")
+    assert lock is not None
+    lock.release()
+    assert not is_alive(tmp_path / "runs", "a" * 32)
+    assert remove_if_dead(tmp_path / "runs", "a" * 32)
+    remove_unnamed(tmp_path / "runs", time.time() + 60)
+    download = DownloadLock.acquire(tmp_path, "s:1")
+    assert download is not None
+    download.release()
+    (tmp_path / f"{track_name('s:2')}.lock").symlink_to(tmp_path / "thesis.txt")
+    going_alone = DownloadLock.acquire(tmp_path, "s:2")
+    assert going_alone is not None
+    assert not going_alone.is_real
+    assert (tmp_path / "thesis.txt").read_text() == "mine"

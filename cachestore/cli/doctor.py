@@ -7,6 +7,7 @@ import platform
 import shlex
 import shutil
 import sqlite3
+import stat
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -142,7 +143,10 @@ def _store(root: Path) -> Finding:
     try:
         refuse_foreign_content(root)
         with StoreReader.open_readonly(root):
-            return Finding("root", str(root))
+            is_private = not stat.S_IMODE(root.stat().st_mode) & 0o077
+            return Finding(
+                "root", str(root) if is_private else f"{root}, which others may read: chmod 700 prevents that"
+            )
     except RootMissing:
         return Finding("root", f"{root} is not there yet, the first fetch or export creates it")
     except IndexDamaged as error:

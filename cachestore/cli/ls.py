@@ -91,9 +91,10 @@ class _Listing:
 
 def _list_quarantine(folder: Path, pattern: str, settings: Settings, *, as_json: bool) -> None:
     from cachestore.blobs import moved_at
+    from cachestore.usage import files_below
 
     paths = [path for path in sorted(folder.iterdir()) if _matches(pattern, path.name)] if folder.is_dir() else []
-    found = [(path, path.lstat().st_size, moved_at(path.name)) for path in paths]
+    found = [(path, sum(info.st_size for info in files_below(path)), moved_at(path.name)) for path in paths]
     if as_json:
         print_json({"path": str(path), "size": size, "quarantined_at": rfc3339(at)} for path, size, at in found)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -55,7 +56,7 @@ def claim(
 ) -> Iterator[Partial]:
     """Give a partial of the track that nobody else has, with what earlier runs left. Raise Cancelled or NoSpace."""
     try:
-        left = (remains or Remains(folder)).of(address)
+        left = [path for path in (remains or Remains(folder)).of(address) if _is_plain(path)]
         path = _kept(left) or _rescued(left, _new(folder, address), lock, cancel) or _new(folder, address)
     except BaseException:
         lock.release()
@@ -67,6 +68,13 @@ def claim(
 
 def _new(folder: Path, address: str) -> Path:
     return folder / f"{track_name(address)}.{uuid4().hex}.work"
+
+
+def _is_plain(path: Path) -> bool:
+    """Return whether writing to a file, and to what is known of it, would write nothing elsewhere."""
+    with suppress(OSError):
+        return stat.S_ISREG(path.lstat().st_mode) and not sidecar_of(path).is_symlink()
+    return False
 
 
 def _kept(left: Iterable[Path]) -> Path | None:

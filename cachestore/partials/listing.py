@@ -78,7 +78,7 @@ def _listed(folder: Path, track: str) -> Iterator[Unfinished]:
     for path in sorted(folder.glob(f"{track}.*.*")):
         if path.suffix in {".part", ".work"} and _NAME.fullmatch(path.name):
             with suppress(OSError):
-                info = path.stat()
+                info = path.lstat()
                 known = read_sidecar(sidecar_of(path))
                 address, total = (known.address, known.total) if known else ("", None)
                 yield Unfinished(address, info.st_size, total, info.st_mtime)

@@ -33,7 +33,7 @@ def adopt(ledger: Ledger, blobs: Blobs, boot: str, entry: Entry, path: Path, see
         info = blobs.stat(entry.digest)
         boot = boot if info is not None and info.st_nlink == 1 else ""  # by another name it may be edited just now
     elif blobs.stat(entry.digest) is None:
-        info, boot = _linked(path, place, seen), ""
+        info, boot = _linked(path, blobs.make_room(entry.digest), seen), ""
     else:
         info = None
     if info is None or (path == place and witness_of(info) != seen):
@@ -48,7 +48,6 @@ def _linked(path: Path, place: Path, seen: Witness) -> os.stat_result | None:
     The link gives the file another ctime, so that a change right before it would not show: the caller has it hashed
     again at its next use.
     """
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     links.link(path, place, LinkMode.HARDLINK)
     info = place.lstat()
     if witness_of(info)._replace(ctime_ns=seen.ctime_ns) == seen:

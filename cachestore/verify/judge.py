@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked, hash_file, is_file, witness_of
 from cachestore.boot import boot_id
-from cachestore.errors import Cancelled
+from cachestore.errors import Cancelled, RootUnusable
 from cachestore.verify.problems import ProblemKind
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Judge:
             return False
         try:
             info = self._blobs.stat(digest)
-        except OSError:
+        except (OSError, RootUnusable):
             return False
         return info is not None and witness_of(info) == row.witness
 
@@ -66,7 +66,7 @@ class Judge:
             if info.st_size < row.size and is_file(info):
                 return ProblemKind.TRUNCATED
             return None if is_file(info) and self._has_its_bytes(digest) else ProblemKind.CORRUPT
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, RootUnusable):  # what is in the way is told of its own
             return ProblemKind.MISSING
         except OSError:  # a disk that fails says nothing of the bytes
             return ProblemKind.UNREADABLE
