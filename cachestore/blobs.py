@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ALGORITHM = "xxh3-128"
 _DIGEST = re.compile(rf"{ALGORITHM}:[0-9a-f]{{32}}")
 _CHUNK = 256 * 1024
-_LONGEST_NAME = 255 - 20  # bytes, with room for a time in nanoseconds
+_DIGITS = 19  # of a time in nanoseconds, until the year 2286
+_LONGEST_NAME = 255 - len("-") - _DIGITS  # bytes
 _INNER = len("ab/cd")
 # Whoever hashes or compares sits many calls below whoever can be cancelled, and is none of its business.
 _CHECK: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
@@ -112,13 +113,13 @@ def move_away(path: Path, name: str, folder: Path) -> None:
     """
     while len(os.fsencode(name)) > _LONGEST_NAME:
         name = name[:-1]
-    path.rename(folder / f"{name}-{time.time_ns()}")
+    path.rename(folder / f"{name}-{time.time_ns():0{_DIGITS}}")
 
 
 def moved_at(name: str) -> float | None:
     """Return when `move_away` gave a file this name, in Unix seconds, None when it did not."""
     number = name.rpartition("-")[2]
-    return int(number) / 1e9 if number.isascii() and number.isdigit() and len(number) < 25 else None
+    return int(number) / 1e9 if number.isascii() and number.isdigit() and len(number) == _DIGITS else None
 
 
 def is_digest(value: object) -> bool:

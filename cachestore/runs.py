@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import time
@@ -89,10 +90,8 @@ def remove_unnamed(folder: Path, before: float) -> None:
 
 
 def run_ids(folder: Path) -> Iterator[str]:
-    """Yield the ids of all runs that have a lock file, living or dead."""
-    for path in folder.iterdir():
-        if is_run_id(path.name):
-            yield path.name
+    """Yield the ids of all runs that have a lock file, living or dead; none where there is no such folder."""
+    yield from filter(is_run_id, os.listdir(folder) if folder.is_dir() else ())
 
 
 def is_run_id(text: str) -> bool:

@@ -82,18 +82,19 @@ def changed(stranger: Stranger, cloud: Cloud) -> None:
 
 
 def littered(stranger: Stranger, cloud: Cloud) -> None:
-    """Leave what prune has to do: too much, a deleted bundle, an orphan, a dead run with its staging folder."""
+    """Leave what prune has to do: too much, a deleted bundle, a blob without a row, a dead run with its staging folder."""
     exported(stranger, cloud)
     stranger.run("pin", "open:e")
     stranger.run("export", stranger.mix(row("c"), row("d"), name="other.json"), "OTHER")
     (stranger.home / "OTHER").rename(stranger.home.with_name("gone"))
     run_to(40, ("export", "other.json", "NEVER"), stranger.home, os.environ | stranger.environment)
-    orphan = wave(2000, seed=7)
-    name = digest_of(orphan).partition(":")[2]
+    unindexed = wave(2000, seed=7)
+    name = digest_of(unindexed).partition(":")[2]
     place = stranger.root / "blobs-v1" / "xxh3-128" / name[:2] / name[2:4] / name[4:]
     place.parent.mkdir(parents=True)
-    place.write_bytes(orphan)
+    place.write_bytes(unindexed)
     place.chmod(0o444)
+    os.utime(place, (1.0, 1.0))
 
 
 def spoiled(stranger: Stranger, cloud: Cloud) -> set[str]:

@@ -13,8 +13,9 @@ import pytest
 
 from cachestore.links import LinkMode
 from cachestore.rows import RUNS, Bundle, RunRow
+from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from cachestore.sweep import sweep
+from cachestore.sweep import Leftovers, foresee, sweep
 from cachestore.track import Track
 from tests.stores import put
 
@@ -233,5 +234,16 @@ def test_what_somebody_put_into_a_folder_of_the_store_under_a_name_of_ours_stops
         link.symlink_to(tmp_path / "documents")
         os.utime(folder, (1.0, 1.0))
         os.utime(link, (1.0, 1.0), follow_symlinks=False)
+    (store.root.path / place / "mix-2024").write_text("mine")
     sweep_twice(store, time.time())
     assert (tmp_path / "documents" / "thesis.txt").exists()
+    assert (store.root.path / place / "mix-2024").exists()
+
+
+def test_what_a_sweep_would_do_can_be_asked_where_folders_are_gone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "root") as store:
+        put(store, "a", b"a")
+    for name in ("runs-v1", "partials-v1", "quarantine-v1"):
+        shutil.rmtree(tmp_path / "root" / name)
+    with StoreReader.open_readonly(tmp_path / "root") as reader:
+        assert foresee(reader, time.time(), max_size=0) == Leftovers()

@@ -59,8 +59,8 @@ def newest(folder: Path, address: str) -> Unfinished | None:
 
 
 def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
-    """Yield what nobody has touched since `before` (Unix seconds), and all that is claimed or locked."""
-    for path in folder.iterdir():
+    """Yield what nobody has touched since `before` (Unix seconds), and all that is claimed or locked; but no folder."""
+    for path in folder.iterdir() if folder.is_dir() else ():
         if _NAME.fullmatch(path.name) and not _is_sidecar(path):
             with suppress(FileNotFoundError):
                 info = path.lstat()
