@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import BlobDigest
 from cachestore.media import Media
 from cachestore.store.publish import Incoming
 from cachestore.track import Track
+from cachestore.verify import Verification
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
+    import threading
+
     from cachestore.entry import Entry
+    from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
+    from cachestore.verify import Problem
+
+
+@dataclass(frozen=True)
+class Report:
+    """How many blobs were looked at, and what is wrong."""
+
+    checked: int
+    problems: tuple[Problem, ...]
+
+
+def verify(store: StoreReader, *, quick: bool = False, cancel: threading.Event | None = None) -> Report:
+    """Make one whole pass and return all that is wrong."""
+    verification = Verification(store, quick=quick, cancel=cancel)
+    problems = tuple(verification)
+    return Report(verification.checked, problems)
 
 
 def etag(text: str) -> Version:

@@ -15,10 +15,10 @@ from cachestore.errors import Cancelled, DestinationError
 from cachestore.links import LinkMode
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from cachestore.verify import Adoption, adopt, verify
+from cachestore.verify import Adoption, adopt
 from cachestore.version import Version, VersionKind
 from tests.library import make_wave
-from tests.stores import etag, put
+from tests.stores import etag, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

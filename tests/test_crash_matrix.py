@@ -82,7 +82,7 @@ def changed(stranger: Stranger, cloud: Cloud) -> None:
 
 
 def littered(stranger: Stranger, cloud: Cloud) -> None:
-    """Leave what prune has to do: too much, a deleted bundle, a blob without a row, a dead run with its staging folder."""
+    """Leave what prune has to do: too much, a deleted bundle, a blob without a row, a dead run and what it staged."""
     exported(stranger, cloud)
     stranger.run("pin", "open:e")
     stranger.run("export", stranger.mix(row("c"), row("d"), name="other.json"), "OTHER")

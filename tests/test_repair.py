@@ -23,8 +23,8 @@ from cachestore.store.counting import counted
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track
-from cachestore.verify import Repair, Verification, repair, verify
-from tests.stores import etag, incoming, put
+from cachestore.verify import Repair, Verification, repair
+from tests.stores import etag, incoming, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -321,7 +321,7 @@ def test_a_row_that_names_what_cannot_be_wedges_nothing(store: Store, table: str
         assert changed.rowcount == 1
     found = store.find(Track("s", "a"))
     assert found is None or found.id == "a"
-    sweep(store, time.time())
+    sweep(store, time.time(), max_size=0)
     assert store.find(Track("s", "b")) == other
     assert "damaged-row" in [done.problem.kind for done in repair(store, Verification(store))]
     assert store.find(Track("s", "b")) == other

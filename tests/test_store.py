@@ -25,9 +25,9 @@ from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track, parse_address
 from cachestore.usage import usage
-from cachestore.verify import repair, verify
+from cachestore.verify import repair
 from cachestore.version import Version, VersionKind
-from tests.stores import etag, incoming, put
+from tests.stores import etag, incoming, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

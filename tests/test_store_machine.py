@@ -22,10 +22,10 @@ from cachestore.prune import Limits, apply, prune
 from cachestore.rows import Bundle, BundleFile
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from cachestore.verify import repair, verify
+from cachestore.verify import repair
 from tests.crashes import IN_FULL
 from tests.invariants import blobs_of, digest_of, faults, rows_of, totals
-from tests.stores import etag, put
+from tests.stores import etag, put, verify
 
 if TYPE_CHECKING:
     from cachestore.entry import Entry

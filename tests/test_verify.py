@@ -19,10 +19,10 @@ from cachestore.links import LinkMode
 from cachestore.rows import Bundle, BundleFile
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from cachestore.verify import Position, Problem, ProblemKind, Report, Verification, verify
+from cachestore.verify import Position, Problem, ProblemKind, Verification
 from cachestore.verify.cursor import load_position, save_position
 from cachestore.verify.folders import folders
-from tests.stores import put
+from tests.stores import Report, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

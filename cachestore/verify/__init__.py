@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from cachestore.verify.adoption import Adoption, adopt
 from cachestore.verify.cursor import Position, load_position, save_position
-from cachestore.verify.problems import Problem, ProblemKind, Report
+from cachestore.verify.problems import Problem, ProblemKind
 from cachestore.verify.repairs import Repair, repair
-from cachestore.verify.verification import Verification, verify
+from cachestore.verify.verification import Verification
 
 __all__ = [
     "Adoption",
@@ -19,11 +19,9 @@ __all__ = [
     "Problem",
     "ProblemKind",
     "Repair",
-    "Report",
     "Verification",
     "adopt",
     "load_position",
     "repair",
     "save_position",
-    "verify",
 ]

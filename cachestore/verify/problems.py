@@ -31,11 +31,3 @@ class Problem:
     digest: str = ""
     bundles: tuple[str, ...] = ()
     row: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How many blobs were looked at, and what is wrong."""
-
-    checked: int
-    problems: tuple[Problem, ...]

@@ -14,7 +14,7 @@ from cachestore.rows import BLOBS, BlobRow
 from cachestore.verify.cursor import Position
 from cachestore.verify.folders import folders
 from cachestore.verify.judge import Judge
-from cachestore.verify.problems import Problem, ProblemKind, Report
+from cachestore.verify.problems import Problem, ProblemKind
 
 if TYPE_CHECKING:
     import threading
@@ -191,10 +191,3 @@ def _entries_without_blob(store: StoreReader, entries: Sequence[Entry]) -> Itera
     for entry in store.entries_of(suspects).values():
         if entry.digest not in store.blob_rows_of([entry.digest]):
             yield Problem(ProblemKind.MISSING, entry.key, entry.label, entry.digest)
-
-
-def verify(store: StoreReader, *, quick: bool = False, cancel: threading.Event | None = None) -> Report:
-    """Make one whole pass and return all that is wrong. Raise Cancelled."""
-    verification = Verification(store, quick=quick, cancel=cancel)
-    problems = tuple(verification)
-    return Report(verification.checked, problems)
