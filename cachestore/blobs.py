@@ -25,7 +25,6 @@ _DIGEST = re.compile(rf"{ALGORITHM}:[0-9a-f]{{32}}")
 _CHUNK = 256 * 1024
 _DIGITS = 19  # of a time in nanoseconds, until the year 2286
 _LONGEST_NAME = 255 - len("-") - _DIGITS  # bytes
-_INNER = len("ab/cd")
 # Whoever hashes or compares sits many calls below whoever can be cancelled, and is none of its business.
 _CHECK: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
 
@@ -154,6 +153,7 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._prefix = f"{folder / ALGORITHM}{os.sep}"
+        self._inner = slice(len(self._prefix), len(self._prefix) + len("ab/cd"))
         self._seen: set[str] = set()
 
     def path(self, digest: str) -> Path:
@@ -221,7 +221,7 @@ class Blobs:
 
         Raise FileNotFoundError, NotADirectoryError or RootUnusable.
         """
-        inner = place[len(self._prefix) :][:_INNER]
+        inner = place[self._inner]
         if inner not in self._seen:
             for folder in self._folders(place)[2 if inner[:2] in self._seen else 0 :]:
                 self._check(folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.links import LinkMode
-from cachestore.rows import RUNS, Bundle, RunRow
+from cachestore.rows import BLOBS, ENTRIES, RUNS, Bundle, RunRow, Totals
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
 from cachestore.sweep import Leftovers, foresee, sweep
@@ -247,3 +247,17 @@ def test_what_a_sweep_would_do_can_be_asked_where_folders_are_gone(tmp_path: Pat
         shutil.rmtree(tmp_path / "root" / name)
     with StoreReader.open_readonly(tmp_path / "root") as reader:
         assert foresee(reader, time.time(), max_size=0) == Leftovers()
+
+
+def test_the_rows_of_lost_blobs_that_a_living_run_has_leased_stay_and_cost_nothing(store: Store) -> None:
+    entry, other = put(store, "a", b"a" * 5000), put(store, "b", b"b" * 5000)
+    store.forget([ENTRIES.key(other.key), BLOBS.key(other.digest)])
+    store.bill([other.digest])
+    with store.run("export") as run_id:
+        store.lease(run_id, [entry.digest, other.digest])
+        for digest in (entry.digest, other.digest):
+            store.blobs.remove(digest)
+        left = foresee(store, time.time(), max_size=math.inf)
+        totals = store.totals() + left.change
+        sweep(store, time.time(), max_size=math.inf)
+        assert store.totals() == totals == Totals(entries=1, blobs=2, logical=10_000)
