@@ -122,7 +122,7 @@ def test_quiet_and_verbose_exclude_each_other(capsys: pytest.CaptureFixture[str]
         (["ls", "--nonsense"], "Error: No such option"),
         (["show"], "Error: Missing argument 'ADDRESS'."),
         (["pin"], "Error: Missing argument 'ADDRESS...'."),
-        (["fetch"], "Error: Missing argument 'TRACK...'."),
+        (["fetch"], "Error: expected either tracks or --mix"),
         (["playlists"], "Error: Missing argument 'SOURCE'."),
         (["fetch", "studio:1", "--jobs", "0"], "Error: Invalid value for '--jobs': 0 is not in the range 1<=x<=64."),
         (["fetch", "studio:1", "--events", "xml"], "Error: Invalid value for '--events'"),
