@@ -83,7 +83,11 @@ def test_a_process_goes_alone_when_the_other_stands_still(
     stranger.configure(server.url)
     stopped = street.fetch(TRACK)
     stopped.until(is_downloading)
+    onlooker = street.fetch(TRACK)
+    onlooker.until(has_seen(len(BODY) // 2))
     stopped.send(signal.SIGSTOP)
+    onlooker.send(signal.SIGINT)
+    assert onlooker.end() == 130
     monkeypatch.setattr(downloader, "_PATIENCE", 0.5)
     events: list[object] = []
     with Cache.open(load_config(stranger.home / "config.toml")) as cache:
