@@ -90,10 +90,10 @@ class Leftovers:
     def add(self, files: Iterable[os.stat_result]) -> None:
         """Count files that go."""
         for info in files:
-            if info.st_nlink == 1:
-                self.disk += info.st_blocks * 512
-            else:
+            if info.st_nlink > 1:
                 self.links[info.st_ino] += 1
+            if self.links.get(info.st_ino, 1) == info.st_nlink:  # all its names go
+                self.disk += info.st_blocks * 512
 
 
 def foresee(store: StoreReader, now: float, cancel: threading.Event | None = None, *, max_size: float) -> Leftovers:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cachestore.links import LinkMode
@@ -70,7 +70,11 @@ LIMITS = st.builds(
 )
 
 
+TWICE_STAGED = [Body(0, 3, 0, pinned=False, linked="staging", lost=lost) for lost in (False, True)]
+
+
 @settings(deadline=None, max_examples=60)
+@example(TWICE_STAGED, set(), Limits(150_000, DISK))
 @given(st.lists(BODIES, max_size=10), LEFT_BEHIND, LIMITS)
 def test_a_dry_run_shows_what_applying_does(bodies: list[Body], left_behind: set[str], limits: Limits) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
