@@ -58,6 +58,11 @@ _EXITS = {
     help="How cloud tracks get into the bundle; auto is a hard link, else a copy. Default: `link_mode`.",
 )
 @click.option(
+    "--template",
+    metavar="T",
+    help="The names of files, with {index} {artist} {title} {album} {id} {bpm} {key}. Default: `template`.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     help="When a track fails: publish nothing, or the others. Default: `on_error`.",

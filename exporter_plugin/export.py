@@ -23,6 +23,7 @@ from exporter_plugin.report import report_of
 from exporter_plugin.row import Mix
 from exporter_plugin.row_events import RowEvents
 from exporter_plugin.staging import Staging, staged
+from exporter_plugin.template import Template
 
 if TYPE_CHECKING:
     import threading
@@ -56,6 +57,7 @@ def export_mix(
     cache: Cache,
     name: str | None = None,
     link_mode: LinkMode | str | None = None,
+    template: str | None = None,
     on_error: Literal["fail", "skip"] | None = None,
     jobs: int | None = None,
     offline: bool = False,
@@ -66,8 +68,10 @@ def export_mix(
     """Export `mix`, or the one that `read_mix` finds there, as a bundle at `dest`, and return what was done.
 
     What is None comes from the configuration of `cache`. Either the bundle is published or `dest` is as it was. Raise
-    MixError, DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
+    TemplateError, MixError, DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace
+    or Cancelled.
     """
+    naming = Template(template if template is not None else cache.config.template)
     mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=offline, cancel=cancel)
     name = name or mix.name or Path(dest).absolute().name
     mode = LinkMode(link_mode or cache.config.link_mode)
@@ -80,7 +84,7 @@ def export_mix(
             cache.store.run("export", dest=destination.path) as run_id,
             staged(destination.staging_path(run_id)) as folder,
         ):
-            staging = Staging(folder, destination, mix.rows, mode, tell)
+            staging = Staging(folder, destination, mix.rows, mode, naming, tell)
             outcomes = gather(mix.rows, staging, events, fetch, partial(cache.link, mode=mode), cancel)
             _refuse_failures(outcomes, skip=skip)
             playlists = staging.write_playlists(BundleView(name, outcomes))

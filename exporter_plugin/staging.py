@@ -12,8 +12,9 @@ from cachestore.links import LinkMode
 from exporter_plugin.destination import FileState, edited_warning, writing
 from exporter_plugin.formats import write_all
 from exporter_plugin.manifest import MEDIA, OwnedFile
-from exporter_plugin.naming import Named, track_stems
+from exporter_plugin.naming import fold
 from exporter_plugin.outcome import Hole
+from exporter_plugin.template import Named, track_stems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from exporter_plugin.destination import Destination
     from exporter_plugin.outcome import BundleView, Outcome
     from exporter_plugin.row import Row
+    from exporter_plugin.template import Template
 
 
 @contextmanager
@@ -41,14 +43,22 @@ class Staging:
     """The files of one export on their way to `destination`; `tell` hears warnings."""
 
     def __init__(
-        self, folder: Path, destination: Destination, rows: Sequence[Row], link_mode: LinkMode, tell: OnEvent
+        self,
+        folder: Path,
+        destination: Destination,
+        rows: Sequence[Row],
+        link_mode: LinkMode,
+        template: Template,
+        tell: OnEvent,
     ) -> None:
         self._folder = folder
         self._destination = destination
         self._rows = len(rows)
-        self._taken = destination.taken_stems()
-        self._named = _unpublished(rows, destination.published_stems())
-        self._stems = track_stems([*self._named.values()], self._rows, self._taken) | destination.published_stems()
+        self._template = template
+        self._occupied = {fold(stem) for stem in destination.taken_stems()}
+        self._stems = destination.published_stems()
+        self._named = _unpublished(rows, self._stems)
+        self._name([*self._named.values()])
         self._link_mode = link_mode
         self._tell = tell
         self._placed: dict[str, OwnedFile] = {}
@@ -82,11 +92,16 @@ class Staging:
     def _stem(self, row: Row) -> str:
         """Return the planned stem, or one by the title that the service gave where the mix has none."""
         named = self._named.get(row.identity)
-        if named is not None and named.title != row.track.title:
-            # The index keeps it apart from all others of this export.
-            self._stems |= track_stems([replace(named, title=row.track.title)], self._rows, self._taken)
+        if named is not None and named.row.track.title != row.track.title:
+            self._occupied.remove(fold(self._stems[row.identity]))
+            self._name([Named(named.index, row)])
             del self._named[row.identity]
         return self._stems[row.identity]
+
+    def _name(self, named: Sequence[Named]) -> None:
+        stems = track_stems(named, self._template, self._rows, self._occupied)
+        self._occupied.update(map(fold, stems.values()))
+        self._stems |= stems
 
     def _is_there(self, own: OwnedFile) -> bool:
         return self._destination.look_at(own.file)[0] is not FileState.ABSENT
@@ -128,9 +143,5 @@ class Staging:
 
 def _unpublished(rows: Sequence[Row], published: Collection[str]) -> dict[str, Named]:
     """Return by identity what the names of the tracks are made of that have none yet; their first row counts."""
-    firsts = {row.identity: (index, row) for index, row in reversed(list(enumerate(rows, 1)))}
-    return {
-        identity: Named(identity, index, row.track.artist, row.track.title, row.fallback)
-        for identity, (index, row) in firsts.items()
-        if identity not in published
-    }
+    firsts = {row.identity: Named(index, row) for index, row in reversed(list(enumerate(rows, 1)))}
+    return {identity: named for identity, named in firsts.items() if identity not in published}

@@ -71,6 +71,7 @@ FLOORS = {
     "exporter_plugin.cloud": 5.1,
     "exporter_plugin.mix": 5.0,
     "exporter_plugin.readers": 4.2,
+    "exporter_plugin.template": 4.1,
     "exporter_plugin.naming": 4.0,
     "exporter_plugin.row": 4.0,
 }

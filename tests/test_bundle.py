@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cachestore.config import Config
 from cachestore.errors import DestinationError, NoSpace
 from cachestore.links import LinkMode
 from cachestore.track import Track
@@ -18,6 +19,7 @@ from exporter_plugin.outcome import BundleView
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
 from exporter_plugin.staging import Staging, staged
+from exporter_plugin.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +60,7 @@ class House:
         self, folder: Path, destination: Destination, tracks: tuple[str, ...], mode: LinkMode, version: str, name: str
     ) -> Manifest:
         rows = [Row(Track("studio", track, title=track)) for track in tracks]
-        filling = Staging(folder, destination, rows, mode, self.told.append)
+        filling = Staging(folder, destination, rows, mode, Template(Config(self.root).template), self.told.append)
         for row in rows:
             data = f"{row.track.title}{version}"
             filling.place(row, "wav", data, writer(data))

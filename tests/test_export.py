@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import shlex
 import stat
 import threading
@@ -30,6 +31,7 @@ from cachestore.track import Track
 from exporter_plugin import local
 from exporter_plugin.export import ExportFailed, export_mix
 from exporter_plugin.row import Mix, Row
+from exporter_plugin.template import TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -366,6 +368,32 @@ def test_a_track_that_fails_now_keeps_the_file_it_had(house: House, music: Music
     del music.statuses["t1"]
     assert house.export().exit_code == 0
     assert house.media() == names
+
+
+# Names
+
+
+def test_files_are_called_by_the_template_of_the_option_or_the_configuration(house: House) -> None:
+    house.config = replace(house.config, template="{title}")
+    house.export()
+    assert house.media() == ["Intro.wav", "Title t1.wav", "Title t2.wav"]
+    other = house.folder / "other"
+    house.export(other, template="{artist}_{id}")
+    assert house.media(other) == ["E.P._t1.wav", "E.P._t2.wav", "Intro.wav"]
+
+
+def test_titles_that_the_service_gives_are_kept_apart_without_an_index(house: House) -> None:
+    rows = [{"source": "studio", "id": "t1", "title": "t2"}, {"source": "studio", "id": "a/t2.wav"}]
+    house.mix.write_text(json.dumps({"tracks": [*rows, {"path": "Local/Intro.wave", "title": "T2"}]}))
+    house.export(template="{title}", on_error="skip")
+    assert [re.sub(r"[0-9a-f]{6}", "HEX", name) for name in house.media()] == ["T2 [HEX].wav", "t2 [HEX].wav"]
+
+
+def test_a_template_that_is_wrong_is_refused_before_anything_is_asked(house: House, music: Music) -> None:
+    done = invoke(house, music, str(house.mix), str(house.dest), "--template", "{artits} - {title}")
+    assert isinstance(done.exception, TemplateError)
+    assert (done.exception.exit_code, music.asked) == (2, [])
+    house.assert_nothing_left()
 
 
 # Failures
