@@ -51,6 +51,12 @@ def sweep(store: Store, now: float, cancel: threading.Event | None = None, *, ma
     store.swept(now)
 
 
+def sweep_runs(store: Store) -> None:
+    """Take what dead runs left behind, for who does not sweep all else."""
+    for found in _dead_runs(store):
+        found.take(store)
+
+
 def trim_quarantine(store: Store, max_size: float) -> None:
     """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep."""
     for found in _surplus_of_quarantine(store.root.quarantine, 0.0, max_size * QUARANTINE_SHARE):

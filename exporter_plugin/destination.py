@@ -16,10 +16,10 @@ from cachestore.errors import DestinationError, NoSpace, is_full
 from cachestore.events import WarningEvent
 from cachestore.runs import staging_suffix
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
-from exporter_plugin.naming import cut, safe_stem
+from exporter_plugin.naming import cut, fold, safe_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from exporter_plugin.manifest import Manifest, OwnedFile
 
@@ -72,15 +72,35 @@ class Destination:
             records.setdefault(own.file, []).append(own)
         return records
 
-    def published_stems(self) -> dict[str, str]:
-        """Return by identity the stems of published files: DAW projects point at them, so they stay."""
-        return {own.identity: PurePosixPath(own.file).stem for own in self.owned if own.identity}
+    def published_stems(self, *, only_edited: bool) -> dict[str, str]:
+        """Return by identity the stems that stay: DAW projects point at published files, or at least at edited ones.
 
-    def taken_stems(self) -> set[str]:
-        """Return the stems of all files among the media, ours and foreign."""
+        Of two records of one track, or two tracks of one name, as an unfinished export leaves them, the newer counts.
+        """
+        stems: dict[str, str] = {}
+        folds: set[str] = set()
+        for own in self.owned:
+            stem = PurePosixPath(own.file).stem
+            is_free = fold(stem) not in folds or stem == stems.get(own.identity or "")
+            if own.identity and own.identity not in stems and is_free and not (only_edited and self.has_bytes(own)):
+                stems[own.identity] = stem
+                folds.add(fold(stem))
+        return stems
+
+    def taken_stems(self, *, but_ours: bool) -> set[str]:
+        """Return the stems of all files among the media, or only of those that are not as we left them."""
         media = self.path / MEDIA
-        files = os.listdir(media) if media.is_dir() else []
-        return {PurePosixPath(name).stem for name in (*files, *self._records)}
+        names = {*(os.listdir(media) if media.is_dir() else []), *(PurePosixPath(file).name for file in self._records)}
+        free = {own.file for own in self.owned if self.has_bytes(own)} if but_ours else set()
+        return {PurePosixPath(name).stem for name in names if f"{MEDIA}/{name}" not in free}
+
+    def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """Yield the files that we published and that are not `wanted` any more, and whether nobody changed them."""
+        folds = {fold(file) for file in wanted}  # a new spelling may be the same file
+        for file in dict.fromkeys(own.file for own in self.owned if fold(own.file) not in folds):
+            state, own = self.look_at(file)
+            if own:
+                yield file, state is FileState.OURS and self.has_bytes(own)
 
     def staging_path(self, run_id: str) -> Path:
         """Return where a run stages: beside the destination, or inside where no rename leads in, as on a mount point.

@@ -14,11 +14,12 @@ from cachestore.links import LinkMode
 from cachestore.track import Track
 from exporter_plugin import destination as destination_room
 from exporter_plugin.destination import Destination, FileState, inspect, writing
+from exporter_plugin.layout import Layout, Wishes
 from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
 from exporter_plugin.outcome import BundleView
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
-from exporter_plugin.staging import Staging, staged
+from exporter_plugin.staging import Staging, StagingFolder, staged
 from exporter_plugin.template import Template
 
 if TYPE_CHECKING:
@@ -40,30 +41,39 @@ class House:
         self.root = folder / ROOT
         self.root.mkdir()
         self.told: list[Event] = []
+        self.template = Template(Config(self.root).template)
 
     def inspect(self) -> Destination:
         return inspect(self.dest, self.root, "Friday")
 
     def export(
-        self, *tracks: str, mode: LinkMode = LinkMode.AUTO, version: str = "1", name: str = "Friday"
+        self, *tracks: str, mode: LinkMode = LinkMode.AUTO, version: str = "1", name: str = "Friday", **wishes: bool
     ) -> Manifest:
         """Publish `tracks` ("A", "B") whose bytes are their name and `version`."""
         destination = self.inspect()
-        folder = destination.staging_path(RUN)
-        with staged(folder):
-            manifest = self.stage(folder, destination, tracks, mode, version, name)
-            publish(folder, destination, manifest, self.told.append)
-        assert not folder.exists()
+        with staged(destination, RUN) as folder:
+            manifest = self.stage(folder, destination, tracks, mode, version, name, **wishes)
+            overwrite_edited = wishes.get("overwrite_edited", False)
+            publish(folder, destination, manifest, self.told.append, overwrite_edited=overwrite_edited)
+        assert not [path for path in self.dest.parent.rglob("*") if path.name.endswith(RUN)]
         return manifest
 
     def stage(
-        self, folder: Path, destination: Destination, tracks: tuple[str, ...], mode: LinkMode, version: str, name: str
+        self,
+        folder: StagingFolder,
+        destination: Destination,
+        tracks: tuple[str, ...],
+        mode: LinkMode = LinkMode.AUTO,
+        version: str = "1",
+        name: str = "Friday",
+        **wishes: bool,
     ) -> Manifest:
         rows = [Row(Track("studio", track, title=track)) for track in tracks]
-        filling = Staging(folder, destination, rows, mode, Template(Config(self.root).template), self.told.append)
+        layout = Layout(destination, rows, Wishes(mode, self.template, **wishes))
+        filling = Staging(folder, destination, layout, lambda: (), self.told.append, copying=False)
         for row in rows:
             data = f"{row.track.title}{version}"
-            filling.place(row, "wav", data, writer(data))
+            filling.place(row, "wav", data, len(data), writer(data))
         playlists = filling.write_playlists(BundleView(name, ()))
         return Manifest(name, 1.0, (*filling.files_of([]), *playlists), (ROW,))
 
@@ -113,9 +123,8 @@ def test_an_empty_folder_is_new(house: House) -> None:
 
 
 def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
-    folder = house.inspect().staging_path(RUN)
-    with pytest.raises(FileNotFoundError), staged(folder):
-        (folder / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())
+    with pytest.raises(FileNotFoundError), staged(house.inspect(), RUN) as folder:
+        (folder.path / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())
     assert list(house.dest.parent.iterdir()) == []
 
 
@@ -285,15 +294,26 @@ def test_a_foreign_file_among_the_media_is_not_overwritten(house: House) -> None
     assert any(name.startswith("media/02 - B [") for name in names)
 
 
+def test_a_foreign_file_under_the_name_that_a_track_needs_now_is_in_the_way(house: House) -> None:
+    house.export("A")
+    edit(house.dest / "media/01 - A.aiff", "mine")
+    row = Row(Track("studio", "A", title="A"))
+    with staged(house.inspect(), RUN) as folder:
+        layout = Layout(house.inspect(), [row], Wishes(LinkMode.AUTO, house.template))
+        filling = Staging(folder, house.inspect(), layout, lambda: (), house.told.append, copying=False)
+        with pytest.raises(DestinationError, match="in the way"):
+            filling.place(row, "aiff", "A2", 2, writer("A2"))
+    assert (house.dest / "media/01 - A.aiff").read_text() == "mine"
+
+
 def test_a_file_that_appears_during_the_export_is_not_overwritten(house: House) -> None:
     house.export("A")
     destination = house.inspect()
-    folder = destination.staging_path(RUN)
-    with staged(folder):
-        manifest = house.stage(folder, destination, ("A", "B"), LinkMode.AUTO, "1", "Friday")
+    with staged(destination, RUN) as folder:
+        manifest = house.stage(folder, destination, ("A", "B"))
         edit(house.dest / "media/02 - B.wav", "mine")
         with pytest.raises(DestinationError, match="appeared during the export"):
-            publish(folder, destination, manifest, house.told.append)
+            publish(folder, destination, manifest, house.told.append, overwrite_edited=False)
     assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "mine"}
 
 
@@ -329,7 +349,25 @@ def test_no_symbolic_link_is_followed_out_of_the_bundle(house: House, tmp_path: 
         house.inspect()
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(5))
+def test_renumbering_killed_anywhere_says_so_and_the_next_export_mends_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Names are exchanged: what was A's is B's then, and the other way round."""
+    house.template = Template("{index}")
+    house.export("A", "B", "C")
+    kill_at(monkeypatch, step)
+    with pytest.raises(KeyboardInterrupt):
+        house.export("B", "A", "D", renumber=True)
+    monkeypatch.undo()
+    house.export("B", "A", "D")
+    assert sorted(house.files().values()) == ["A1", "B1", "D1"]
+    house.export("B", "A", "D", renumber=True)
+    assert house.files() == {"media/1.wav": "B1", "media/2.wav": "A1", "media/3.wav": "D1"}
+    assert house.told == []
+
+
+@pytest.mark.parametrize("step", range(5))
 def test_a_re_export_killed_anywhere_says_so_and_the_next_one_mends_it(
     house: House, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
