@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,14 +24,17 @@ from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import NotCached
 from cachestore.links import LINK_MODES
-from exporter_plugin.summary import facts, print_failed, print_holes, print_report
+from exporter_plugin.summary import facts, plan_facts, print_failed, print_holes, print_plan, print_report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import threading
+    from collections.abc import Iterator, Sequence
 
     from cachestore.cli.progress import Reporter
+    from cachestore.config import Config
     from cachestore.errors import TrackError
     from exporter_plugin.report import Report
+    from exporter_plugin.row import Mix
 
 _EXAMPLES = [
     "cachestore export friday.json ~/Music/Friday",
@@ -75,6 +79,7 @@ _EXITS = {
 @jobs_option
 @click.option("--offline", is_flag=True, help="Make no request: cached or failed.")
 @refresh_option
+@click.option("--dry-run", is_flag=True, help="List what would be done, ask no server for tracks, and write nothing.")
 @stdin_eof_option
 @events_option
 @json_option
@@ -85,6 +90,7 @@ def export(
     *,
     mix: str,
     dest: str,
+    dry_run: bool,
     cancel_on_stdin_eof: bool,
     events: str | None,
     as_json: bool,
@@ -100,7 +106,11 @@ def export(
     refuse_stdin_twice(mix, stdin_eof=cancel_on_stdin_eof)
     if how["editable"] and how["link_mode"] not in {None, "auto"}:
         raise click.UsageError("--editable and --link-mode both say how files get into the bundle; choose one")
+    if dry_run and events:
+        raise click.UsageError("--dry-run has no events; take --json with it")
     refuse_two_outputs(events=events, as_json=as_json)
+    if dry_run:
+        return _plan(settings, mix, dest, how, as_json=as_json, stdin_eof=cancel_on_stdin_eof)
     from exporter_plugin.export import ExportFailed
 
     try:
@@ -118,20 +128,44 @@ def export(
     return report.exit_code
 
 
+def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_json: bool, stdin_eof: bool) -> int:
+    """Print what an export would do."""
+    from exporter_plugin.plan import plan_export
+
+    with _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, _):
+        plan = plan_export(wanted, dest, config=config, **{key: how[key] for key in how.keys() - {"jobs"}})
+    if as_json:
+        print_json(plan_facts(plan))
+    else:
+        print_plan(plan)
+    return plan.exit_code
+
+
 def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[str, Any], *, stdin_eof: bool) -> Report:
     """Export with `how`, the arguments of export_mix that have the names of the options."""
     from cachestore.cache import Cache
     from exporter_plugin.export import export_mix
+
+    with (
+        _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, cancel),
+        Cache.open(config, cancel=cancel) as cache,
+    ):
+        tell.start(len(wanted.rows))
+        return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+
+
+@contextmanager
+def _reading(
+    settings: Settings, mix: str, how: dict[str, Any], *, stdin_eof: bool
+) -> Iterator[tuple[Mix, Config, threading.Event]]:
+    """Have the mix and the configuration for a block that signals cancel."""
     from exporter_plugin.mix import playlist_of_source, read_mix
 
     # A file before signals become a cancel: a wait for standard input or a pipe could not be cancelled.
     wanted = None if playlist_of_source(mix) else read_mix(mix)
     with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
         config = settings.config()
-        wanted = wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel)
-        with Cache.open(config, cancel=cancel) as cache:
-            tell.start(len(wanted.rows))
-            return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+        yield wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel), config, cancel
 
 
 def _again(settings: Settings, failures: Sequence[TrackError]) -> str:

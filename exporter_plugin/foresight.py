@@ -38,7 +38,10 @@ def foresee(rows: Sequence[Row], store: StoreReader | None) -> Iterator[Foreseen
     """Yield what is here of each track once, in the order of the mix, without asking a server."""
     cloud = [row.track for row in rows if row.path is None]
     kept = store.kept(cloud) if store is not None else {}
-    for row in {row.identity: row for row in reversed(rows)}.values():
+    firsts: dict[str, Row] = {}
+    for row in rows:
+        firsts.setdefault(row.identity, row)
+    for row in firsts.values():
         yield _of_local(row, row.path) if row.path is not None else _of_cloud(row, store, kept)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections import Counter
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 import click
 
-from cachestore.cli.output import count, plain, print_facts
+from cachestore.cli.output import count, plain, print_facts, print_table
+from cachestore.events import Provenance
 from cachestore.quantities import format_age, format_size
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from cachestore.errors import TrackError
     from exporter_plugin.export import ExportFailed
+    from exporter_plugin.plan import Plan
     from exporter_plugin.report import Report
 
 
@@ -51,6 +54,28 @@ def print_report(report: Report) -> None:
     print_facts(rows)
     if report.linked:
         click.echo("read-only links; for programs that write tags use --editable")
+
+
+def plan_facts(plan: Plan) -> dict[str, object]:
+    """Return a plan as JSON has it."""
+    files = [asdict(file) for file in plan.files]
+    errors = [error_facts(error) for error in plan.errors]
+    named = {"dry_run": True, "exit_code": plan.exit_code, "dest": str(plan.dest), "name": plan.name}
+    return named | {"files": files, "downloads": plan.downloads, "errors": errors}
+
+
+def print_plan(plan: Plan) -> None:
+    """Print what an export would do, file by file, and on stderr what would fail."""
+    words = {Provenance.NETWORK: "download", Provenance.CACHE: "cache", Provenance.LOCAL: "local", None: ""}
+    sizes = ["" if file.size is None else format_size(file.size) for file in plan.files]
+    rows = [(file.action, words[file.origin], size, file.file) for file, size in zip(plan.files, sizes, strict=True)]
+    print_table(("ACTION", "FROM", "SIZE", "FILE"), rows, right=frozenset({2}))
+    counts = Counter(file.action for file in plan.files)
+    actions = ", ".join(f"{number} {action}" for action, number in counts.items())
+    click.echo(f"{actions or 'nothing'}; {count(len(plan.downloads), 'download')}; nothing was done")
+    if plan.errors:
+        click.echo(f"cachestore: {count(len(plan.errors), 'track')} would fail", err=True)
+        _print_errors(plan.errors)
 
 
 def print_holes(report: Report, command: str) -> None:

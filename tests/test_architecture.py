@@ -59,6 +59,7 @@ FLOORS = {
     "exporter_plugin.cli": 7.0,
     "exporter_plugin.summary": 6.5,
     "exporter_plugin.export": 6.0,
+    "exporter_plugin.plan": 6.0,
     "exporter_plugin.gather": 5.7,
     "exporter_plugin.foresight": 5.7,
     "exporter_plugin.local": 5.6,
