@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,7 @@ from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
 from exporter_plugin.naming import cut, fold, safe_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from exporter_plugin.manifest import Manifest, OwnedFile
 
@@ -48,15 +48,34 @@ class Destination:
         return self.published.files if self.published else ()
 
     def look_at(self, file: str) -> tuple[FileState, OwnedFile | None]:
-        """Return how `file` is now, and its record if it is or was ours."""
+        """Return how `file` is now, and its record if it is or was ours.
+
+        Times alone make no edit: a bundle that was copied, or is on a disk with coarse times, has its bytes still.
+        """
         info = _lstat(self.path / file)
         if info is None:
             return FileState.ABSENT, None
         records = self._records.get(file, [])
-        untouched = next((own for own in records if own.describes(info)), None)
+        untouched = next((own for own in records if own.describes(info)), None) or self._same_bytes(records, info)
         if untouched:
             return FileState.OURS, untouched
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
+
+    def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
+        """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
+        alike = [replace(own, mtime_ns=info.st_mtime_ns) for own in records]
+        seen = self._seen
+        for own in (own for own in alike if own.describes(info)):
+            if own not in seen:
+                seen[own] = self.has_bytes(own)
+            if seen[own]:
+                return own
+        return None
+
+    @cached_property
+    def _seen(self) -> dict[OwnedFile, bool]:
+        """Return which files with other times turned out to have our bytes: each is hashed once."""
+        return {}
 
     def has_bytes(self, own: OwnedFile) -> bool:
         """Return whether a file has the bytes that we gave it: asked before it is replaced or removed."""

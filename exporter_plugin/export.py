@@ -122,8 +122,8 @@ def _export(
         _refuse_failures(outcomes, skip=skip)
         playlists = staging.write_playlists(BundleView(mix.name, outcomes))
         manifest = _manifest(mix.name, outcomes, (*staging.files_of(outcomes), *playlists))
-        publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
-        store.register(_registration(destination.path, manifest))
+        is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
+        _register(_registration(destination.path, manifest), store, is_new=is_new)
     if wishes.link_mode is LinkMode.AUTO:
         _tell_copies(destination, manifest, tell)
     return outcomes
@@ -138,6 +138,13 @@ def _refuse_failures(outcomes: Sequence[Outcome], *, skip: bool) -> None:
 def _manifest(name: str, outcomes: Sequence[Outcome], files: tuple[OwnedFile, ...]) -> Manifest:
     tracks = tuple(outcome.record(index) for index, outcome in enumerate(outcomes))
     return Manifest(name, time.time(), files, tracks)
+
+
+def _register(bundle: Bundle, store: Store, *, is_new: bool) -> None:
+    """Let the store know the bundle; one that is as it was is known, unless the index was lost."""
+    known = store.bundle(bundle.id)
+    if is_new or known is None or replace(known, exported_at=bundle.exported_at) != bundle:
+        store.register(bundle)
 
 
 def _registration(dest: Path, manifest: Manifest) -> Bundle:

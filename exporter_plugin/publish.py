@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 
 def publish(
     folder: StagingFolder, destination: Destination, manifest: Manifest, tell: OnEvent, *, overwrite_edited: bool
-) -> None:
-    """Make what is staged in `folder` the bundle at `destination`. Raise Busy, DestinationError or NoSpace.
+) -> bool:
+    """Make what is staged in `folder` the bundle at `destination`, and return whether anything had to be written.
 
-    Nothing is written when nothing has changed. Files that somebody changed are replaced only to `overwrite_edited`.
+    Files that somebody changed are replaced only to `overwrite_edited`. Raise Busy, DestinationError or NoSpace.
     """
     with writing(destination.path):
         if read_manifest(destination.path / MANIFEST) != destination.published:
             raise Busy(str(destination.path))  # another export got there since we looked
         files = folder.files()
         if not files and _is_same(destination.published, manifest):
-            return
+            return False
         if folder.path.parent == destination.path.parent and _is_free(destination.path):
             write_manifest(folder.path / MANIFEST, manifest)
             folder.path.rename(destination.path)
         else:
             _Merge(folder.path, destination, manifest, tell, overwrite_edited=overwrite_edited).run(files)
+    return True
 
 
 class _Merge:

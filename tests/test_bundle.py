@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -272,6 +273,23 @@ def test_an_edited_file_is_kept_and_told_whether_it_is_wanted_or_not(house: Hous
     house.export("A", version="3")
     assert house.files()["media/01 - A.wav"] == "my work"
     assert len(house.told) == 1
+
+
+def test_a_copy_of_a_bundle_with_other_times_is_a_bundle_as_it_was(house: House) -> None:
+    house.export("A", "B")
+    for number, path in enumerate(path for path in house.dest.rglob("*") if path.is_file()):
+        os.utime(path, (number, number))
+    house.export("A", "C", version="2")
+    assert house.files() == {"media/01 - A.wav": "A2", "media/02 - C.wav": "C2"}
+    before = {file: inode for file, inode in house.inodes().items() if file != "bundle.json"}
+    for path in (path for path in house.dest.rglob("*.wav")):
+        os.utime(path, (7, 7))
+    house.export("A", "C", version="2")
+    assert {file: inode for file, inode in house.inodes().items() if file != "bundle.json"} == before
+    found = read_manifest(house.dest / "bundle.json")
+    assert found is not None
+    assert {own.mtime_ns for own in found.files if own.identity} == {7 * 10**9}
+    assert house.told == []
 
 
 def test_an_edited_or_foreign_playlist_is_kept(house: House) -> None:
