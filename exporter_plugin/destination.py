@@ -19,7 +19,7 @@ from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
 from exporter_plugin.naming import cut, fold, safe_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from exporter_plugin.manifest import Manifest, OwnedFile
 
@@ -91,8 +91,12 @@ class Destination:
             records.setdefault(own.file, []).append(own)
         return records
 
-    def published_stems(self, *, only_edited: bool) -> dict[str, str]:
-        """Return by identity the stems that stay: DAW projects point at published files, or at least at edited ones.
+    def untouched(self) -> set[str]:
+        """Return those of our files that nobody has changed or that are gone, by their bytes."""
+        return {own.file for own in self.owned if _lstat(self.path / own.file) is None or self.has_bytes(own)}
+
+    def published_stems(self, but: Container[str]) -> dict[str, str]:
+        """Return by identity the stems of published files: DAW projects point at them, so they stay, `but` for some.
 
         Of two records of one track, or two tracks of one name, as an unfinished export leaves them, the newer counts.
         """
@@ -100,18 +104,16 @@ class Destination:
         folds: set[str] = set()
         for own in self.owned:
             stem = PurePosixPath(own.file).stem
-            is_free = fold(stem) not in folds or stem == stems.get(own.identity or "")
-            if own.identity and own.identity not in stems and is_free and not (only_edited and self.has_bytes(own)):
+            if own.identity and own.file not in but and own.identity not in stems and fold(stem) not in folds:
                 stems[own.identity] = stem
                 folds.add(fold(stem))
         return stems
 
-    def taken_stems(self, *, but_ours: bool) -> set[str]:
-        """Return the stems of all files among the media, or only of those that are not as we left them."""
+    def taken_stems(self, but: Container[str]) -> set[str]:
+        """Return the stems of all files among the media, ours and foreign, `but` for some."""
         media = self.path / MEDIA
-        names = {*(os.listdir(media) if media.is_dir() else []), *(PurePosixPath(file).name for file in self._records)}
-        free = {own.file for own in self.owned if self.has_bytes(own)} if but_ours else set()
-        return {PurePosixPath(name).stem for name in names if f"{MEDIA}/{name}" not in free}
+        foreign = [f"{MEDIA}/{name}" for name in os.listdir(media)] if media.is_dir() else []
+        return {PurePosixPath(file).stem for file in (*foreign, *self._records) if file not in but}
 
     def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
         """Yield the files that we published and that are not `wanted` any more, and whether nobody changed them."""

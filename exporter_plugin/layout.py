@@ -73,8 +73,9 @@ class Layout:
         self._destination = destination
         self._rows = len(rows)
         self._wishes = wishes
-        self._stems = destination.published_stems(only_edited=wishes.renumber)
-        self._occupied = {fold(stem) for stem in destination.taken_stems(but_ours=wishes.renumber)}
+        renamed = destination.untouched() if wishes.renumber else ()
+        self._stems = destination.published_stems(renamed)
+        self._occupied = {fold(stem) for stem in destination.taken_stems(renamed)}
         self._named = _unpublished(rows, self._stems)
         self._name([*self._named.values()])
 

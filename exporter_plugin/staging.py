@@ -94,7 +94,9 @@ class Staging:
         self._layout = layout
         self._copies = copies
         self._tell = tell
-        self._copying = {False: copying}  # whether local tracks, and whether those of the cloud, are copied
+        self._copying = {
+            False: copying
+        }  # whether tracks are copied, by whether they are local; learned as it turns out
         self._space: Space | None = None
         self._placed: dict[str, OwnedFile] = {}
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cachestore.config import Config
 from cachestore.errors import DestinationError, NoSpace
@@ -17,11 +22,13 @@ from exporter_plugin import destination as destination_room
 from exporter_plugin.destination import Destination, FileState, inspect, writing
 from exporter_plugin.layout import Layout, Wishes
 from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
+from exporter_plugin.naming import fold
 from exporter_plugin.outcome import BundleView
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
 from exporter_plugin.staging import Staging, StagingFolder, staged
 from exporter_plugin.template import Template
+from tests.crashes import IN_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -416,6 +423,77 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     monkeypatch.setattr(Path, "replace", dying(Path.replace))
     monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
+
+
+ACTS = st.one_of(
+    st.tuples(st.just("edit"), st.integers(0, 9), st.booleans()),
+    st.tuples(
+        st.just("export"),
+        st.lists(st.sampled_from("ABCD"), min_size=1, max_size=4, unique=True),
+        st.sampled_from(["1", "2"]),
+        st.sampled_from(["{index}", "{title}", "{index} {title}"]),
+        st.booleans(),
+        st.booleans(),
+        st.none() | st.integers(0, 7),
+    ),
+)
+
+
+@pytest.mark.long
+@given(st.lists(ACTS, min_size=2, max_size=8))
+@settings(deadline=None, max_examples=1500 if IN_FULL else 40)
+def test_whatever_is_exported_edited_and_killed_every_track_has_its_file_and_no_work_is_lost(
+    acts: list[tuple[Any, ...]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        house = House(Path(folder))
+        edits: dict[Path, str] = {}
+        for number, act in enumerate(acts):
+            if act[0] == "edit":
+                edit_some(house, edits, f"edit {number}", *act[1:])
+            else:
+                export_and_judge(house, edits, *act[1:])
+
+
+def edit_some(house: House, edits: dict[Path, str], text: str, which: int, new: bool) -> None:
+    """Edit one of the media, or put another file among them."""
+    media = sorted((house.dest / "media").glob("*.wav")) if house.dest.exists() else []
+    if media:
+        place = media[0].with_name(f"{which}.wav") if new else media[which % len(media)]
+        edit(place, text)
+        edits[place] = text
+
+
+def export_and_judge(
+    house: House,
+    edits: dict[Path, str],
+    tracks: list[str],
+    version: str,
+    template: str,
+    renumber: bool,
+    overwrite: bool,
+    killed: int | None,
+) -> None:
+    house.template = Template(template)
+    identities = [f"studio:{track}" for track in tracks]
+    may_go = {house.dest / own.file for own in house.inspect().owned if overwrite and own.identity in identities}
+    export = partial(house.export, *tracks, version=version, renumber=renumber, overwrite_edited=overwrite)
+    if killed is not None:
+        with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
+            kill_at(patch, killed)
+            export()
+    manifest = export()
+    files = {own.identity: house.dest / own.file for own in manifest.files if own.identity}
+    assert list(files) == identities
+    assert len({fold(str(path)) for path in files.values()}) == len(tracks)
+    assert not overwrite or not {path for path in files.values() if path.read_text() == edits.get(path)}
+    for path in may_go:
+        if not path.exists() or path.read_text() != edits.get(path):
+            edits.pop(path, None)
+    assert {path: path.read_text() for path in edits} == edits
+    right = {path: f"{identity[-1]}{version}" for identity, path in files.items()}
+    assert {path: path.read_text() for path in right} == right | {p: t for p, t in edits.items() if p in right}
+    assert set(house.dest.rglob("*.wav")) == {*files.values(), *edits}
 
 
 # Formats

@@ -298,6 +298,15 @@ def test_renumbering_exchanges_names(house: House) -> None:
     assert [track["file"] for track in house.manifest()["tracks"]] == ["media/1.wav", "media/2.wav", "media/3.wav"]
 
 
+def test_a_file_that_was_deleted_is_renumbered_too(house: House) -> None:
+    house.export(template="{index}")
+    (house.dest / "media" / "1.wav").unlink()
+    house.write("t2", "t1")
+    house.export(template="{index}", renumber=True)
+    files = [(house.dest / "media" / name).read_bytes() for name in house.media()]
+    assert files == [sound("t2"), sound("t1"), sound("local")]
+
+
 def test_renumbering_leaves_an_edited_file_its_name_whether_the_edit_is_seen_or_not(house: House) -> None:
     house.export(template="{index}")
     edits = {name: edit_unseen(house.dest / "media" / name) for name in ("1.wav", "3.wav")}
