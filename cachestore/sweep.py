@@ -51,12 +51,6 @@ def sweep(store: Store, now: float, cancel: threading.Event | None = None, *, ma
     store.swept(now)
 
 
-def sweep_runs(store: Store) -> None:
-    """Take what dead runs left behind, for who does not sweep all else."""
-    for found in _dead_runs(store):
-        found.take(store)
-
-
 def trim_quarantine(store: Store, max_size: float) -> None:
     """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep."""
     for found in _surplus_of_quarantine(store.root.quarantine, 0.0, max_size * QUARANTINE_SHARE):
@@ -125,7 +119,7 @@ def _findings(store: StoreReader, now: float, max_size: float, cancel: threading
     """Yield what is to be taken, in an order that may be taken while this is walked."""
     known_old_at = min(now, store.meta().swept_at)
     yield from map(_Partial, _dead_partials(store, known_old_at))
-    yield from _dead_runs(store)
+    yield from dead_runs(store)
     yield from map(_Unindexed, _until(cancel, store.unindexed()))
     yield _Misjudged(cancel)
     yield from _surplus_of_quarantine(store.root.quarantine, known_old_at, max_size * QUARANTINE_SHARE)
@@ -276,7 +270,8 @@ def _is_of_use(store: StoreReader, rest: Sidecar | None) -> bool:
     return all(entry.version != rest.version for entry in store.kept([track]).get(track.address, []))
 
 
-def _dead_runs(store: StoreReader) -> Iterator[_DeadRun]:
+def dead_runs(store: StoreReader) -> Iterator[_DeadRun]:
+    """Yield the runs that have died; `take` removes what one left behind."""
     folder, known = store.root.runs, dict(store.runs())
     for run_id in {*known, *run_ids(folder)}:
         if not is_alive(folder, run_id):

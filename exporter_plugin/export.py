@@ -14,7 +14,7 @@ from cachestore.events import State, WarningEvent
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
-from cachestore.sweep import sweep_runs
+from cachestore.sweep import dead_runs
 from exporter_plugin.destination import inspect
 from exporter_plugin.foresight import copies_of
 from exporter_plugin.gather import gather
@@ -113,7 +113,8 @@ def _export(
     skip: bool,
 ) -> list[Outcome]:
     """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows."""
-    sweep_runs(store)
+    for dead in dead_runs(store):
+        dead.take(store)
     with store.run("export", dest=destination.path) as run_id, staged(destination, run_id) as folder:
         layout = Layout(destination, mix.rows, wishes)
         copies = partial(copies_of, mix.rows, store, layout)
