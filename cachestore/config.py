@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cachestore.errors import ConfigError, QuantityError
-from cachestore.links import LinkMode
+from cachestore.links import LINK_MODES
 from cachestore.quantities import parse_age, parse_size
 from cachestore.track import RESERVED_SOURCES, is_source_name
 
@@ -55,6 +55,8 @@ class Config:
     min_age: float = 3600.0
     max_age: float | None = None
     link_mode: str = "auto"
+    editable: bool = False
+    template: str = "{index:02d} - {artist} - {title}"
     jobs: int = 4
     on_error: str = "fail"
     fresh_for: float = 0.0
@@ -214,7 +216,7 @@ def texts(value: object) -> Iterator[str]:
             yield from texts(inner)
 
 
-def _folder(value: object) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
     return value
@@ -251,6 +253,12 @@ def _integer(value: object, least: int, most: int | None) -> int:
     return value
 
 
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - as all readers of values
+    return value
+
+
 def _choice(value: object, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError
@@ -262,12 +270,14 @@ _AGE = 'a duration such as "90 s", "1 h" or "7 days", or a number of seconds'
 _TIMEOUT = f"{_AGE}, more than 0"
 # Each key of the file: how its value is read (raising ValueError or QuantityError) and what is expected.
 _KEYS: Mapping[str, tuple[Callable[[object], object], str]] = {
-    "root": (_folder, "the path of a folder"),
+    "root": (_text, "the path of a folder"),
     "max_size": (_size, _SIZE),
     "min_free": (_size, _SIZE),
     "min_age": (_age, _AGE),
     "max_age": (_max_age, f'"off" or {_AGE}'),
-    "link_mode": (lambda value: _choice(value, tuple(LinkMode)), f"one of {', '.join(tuple(LinkMode))}"),
+    "link_mode": (lambda value: _choice(value, LINK_MODES), f"one of {', '.join(LINK_MODES)}"),
+    "editable": (_switch, "true or false"),
+    "template": (_text, 'a text with fields, such as "{index:02d} - {artist} - {title}"'),
     "jobs": (lambda value: _integer(value, 1, 64), "an integer from 1 to 64"),
     "on_error": (lambda value: _choice(value, ON_ERROR), f"one of {', '.join(ON_ERROR)}"),
     "fresh_for": (_age, _AGE),

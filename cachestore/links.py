@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager
 from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from cachestore.blobs import check_now
 from cachestore.errors import DestinationError, LinkError, NoSpace
@@ -20,12 +21,20 @@ _CHUNK = 1024 * 1024
 
 
 class LinkMode(StrEnum):
-    """How a file gets its other name; AUTO is a hard link where possible, else a copy."""
+    """How a file gets its other name.
+
+    AUTO is a hard link where possible, EDITABLE, for programs that write into files, a reflink; else they are copies.
+    """
 
     AUTO = "auto"
     HARDLINK = "hardlink"
     REFLINK = "reflink"
     COPY = "copy"
+    EDITABLE = "editable"
+
+
+# What can be chosen as such; editable is an option of its own.
+LINK_MODES = tuple(mode.value for mode in LinkMode if mode is not LinkMode.EDITABLE)
 
 
 class Refusal(Enum):
@@ -67,9 +76,9 @@ class _ReadError(OSError):
 
 
 def link(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
-    """Give `source` the name `dest` and return the mode used, never AUTO.
+    """Give `source` the name `dest` and return the mode used, never AUTO or EDITABLE.
 
-    An existing `dest` is never overwritten (FileExistsError). Modes other than AUTO are strict: LinkError when the
+    An existing `dest` is never overwritten (FileExistsError). All other modes are strict: LinkError when the
     filesystem refuses; NoMoreNames also in AUTO, since a copy of `source` could be linked. Raise DestinationError when
     nothing can be made at `dest`, NoSpace, or OSError when a disk fails; a copy that was begun is removed.
     """
@@ -82,14 +91,29 @@ def link(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
             return _reflink(source, dest)
         case LinkMode.COPY:
             return _copy(source, dest)
+        case LinkMode.EDITABLE:
+            return copy_private(source, dest)
 
 
 def copy_private(source: Path, dest: Path) -> LinkMode:
-    """Give `dest` the bytes of a user's file, as a file of its own: reflink, else copy. Errors as `link`."""
+    """Give `dest` the bytes of `source`, as a file of its own: reflink, else copy. Errors as `link`."""
     try:
         return _reflink(source, dest)
     except LinkError:
         return _copy(source, dest)
+
+
+def can_reflink(source: Path, folder: Path) -> bool:
+    """Return whether a reflink of `source` can be made in `folder`, where it is tried; nothing is left."""
+    probe = folder / f".{uuid4().hex}"
+    try:
+        _reflink(source, probe)
+    except (LinkError, OSError):
+        return False
+    else:
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _hard_link_or_copy(source: Path, dest: Path) -> LinkMode:

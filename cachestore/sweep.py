@@ -119,7 +119,7 @@ def _findings(store: StoreReader, now: float, max_size: float, cancel: threading
     """Yield what is to be taken, in an order that may be taken while this is walked."""
     known_old_at = min(now, store.meta().swept_at)
     yield from map(_Partial, _dead_partials(store, known_old_at))
-    yield from _dead_runs(store)
+    yield from dead_runs(store)
     yield from map(_Unindexed, _until(cancel, store.unindexed()))
     yield _Misjudged(cancel)
     yield from _surplus_of_quarantine(store.root.quarantine, known_old_at, max_size * QUARANTINE_SHARE)
@@ -270,7 +270,8 @@ def _is_of_use(store: StoreReader, rest: Sidecar | None) -> bool:
     return all(entry.version != rest.version for entry in store.kept([track]).get(track.address, []))
 
 
-def _dead_runs(store: StoreReader) -> Iterator[_DeadRun]:
+def dead_runs(store: StoreReader) -> Iterator[_DeadRun]:
+    """Yield the runs that have died; `take` removes what one left behind."""
     folder, known = store.root.runs, dict(store.runs())
     for run_id in {*known, *run_ids(folder)}:
         if not is_alive(folder, run_id):

@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter_plugin.export import ExportFailed, export_mix
     from exporter_plugin.mix import read_mix
+    from exporter_plugin.plan import Plan, plan_export
     from exporter_plugin.report import Report
     from exporter_plugin.row import Mix, Row
 
-__all__ = ["ExportFailed", "Mix", "Report", "Row", "export_mix", "read_mix"]
+__all__ = ["ExportFailed", "Mix", "Plan", "Report", "Row", "export_mix", "plan_export", "read_mix"]
 
 _ROOMS = {
     "ExportFailed": "export",
     "Mix": "row",
+    "Plan": "plan",
     "Report": "report",
     "Row": "row",
     "export_mix": "export",
+    "plan_export": "plan",
     "read_mix": "mix",
 }
 

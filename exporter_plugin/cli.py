@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,20 +19,22 @@ from cachestore.cli.options import (
     refuse_two_outputs,
     stdin_eof_option,
 )
-from cachestore.cli.output import count, plain, print_json
+from cachestore.cli.output import plain, print_json
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import NotCached
-from cachestore.links import LinkMode
-from cachestore.quantities import format_size
+from cachestore.links import LINK_MODES
+from exporter_plugin.summary import facts, plan_facts, print_failed, print_holes, print_plan, print_report
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    import threading
+    from collections.abc import Iterator, Sequence
 
     from cachestore.cli.progress import Reporter
+    from cachestore.config import Config
     from cachestore.errors import TrackError
-    from exporter_plugin.export import ExportFailed
     from exporter_plugin.report import Report
+    from exporter_plugin.row import Mix
 
 _EXAMPLES = [
     "cachestore export friday.json ~/Music/Friday",
@@ -54,17 +56,30 @@ _EXITS = {
 @click.option("--name", metavar="N", help="The name of the bundle; default: that of the mix.")
 @click.option(
     "--link-mode",
-    type=click.Choice([mode.value for mode in LinkMode]),
+    type=click.Choice(LINK_MODES),
     help="How cloud tracks get into the bundle; auto is a hard link, else a copy. Default: `link_mode`.",
+)
+@click.option(
+    "--editable",
+    is_flag=True,
+    help="For programs that write into files: reflinks, else copies, no read-only links. Default: `editable`.",
+)
+@click.option(
+    "--template",
+    metavar="T",
+    help="The names of files, with {index} {artist} {title} {album} {id} {bpm} {key}. Default: `template`.",
 )
 @click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     help="When a track fails: publish nothing, or the others. Default: `on_error`.",
 )
+@click.option("--renumber", is_flag=True, help="Give files new names that an earlier export has named.")
+@click.option("--overwrite-edited", is_flag=True, help="Replace files of the bundle that were changed since.")
 @jobs_option
 @click.option("--offline", is_flag=True, help="Make no request: cached or failed.")
 @refresh_option
+@click.option("--dry-run", is_flag=True, help="List what would be done, ask no server for tracks, and write nothing.")
 @stdin_eof_option
 @events_option
 @json_option
@@ -75,6 +90,7 @@ def export(
     *,
     mix: str,
     dest: str,
+    dry_run: bool,
     cancel_on_stdin_eof: bool,
     events: str | None,
     as_json: bool,
@@ -88,95 +104,92 @@ def export(
     if how["offline"] and how["refresh"]:
         raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")
     refuse_stdin_twice(mix, stdin_eof=cancel_on_stdin_eof)
+    if how["editable"] and how["link_mode"] not in {None, "auto"}:
+        raise click.UsageError("--editable and --link-mode both say how files get into the bundle; choose one")
+    if dry_run and events:
+        raise click.UsageError("--dry-run has no events; take --json with it")
     refuse_two_outputs(events=events, as_json=as_json)
+    if dry_run:
+        return _plan(settings, mix, dest, how, as_json=as_json, stdin_eof=cancel_on_stdin_eof)
     from exporter_plugin.export import ExportFailed
 
     try:
         with reporter(settings, events=events) as tell:
             report = _export(settings, tell, mix, dest, how, stdin_eof=cancel_on_stdin_eof)
     except ExportFailed as failed:
-        _print_failed(failed, _command(settings, click.get_current_context(), without=_useless(failed)))
+        print_failed(failed, _again(settings, failed.failures))
         return failed.exit_code
     if as_json:
-        print_json(_facts(report))
+        print_json(facts(report))
     elif not events and not settings.quiet:
-        _print_summary(report)
+        print_report(report)
     if report.errors:
-        click.echo(f"cachestore: published without {count(report.failed, 'track')}", err=True)
-        _print_errors(report.errors)
+        print_holes(report, _again(settings, report.errors))
     return report.exit_code
+
+
+def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_json: bool, stdin_eof: bool) -> int:
+    """Print what an export would do."""
+    from exporter_plugin.plan import plan_export
+
+    with _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, _):
+        plan = plan_export(wanted, dest, config=config, **{key: how[key] for key in how.keys() - {"jobs"}})
+    if as_json:
+        print_json(plan_facts(plan))
+    else:
+        print_plan(plan)
+    return plan.exit_code
 
 
 def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[str, Any], *, stdin_eof: bool) -> Report:
     """Export with `how`, the arguments of export_mix that have the names of the options."""
     from cachestore.cache import Cache
     from exporter_plugin.export import export_mix
+
+    with (
+        _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, cancel),
+        Cache.open(config, cancel=cancel) as cache,
+    ):
+        tell.start(len(wanted.rows))
+        return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+
+
+@contextmanager
+def _reading(
+    settings: Settings, mix: str, how: dict[str, Any], *, stdin_eof: bool
+) -> Iterator[tuple[Mix, Config, threading.Event]]:
+    """Have the mix and the configuration for a block that signals cancel."""
     from exporter_plugin.mix import playlist_of_source, read_mix
 
     # A file before signals become a cancel: a wait for standard input or a pipe could not be cancelled.
     wanted = None if playlist_of_source(mix) else read_mix(mix)
     with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
         config = settings.config()
-        wanted = wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel)
-        with Cache.open(config, cancel=cancel) as cache:
-            tell.start(len(wanted.rows))
-            return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+        yield wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel), config, cancel
 
 
-def _facts(report: Report) -> dict[str, object]:
-    errors = [
-        {"track": error.track, "label": error.label, "code": error.code, "retryable": error.retryable}
-        | {"message": error.reason}
-        for error in report.errors
-    ]
-    facts = {field.name: getattr(report, field.name) for field in fields(report)}
-    outcome = {"result": report.result, "exit_code": report.exit_code}
-    return outcome | facts | {"dest": str(report.dest), "errors": errors}
+def _again(settings: Settings, failures: Sequence[TrackError]) -> str:
+    """Return the command line that was given, as it can be pasted.
 
-
-def _print_summary(report: Report) -> None:
-    """Print what was done: ``12 tracks: 9 downloaded, 2 from cache, 1 local; 11 hard links, 1 copy; 45.3 MB``."""
-    cached = f"from cache ({report.stale} not confirmed by a server)" if report.stale else "from cache"
-    origins = {"downloaded": report.downloaded, cached: report.cached, "local": report.local}
-    rows = [f"{number} {word}" for word, number in (origins | {"failed": report.failed}).items() if number]
-    files = [count(report.linked, "hard link")] if report.linked else []
-    files += [f"{report.copied} {'copy' if report.copied == 1 else 'copies'}"] if report.copied else []
-    parts = [", ".join(rows), ", ".join(files), format_size(report.bytes)]
-    click.echo(f"{count(report.total, 'track')}: {'; '.join(parts)}")
-    click.echo(plain(str(report.dest)))
-    if report.linked:
-        click.echo("read-only links; for programs that write tags use --link-mode copy")
-
-
-def _print_failed(failed: ExportFailed, command: str) -> None:
-    failures = f"{len(failed.failures)} of {count(failed.rows, 'track')} failed"
-    click.echo(f"cachestore: nothing was published, {failures}", err=True)
-    _print_errors(failed.failures)
-    click.echo(f"{failed.cached} of {count(failed.rows, 'track')} cached; run again: {command}", err=True)
-
-
-def _print_errors(errors: Sequence[TrackError]) -> None:
-    for error in errors:
-        click.echo(plain(f"  {error}"), err=True)
-
-
-def _useless(failed: ExportFailed) -> Collection[str]:
-    """Return the options with which the export would fail again: what is not cached has to be downloaded."""
-    return {"offline"} if any(isinstance(error, NotCached) for error in failed.failures) else ()
-
-
-def _command(settings: Settings, context: click.Context, *, without: Collection[str]) -> str:
-    """Return the command line that was given, but for some options, as it can be pasted."""
+    It has no ``--offline`` where the export would fail with it again: what is not cached has to be downloaded.
+    """
+    context = click.get_current_context()
+    useless = {"offline"} if any(isinstance(error, NotCached) for error in failures) else set()
     words = ["cachestore"]
     for option, path in (("--root", settings.root), ("--config", settings.config_file)):
         words += [option, str(path)] if path else []
     words.append("export")
     for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
         given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
-        if parameter.name in without:
-            continue
-        if given and isinstance(parameter, click.Option) and value is not None:
-            words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(value)]
+        if given and isinstance(parameter, click.Option) and parameter.name not in useless:
+            words += _typed(parameter, context.params.get(str(parameter.name)))
     paths = [context.params["mix"], context.params["dest"]]
     return plain(shlex.join([*words, *(["--"] if any(path.startswith("-") for path in paths) else []), *paths]))
+
+
+def _typed(option: click.Option, value: object) -> list[str]:
+    """Return an option as it was typed; those without a value here are not of this command."""
+    if option.is_flag:
+        return [option.opts[0]] if value else []
+    values = value if isinstance(value, tuple) else () if value is None else (value,)
+    return [word for one in values for word in (option.opts[0], str(one))]

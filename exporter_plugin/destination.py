@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -16,10 +16,10 @@ from cachestore.errors import DestinationError, NoSpace, is_full
 from cachestore.events import WarningEvent
 from cachestore.runs import staging_suffix
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
-from exporter_plugin.naming import cut, safe_stem
+from exporter_plugin.naming import cut, fold, safe_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from exporter_plugin.manifest import Manifest, OwnedFile
 
@@ -48,15 +48,34 @@ class Destination:
         return self.published.files if self.published else ()
 
     def look_at(self, file: str) -> tuple[FileState, OwnedFile | None]:
-        """Return how `file` is now, and its record if it is or was ours."""
+        """Return how `file` is now, and its record if it is or was ours.
+
+        Times alone make no edit: a bundle that was copied, or is on a disk with coarse times, has its bytes still.
+        """
         info = _lstat(self.path / file)
         if info is None:
             return FileState.ABSENT, None
         records = self._records.get(file, [])
-        untouched = next((own for own in records if own.describes(info)), None)
+        untouched = next((own for own in records if own.describes(info)), None) or self._same_bytes(records, info)
         if untouched:
             return FileState.OURS, untouched
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
+
+    def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
+        """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
+        alike = [replace(own, mtime_ns=info.st_mtime_ns) for own in records]
+        seen = self._seen
+        for own in (own for own in alike if own.describes(info)):
+            if own not in seen:
+                seen[own] = self.has_bytes(own)
+            if seen[own]:
+                return own
+        return None
+
+    @cached_property
+    def _seen(self) -> dict[OwnedFile, bool]:
+        """Return which files with other times turned out to have our bytes: each is hashed once."""
+        return {}
 
     def has_bytes(self, own: OwnedFile) -> bool:
         """Return whether a file has the bytes that we gave it: asked before it is replaced or removed."""
@@ -72,15 +91,37 @@ class Destination:
             records.setdefault(own.file, []).append(own)
         return records
 
-    def published_stems(self) -> dict[str, str]:
-        """Return by identity the stems of published files: DAW projects point at them, so they stay."""
-        return {own.identity: PurePosixPath(own.file).stem for own in self.owned if own.identity}
+    def untouched(self) -> set[str]:
+        """Return those of our files that nobody has changed or that are gone, by their bytes."""
+        return {own.file for own in self.owned if _lstat(self.path / own.file) is None or self.has_bytes(own)}
 
-    def taken_stems(self) -> set[str]:
-        """Return the stems of all files among the media, ours and foreign."""
+    def published_stems(self, but: Container[str]) -> dict[str, str]:
+        """Return by identity the stems of published files: DAW projects point at them, so they stay, `but` for some.
+
+        Of two records of one track, or two tracks of one name, as an unfinished export leaves them, the newer counts.
+        """
+        stems: dict[str, str] = {}
+        folds: set[str] = set()
+        for own in self.owned:
+            stem = PurePosixPath(own.file).stem
+            if own.identity and own.file not in but and own.identity not in stems and fold(stem) not in folds:
+                stems[own.identity] = stem
+                folds.add(fold(stem))
+        return stems
+
+    def taken_stems(self, but: Container[str]) -> set[str]:
+        """Return the stems of all files among the media, ours and foreign, `but` for some."""
         media = self.path / MEDIA
-        files = os.listdir(media) if media.is_dir() else []
-        return {PurePosixPath(name).stem for name in (*files, *self._records)}
+        foreign = [f"{MEDIA}/{name}" for name in os.listdir(media)] if media.is_dir() else []
+        return {PurePosixPath(file).stem for file in (*foreign, *self._records) if file not in but}
+
+    def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        """Yield the files that we published and that are not `wanted` any more, and whether nobody changed them."""
+        folds = {fold(file) for file in wanted}  # a new spelling may be the same file
+        for file in dict.fromkeys(own.file for own in self.owned if fold(own.file) not in folds):
+            state, own = self.look_at(file)
+            if own:
+                yield file, state is FileState.OURS and self.has_bytes(own)
 
     def staging_path(self, run_id: str) -> Path:
         """Return where a run stages: beside the destination, or inside where no rename leads in, as on a mount point.

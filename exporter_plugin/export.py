@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,8 +14,11 @@ from cachestore.events import State, WarningEvent
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
+from cachestore.sweep import dead_runs
 from exporter_plugin.destination import inspect
+from exporter_plugin.foresight import copies_of
 from exporter_plugin.gather import gather
+from exporter_plugin.layout import Layout, Wishes
 from exporter_plugin.manifest import Manifest
 from exporter_plugin.mix import read_mix
 from exporter_plugin.outcome import BundleView, Hole
@@ -26,10 +30,11 @@ from exporter_plugin.staging import Staging, staged
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cachestore.cache import Cache
     from cachestore.events import OnEvent
+    from cachestore.store.writer import Store
     from exporter_plugin.destination import Destination
     from exporter_plugin.manifest import OwnedFile
     from exporter_plugin.outcome import Outcome
@@ -56,6 +61,10 @@ def export_mix(
     cache: Cache,
     name: str | None = None,
     link_mode: LinkMode | str | None = None,
+    editable: bool = False,
+    template: str | None = None,
+    renumber: bool = False,
+    overwrite_edited: bool = False,
     on_error: Literal["fail", "skip"] | None = None,
     jobs: int | None = None,
     offline: bool = False,
@@ -65,32 +74,60 @@ def export_mix(
 ) -> Report:
     """Export `mix`, or the one that `read_mix` finds there, as a bundle at `dest`, and return what was done.
 
-    What is None comes from the configuration of `cache`. Either the bundle is published or `dest` is as it was. Raise
-    MixError, DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
+    What is None comes from the configuration of `cache`. `editable` files may be written into, which a `link_mode` must
+    not contradict. `renumber` gives published files new names, `overwrite_edited` replaces those that somebody changed.
+
+    Either the bundle is published or `dest` is as it was. Raise TemplateError, MixError, DestinationError, ExportFailed
+    when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
     """
+    began, tell = time.monotonic(), on_event or (lambda _: None)
+    wishes = Wishes.of(
+        cache.config,
+        link_mode=link_mode,
+        editable=editable,
+        template=template,
+        renumber=renumber,
+        overwrite_edited=overwrite_edited,
+    )
     mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=offline, cancel=cancel)
-    name = name or mix.name or Path(dest).absolute().name
-    mode = LinkMode(link_mode or cache.config.link_mode)
+    mix = replace(mix, name=name or mix.name or Path(dest).absolute().name)
     skip = (on_error or cache.config.on_error) == "skip"
-    tell = on_event or (lambda _: None)
     fetch = partial(cache.fetch, jobs=jobs, offline=offline, refresh=refresh, cancel=cancel)
+    link = partial(cache.link, mode=wishes.link_mode)
     with closing(RowEvents(mix.rows, State.SKIPPED if skip else State.FAILED, tell)) as events:
-        destination = inspect(Path(dest), cache.config.root, name)
-        with (
-            cache.store.run("export", dest=destination.path) as run_id,
-            staged(destination.staging_path(run_id)) as folder,
-        ):
-            staging = Staging(folder, destination, mix.rows, mode, tell)
-            outcomes = gather(mix.rows, staging, events, fetch, partial(cache.link, mode=mode), cancel)
-            _refuse_failures(outcomes, skip=skip)
-            playlists = staging.write_playlists(BundleView(name, outcomes))
-            manifest = _manifest(name, outcomes, (*staging.files_of(outcomes), *playlists))
-            publish(folder, destination, manifest, tell)
-            cache.store.register(_registration(destination.path, manifest))
-    if mode is LinkMode.AUTO:
-        _tell_copies(destination, manifest, tell)
+        destination = inspect(Path(dest), cache.config.root, mix.name)
+        filling = partial(gather, mix.rows, events=events, fetch=fetch, link=link, cancel=cancel)
+        outcomes = _export(mix, destination, cache.store, wishes, filling, tell, skip=skip)
     cache.enforce_bound(tell)
-    return report_of(destination.path, name, outcomes)
+    return report_of(destination.path, mix.name, outcomes, time.monotonic() - began)
+
+
+def _export(
+    mix: Mix,
+    destination: Destination,
+    store: Store,
+    wishes: Wishes,
+    filling: Callable[[Staging], list[Outcome]],
+    tell: OnEvent,
+    *,
+    skip: bool,
+) -> list[Outcome]:
+    """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows."""
+    for dead in dead_runs(store):
+        dead.take(store)
+    with store.run("export", dest=destination.path) as run_id, staged(destination, run_id) as folder:
+        layout = Layout(destination, mix.rows, wishes)
+        copies = partial(copies_of, mix.rows, store, layout)
+        staging = Staging(folder, destination, layout, copies, tell, copying=wishes.link_mode is LinkMode.COPY)
+        outcomes = filling(staging)
+        _refuse_failures(outcomes, skip=skip)
+        playlists = staging.write_playlists(BundleView(mix.name, outcomes))
+        manifest = _manifest(mix.name, outcomes, (*staging.files_of(outcomes), *playlists))
+        is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
+        _register(_registration(destination.path, manifest), store, is_new=is_new)
+    if wishes.link_mode is LinkMode.AUTO:
+        _tell_copies(destination, manifest, tell)
+    return outcomes
 
 
 def _refuse_failures(outcomes: Sequence[Outcome], *, skip: bool) -> None:
@@ -102,6 +139,13 @@ def _refuse_failures(outcomes: Sequence[Outcome], *, skip: bool) -> None:
 def _manifest(name: str, outcomes: Sequence[Outcome], files: tuple[OwnedFile, ...]) -> Manifest:
     tracks = tuple(outcome.record(index) for index, outcome in enumerate(outcomes))
     return Manifest(name, time.time(), files, tracks)
+
+
+def _register(bundle: Bundle, store: Store, *, is_new: bool) -> None:
+    """Let the store know the bundle; one that is as it was is known, unless the index was lost."""
+    known = store.bundle(bundle.id)
+    if is_new or known is None or replace(known, exported_at=bundle.exported_at) != bundle:
+        store.register(bundle)
 
 
 def _registration(dest: Path, manifest: Manifest) -> Bundle:

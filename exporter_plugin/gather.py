@@ -68,7 +68,7 @@ def _linked(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
         return Hole(row, result.error)
     entry = result.entry
     row = row.called(entry.label)
-    owned = staging.place(row, entry.ext, entry.digest, lambda staged: link(entry, staged))
+    owned = staging.place(row, entry.ext, entry.digest, entry.size, lambda staged: link(entry, staged))
     return Placed(row, owned, result.origin, entry, result.stale)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cachestore.errors import LocalFileError, NotAudio
+from cachestore.errors import LocalFileError
 from cachestore.events import Provenance
 from cachestore.links import copy_private
 from cachestore.media import recognize
@@ -22,29 +22,40 @@ if TYPE_CHECKING:
 def place_local(row: Row, path: Path, staging: Staging) -> Outcome:
     """Bring a row its file, a private copy of the one at `path`. Raise NoSpace."""
     try:
-        ext, content = _look_at(path, row)
-        owned = staging.place(row, ext, content, partial(copy_private, path))
-    except (NotAudio, OSError, ValueError) as error:
-        return Hole(row, LocalFileError(row.address, row.label, _problem(error, row)))
+        ext, content, size = look_at(row, path)
+        owned = staging.place(row, ext, content, size, partial(copy_private, path))
+    except LocalFileError as error:
+        return Hole(row, error)
+    except OSError as error:
+        return Hole(row, _unusable(row, error))
     return Placed(row, owned, Provenance.LOCAL)
 
 
-def _look_at(path: Path, row: Row) -> tuple[str, str]:
-    """Return the extension of the bytes of a file, and its size and mtime as the mark of its contents."""
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode):  # a FIFO would be waited for
-        raise NotAudio(row.address, row.label, "it is no regular file")
-    media = recognize(path)  # whole or not: the person who has the file knows
+def look_at(row: Row, path: Path) -> tuple[str, str, int]:
+    """Return of a row's file the extension of its bytes, size and mtime as their mark, and size. Raise LocalFileError.
+
+    Its own extension means nothing, and whether it is whole is for the person to know who has it.
+    """
+    try:
+        info = path.stat()
+        # A FIFO would be waited for.
+        media = recognize(path) if stat.S_ISREG(info.st_mode) else None
+    except (OSError, ValueError) as error:
+        raise _unusable(row, error) from None
     if media is None:
-        raise NotAudio(row.address, row.label, "it is no audio file")
-    return media.ext, f"{info.st_size}-{info.st_mtime_ns}"
+        raise _unusable(row, None)
+    return media.ext, f"{info.st_size}-{info.st_mtime_ns}", info.st_size
 
 
-def _problem(error: Exception, row: Row) -> str:
+def _unusable(row: Row, error: Exception | None) -> LocalFileError:
+    return LocalFileError(row.address, row.label, _problem(row, error))
+
+
+def _problem(row: Row, error: Exception | None) -> str:
     # The sentence goes into the bundle too, which is no place for the folders of this machine.
     shown = row.address if Path(row.address).is_absolute() else f"{row.address} (relative to the mix)"
     match error:
-        case NotAudio():
+        case None:
             return f"{shown} is not an audio file"
         case FileNotFoundError():
             return f"there is no file {shown}"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from cachestore.errors import Busy, DestinationError
 from exporter_plugin.destination import FileState, edited_warning, writing
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest, write_manifest
-from exporter_plugin.naming import fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,68 +21,81 @@ if TYPE_CHECKING:
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
     from exporter_plugin.manifest import Manifest, OwnedFile
+    from exporter_plugin.staging import StagingFolder
 
 
-def publish(folder: Path, destination: Destination, manifest: Manifest, tell: OnEvent) -> None:
-    """Make what is staged in `folder` the bundle at `destination`. Raise Busy, DestinationError or NoSpace."""
+def publish(
+    folder: StagingFolder, destination: Destination, manifest: Manifest, tell: OnEvent, *, overwrite_edited: bool
+) -> bool:
+    """Make what is staged in `folder` the bundle at `destination`, and return whether anything had to be written.
+
+    Files that somebody changed are replaced only to `overwrite_edited`. Raise Busy, DestinationError or NoSpace.
+    """
     with writing(destination.path):
         if read_manifest(destination.path / MANIFEST) != destination.published:
             raise Busy(str(destination.path))  # another export got there since we looked
-        if folder.parent == destination.path.parent and _is_free(destination.path):
-            write_manifest(folder / MANIFEST, manifest)
-            folder.rename(destination.path)
-        elif _staged_files(folder) or not _is_same(destination.published, manifest):
-            _merge(folder, destination, manifest, tell)
+        files = folder.files()
+        if not files and _is_same(destination.published, manifest):
+            return False
+        if folder.path.parent == destination.path.parent and _is_free(destination.path):
+            write_manifest(folder.path / MANIFEST, manifest)
+            folder.path.rename(destination.path)
+        else:
+            _Merge(folder.path, destination, manifest, tell, overwrite_edited=overwrite_edited).run(files)
+    return True
 
 
-def _merge(folder: Path, destination: Destination, manifest: Manifest, tell: OnEvent) -> None:
-    files = _staged_files(folder)
-    for file in files:
-        if destination.look_at(file)[0] in {FileState.EDITED, FileState.FOREIGN}:
-            raise DestinationError(destination.path / file, "appeared during the export", "move it away")
-    both = tuple(dict.fromkeys((*manifest.files, *destination.owned)))
-    _replace_manifest(folder, destination, replace(manifest, files=both, finished=False))
-    (destination.path / MEDIA).mkdir(exist_ok=True)
-    edited = [own for file in files if (own := _replace(folder, destination, file, tell))]
-    _remove_unwanted(destination, manifest, tell)
-    kept = {own.file: own for own in edited}
-    _replace_manifest(folder, destination, replace(manifest, files=_with(kept, manifest.files)))
+class _Merge:
+    """Bringing what is staged in `folder` into a bundle that is there."""
 
+    def __init__(
+        self, folder: Path, destination: Destination, manifest: Manifest, tell: OnEvent, *, overwrite_edited: bool
+    ) -> None:
+        self._folder = folder
+        self._destination = destination
+        self._manifest = manifest
+        self._tell = tell
+        self._overwrite_edited = overwrite_edited
 
-def _replace(folder: Path, destination: Destination, file: str, tell: OnEvent) -> OwnedFile | None:
-    """Move a staged file into its place, or return the record of the one there, which somebody edits at this moment."""
-    own = destination.look_at(file)[1]
-    if own and not destination.has_bytes(own):
-        tell(edited_warning(destination.path / file))
-        return own
-    (folder / file).replace(destination.path / file)
-    return None
+    def run(self, files: Sequence[str]) -> None:
+        """Merge the staged `files`. Raise DestinationError when one of these names is somebody else's by now."""
+        self._refuse_strangers(files)
+        manifest, dest = self._manifest, self._destination.path
+        both = tuple(dict.fromkeys((*manifest.files, *self._destination.owned)))
+        self._write(replace(manifest, files=both, finished=False))
+        (dest / MEDIA).mkdir(exist_ok=True)
+        edited = [own for file in files if (own := self._replace(file))]
+        self._remove_unwanted()
+        kept = {own.file: own for own in edited}
+        self._write(replace(manifest, files=tuple(kept.get(own.file, own) for own in manifest.files)))
 
+    def _refuse_strangers(self, files: Sequence[str]) -> None:
+        refused = {FileState.FOREIGN} if self._overwrite_edited else {FileState.FOREIGN, FileState.EDITED}
+        for file in files:
+            if self._destination.look_at(file)[0] in refused:
+                place = self._destination.path / file
+                raise DestinationError(place, "appeared during the export", "move it away")
 
-def _with(kept: dict[str, OwnedFile], files: Sequence[OwnedFile]) -> tuple[OwnedFile, ...]:
-    return tuple(kept.get(own.file, own) for own in files)
+    def _replace(self, file: str) -> OwnedFile | None:
+        """Move a staged file into its place, or return the record of the one there, which somebody edits just now."""
+        own = self._destination.look_at(file)[1]
+        if own and not self._overwrite_edited and not self._destination.has_bytes(own):
+            self._tell(edited_warning(self._destination.path / file))
+            return own
+        (self._folder / file).replace(self._destination.path / file)
+        return None
 
+    def _remove_unwanted(self) -> None:
+        for file, is_untouched in self._destination.unwanted(own.file for own in self._manifest.files):
+            if is_untouched:
+                (self._destination.path / file).unlink()
+            else:
+                self._tell(edited_warning(self._destination.path / file))
 
-def _replace_manifest(folder: Path, destination: Destination, manifest: Manifest) -> None:
-    fresh = folder / MANIFEST
-    write_manifest(fresh, manifest)
-    fresh.replace(destination.path / MANIFEST)
-
-
-def _remove_unwanted(destination: Destination, manifest: Manifest, tell: OnEvent) -> None:
-    wanted = {fold(own.file) for own in manifest.files}  # a new spelling may be the same file
-    for file in dict.fromkeys(own.file for own in destination.owned if fold(own.file) not in wanted):
-        state, own = destination.look_at(file)
-        if own and state is FileState.OURS and destination.has_bytes(own):
-            (destination.path / file).unlink()
-        elif own:
-            tell(edited_warning(destination.path / file))
-
-
-def _staged_files(folder: Path) -> list[str]:
-    """Return what is staged, audio first: playlists must never name what is not there."""
-    media = sorted(f"{MEDIA}/{file.name}" for file in (folder / MEDIA).iterdir())
-    return media + sorted(file.name for file in folder.iterdir() if file.is_file())
+    def _write(self, manifest: Manifest) -> None:
+        fresh = self._folder / MANIFEST
+        write_manifest(fresh, manifest)
+        fresh.replace(self._destination.path / MANIFEST)
 
 
 def _is_same(published: Manifest | None, manifest: Manifest) -> bool:

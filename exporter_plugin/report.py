@@ -23,7 +23,7 @@ class Report:
     """What an export did.
 
     `total`, `downloaded`, `cached`, `local`, `failed` and `stale` count rows of the mix; `linked` (hard links),
-    `copied` (reflinks too) and `bytes` count the audio files of the bundle.
+    `copied` (reflinks too) and `bytes` count the audio files of the bundle. It took `seconds`.
     """
 
     dest: Path
@@ -37,6 +37,7 @@ class Report:
     bytes: int
     linked: int
     copied: int
+    seconds: float
     errors: tuple[TrackError, ...]
 
     @property
@@ -50,7 +51,7 @@ class Report:
         return 3 if self.errors else 0
 
 
-def report_of(dest: Path, name: str, outcomes: Sequence[Outcome]) -> Report:
+def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], seconds: float) -> Report:
     """Return the report of the bundle `name` at `dest`."""
     errors = tuple(outcome.error for outcome in outcomes if isinstance(outcome, Hole))
     placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
@@ -69,5 +70,6 @@ def report_of(dest: Path, name: str, outcomes: Sequence[Outcome]) -> Report:
         bytes=sum(own.size for own in files),
         linked=linked,
         copied=len(files) - linked,
+        seconds=seconds,
         errors=errors,
     )

@@ -23,6 +23,8 @@ class Row:
     track: Track
     path: Path | None = None
     duration: float | None = None
+    bpm: float | None = None
+    musical_key: str = ""
 
     @property
     def label(self) -> str:

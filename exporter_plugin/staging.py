@@ -5,66 +5,112 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import hash_file, is_digest
-from cachestore.links import LinkMode
+from cachestore.errors import DestinationError
+from cachestore.links import LinkMode, can_reflink
 from exporter_plugin.destination import FileState, edited_warning, writing
 from exporter_plugin.formats import write_all
+from exporter_plugin.layout import Fate
 from exporter_plugin.manifest import MEDIA, OwnedFile
-from exporter_plugin.naming import Named, track_stems
 from exporter_plugin.outcome import Hole
+from exporter_plugin.space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
+    from exporter_plugin.layout import Layout
     from exporter_plugin.outcome import BundleView, Outcome
     from exporter_plugin.row import Row
 
+    Copies = Callable[[], Iterable[tuple[Row, int]]]
+
+
+class StagingFolder:
+    """The folder that a run fills for `destination`; it is made when it is needed."""
+
+    def __init__(self, destination: Destination, run_id: str) -> None:
+        self._destination = destination
+        self._run_id = run_id
+        self._made: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return the folder, with a place for audio in it. Raise DestinationError or NoSpace."""
+        if self._made is None:
+            path = self._destination.staging_path(self._run_id)
+            with writing(path.parent):
+                path.mkdir()
+                self._made = path
+                (path / MEDIA).mkdir()
+        return self._made
+
+    def files(self) -> list[str]:
+        """Return what is staged, audio first: playlists must never name what is not there."""
+        if self._made is None:
+            return []
+        media = sorted(f"{MEDIA}/{file.name}" for file in (self._made / MEDIA).iterdir())
+        return media + sorted(file.name for file in self._made.iterdir() if file.is_file())
+
+    def remove(self) -> None:
+        """Remove what was not published."""
+        if self._made is not None:
+            shutil.rmtree(self._made, ignore_errors=True)
+
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
-    """Have the staging folder for the block; what is not published by then goes."""
+def staged(destination: Destination, run_id: str) -> Iterator[StagingFolder]:
+    """Have a staging folder for the block; what is not published by then goes."""
+    folder = StagingFolder(destination, run_id)
     try:
-        with writing(folder.parent):
-            folder.mkdir()
-            (folder / MEDIA).mkdir()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
 
 
 class Staging:
-    """The files of one export on their way to `destination`; `tell` hears warnings."""
+    """The files of one export on their way to `destination`; `tell` hears warnings.
+
+    `copies` gives the tracks whose bytes are here and that have no right file yet, with their sizes.
+    """
 
     def __init__(
-        self, folder: Path, destination: Destination, rows: Sequence[Row], link_mode: LinkMode, tell: OnEvent
+        self,
+        folder: StagingFolder,
+        destination: Destination,
+        layout: Layout,
+        copies: Copies,
+        tell: OnEvent,
+        *,
+        copying: bool,
     ) -> None:
         self._folder = folder
         self._destination = destination
-        self._rows = len(rows)
-        self._taken = destination.taken_stems()
-        self._named = _unpublished(rows, destination.published_stems())
-        self._stems = track_stems([*self._named.values()], self._rows, self._taken) | destination.published_stems()
-        self._link_mode = link_mode
+        self._layout = layout
+        self._copies = copies
         self._tell = tell
+        self._copying = {
+            False: copying
+        }  # whether tracks are copied, by whether they are local; learned as it turns out
+        self._space: Space | None = None
         self._placed: dict[str, OwnedFile] = {}
 
-    def place(self, row: Row, ext: str, content: str, make: Callable[[Path], LinkMode]) -> OwnedFile:
-        """Return the file of a row's track, whose bytes are `content`; rows of one identity share it.
+    def place(self, row: Row, ext: str, content: str, size: int, make: Callable[[Path], LinkMode]) -> OwnedFile:
+        """Return the file of a row's track, whose `size` bytes are `content`; rows of one identity share it.
 
         `make` writes the file and returns the mode used. It is not called when the published file is right already, or
-        was changed by somebody, who is told that it is kept.
+        was changed by somebody, who is told that it is kept. Raise DestinationError or NoSpace.
         """
-        identity = row.identity
-        if identity not in self._placed:
-            file = f"{MEDIA}/{self._stem(row)}.{ext}"
-            kept = self._kept(file, lambda own: own.content == content and self._is_linked_right(own))
-            self._placed[identity] = kept or self._made(file, identity, content, make)
-        return self._placed[identity]
+        if row.identity not in self._placed:
+            file = self._layout.file_of(row, ext)
+            kept = self._kept(file, self._layout.is_right(row, content))
+            self._placed[row.identity] = kept or self._made(row, file, content, size, make)
+        return self._placed[row.identity]
 
     def files_of(self, outcomes: Sequence[Outcome]) -> list[OwnedFile]:
         """Return the files of all tracks; what is published of one that failed now stays ours, and stays."""
@@ -73,64 +119,60 @@ class Staging:
         return [*self._placed.values(), *left]
 
     def write_playlists(self, view: BundleView) -> list[OwnedFile]:
-        """Write the bundle in every format and return the files that are ours."""
-        with writing(self._folder):
-            write_all(view, self._folder, self._tell)
-            playlists = [self._settle(path) for path in sorted(self._folder.iterdir()) if path.is_file()]
+        """Write the bundle in every format and return the files that are ours; only what is new is staged."""
+        with TemporaryDirectory(prefix="cachestore-") as scratch, writing(Path(scratch)):
+            write_all(view, Path(scratch), self._tell)
+            playlists = [self._settle(path) for path in sorted(Path(scratch).iterdir()) if path.is_file()]
         return [owned for owned in playlists if owned]
-
-    def _stem(self, row: Row) -> str:
-        """Return the planned stem, or one by the title that the service gave where the mix has none."""
-        named = self._named.get(row.identity)
-        if named is not None and named.title != row.track.title:
-            # The index keeps it apart from all others of this export.
-            self._stems |= track_stems([replace(named, title=row.track.title)], self._rows, self._taken)
-            del self._named[row.identity]
-        return self._stems[row.identity]
 
     def _is_there(self, own: OwnedFile) -> bool:
         return self._destination.look_at(own.file)[0] is not FileState.ABSENT
 
-    def _is_linked_right(self, own: OwnedFile) -> bool:
-        return own.is_local or self._link_mode in {LinkMode.AUTO, own.link_mode}
-
     def _kept(self, file: str, is_right: Callable[[OwnedFile], bool]) -> OwnedFile | None:
-        """Return the record of a published file that stays, since it is right already or somebody's work.
+        """Return the record of a published file that stays, since it is right, or somebody's work, which is told."""
+        fate, owned = self._layout.fate(file, is_right)
+        if fate is Fate.EDITED and owned is None:
+            raise DestinationError(self._destination.path / file, "is in the way and not ours", "move it away")
+        if fate is Fate.EDITED:
+            self._tell(edited_warning(self._destination.path / file))
+        return owned if fate in {Fate.KEEP, Fate.EDITED} else None
 
-        That is told; it has no record if it never was ours.
-        """
-        state, owned = self._destination.look_at(file)
-        if owned and state is FileState.OURS and is_right(owned):
-            return owned
-        if state is FileState.ABSENT or (owned and state is FileState.OURS and self._destination.has_bytes(owned)):
-            return None
-        self._tell(edited_warning(self._destination.path / file))
-        return owned
+    def _made(self, row: Row, file: str, content: str, size: int, make: Callable[[Path], LinkMode]) -> OwnedFile:
+        path = self._folder.path / file
+        self._make_sure_of_space(row, size)
+        mode = make(path)
+        if row.path is None and mode is LinkMode.COPY:
+            self._copying[False] = True
+        digest = content if is_digest(content) else hash_file(path)
+        return replace(_record(path, file, digest), identity=row.identity, content=content, link_mode=mode)
 
-    def _made(self, file: str, identity: str, content: str, make: Callable[[Path], LinkMode]) -> OwnedFile:
-        mode = make(self._folder / file)
-        digest = content if is_digest(content) else hash_file(self._folder / file)
-        return replace(self._record(file, digest), identity=identity, content=content, link_mode=mode)
+    def _make_sure_of_space(self, row: Row, size: int) -> None:
+        """Raise NoSpaceForCopies if a row is to be copied, and it and all others that are here do not fit."""
+        if self._is_copied(row):
+            if self._space is None:
+                rest = {other.identity: need for other, need in self._copies() if self._is_copied(other)}
+                self._space = Space(self._folder.path, {key: rest[key] for key in rest.keys() - self._placed.keys()})
+            self._space.take(row.identity, size)
+
+    def _is_copied(self, row: Row) -> bool:
+        """Return whether a row is copied: local ones where reflinks do not work, by the first one's file."""
+        is_local = row.path is not None
+        if row.path is not None and is_local not in self._copying:
+            self._copying[is_local] = not can_reflink(row.path, self._folder.path)
+        return self._copying[is_local]
 
     def _settle(self, path: Path) -> OwnedFile | None:
-        """Return the record of a staged playlist, which gives way to one that is equal, edited or foreign."""
-        there = self._destination.path / path.name
-        kept = self._kept(path.name, lambda _: there.read_bytes() == path.read_bytes())
-        if not kept and self._destination.look_at(path.name)[0] is not FileState.FOREIGN:
-            return self._record(path.name, hash_file(path))
-        path.unlink()
-        return kept
-
-    def _record(self, file: str, digest: str) -> OwnedFile:
-        info = (self._folder / file).lstat()
-        return OwnedFile(file, info.st_size, info.st_mtime_ns, digest)
+        """Stage a playlist and return its record, or that of the one which stays since it is equal or edited."""
+        file, there = path.name, self._destination.path / path.name
+        fate, owned = self._layout.fate(file, lambda _: there.read_bytes() == path.read_bytes())
+        if fate is Fate.EDITED:
+            self._tell(edited_warning(there))
+        if fate in {Fate.KEEP, Fate.EDITED}:
+            return owned
+        staged = Path(shutil.move(path, self._folder.path / file))
+        return _record(staged, file, hash_file(staged))
 
 
-def _unpublished(rows: Sequence[Row], published: Collection[str]) -> dict[str, Named]:
-    """Return by identity what the names of the tracks are made of that have none yet; their first row counts."""
-    firsts = {row.identity: (index, row) for index, row in reversed(list(enumerate(rows, 1)))}
-    return {
-        identity: Named(identity, index, row.track.artist, row.track.title, row.fallback)
-        for identity, (index, row) in firsts.items()
-        if identity not in published
-    }
+def _record(path: Path, file: str, digest: str) -> OwnedFile:
+    info = path.lstat()
+    return OwnedFile(file, info.st_size, info.st_mtime_ns, digest)

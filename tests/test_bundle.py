@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cachestore.config import Config
 from cachestore.errors import DestinationError, NoSpace
 from cachestore.links import LinkMode
 from cachestore.track import Track
 from exporter_plugin import destination as destination_room
 from exporter_plugin.destination import Destination, FileState, inspect, writing
+from exporter_plugin.layout import Layout, Wishes
 from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
+from exporter_plugin.naming import fold
 from exporter_plugin.outcome import BundleView
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
-from exporter_plugin.staging import Staging, staged
+from exporter_plugin.staging import Staging, StagingFolder, staged
+from exporter_plugin.template import Template
+from tests.crashes import IN_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,30 +49,39 @@ class House:
         self.root = folder / ROOT
         self.root.mkdir()
         self.told: list[Event] = []
+        self.template = Template(Config(self.root).template)
 
     def inspect(self) -> Destination:
         return inspect(self.dest, self.root, "Friday")
 
     def export(
-        self, *tracks: str, mode: LinkMode = LinkMode.AUTO, version: str = "1", name: str = "Friday"
+        self, *tracks: str, mode: LinkMode = LinkMode.AUTO, version: str = "1", name: str = "Friday", **wishes: bool
     ) -> Manifest:
         """Publish `tracks` ("A", "B") whose bytes are their name and `version`."""
         destination = self.inspect()
-        folder = destination.staging_path(RUN)
-        with staged(folder):
-            manifest = self.stage(folder, destination, tracks, mode, version, name)
-            publish(folder, destination, manifest, self.told.append)
-        assert not folder.exists()
+        with staged(destination, RUN) as folder:
+            manifest = self.stage(folder, destination, tracks, mode, version, name, **wishes)
+            overwrite_edited = wishes.get("overwrite_edited", False)
+            publish(folder, destination, manifest, self.told.append, overwrite_edited=overwrite_edited)
+        assert not [path for path in self.dest.parent.rglob("*") if path.name.endswith(RUN)]
         return manifest
 
     def stage(
-        self, folder: Path, destination: Destination, tracks: tuple[str, ...], mode: LinkMode, version: str, name: str
+        self,
+        folder: StagingFolder,
+        destination: Destination,
+        tracks: tuple[str, ...],
+        mode: LinkMode = LinkMode.AUTO,
+        version: str = "1",
+        name: str = "Friday",
+        **wishes: bool,
     ) -> Manifest:
         rows = [Row(Track("studio", track, title=track)) for track in tracks]
-        filling = Staging(folder, destination, rows, mode, self.told.append)
+        layout = Layout(destination, rows, Wishes(mode, self.template, **wishes))
+        filling = Staging(folder, destination, layout, lambda: (), self.told.append, copying=False)
         for row in rows:
             data = f"{row.track.title}{version}"
-            filling.place(row, "wav", data, writer(data))
+            filling.place(row, "wav", data, len(data), writer(data))
         playlists = filling.write_playlists(BundleView(name, ()))
         return Manifest(name, 1.0, (*filling.files_of([]), *playlists), (ROW,))
 
@@ -111,9 +131,8 @@ def test_an_empty_folder_is_new(house: House) -> None:
 
 
 def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
-    folder = house.inspect().staging_path(RUN)
-    with pytest.raises(FileNotFoundError), staged(folder):
-        (folder / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())
+    with pytest.raises(FileNotFoundError), staged(house.inspect(), RUN) as folder:
+        (folder.path / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())
     assert list(house.dest.parent.iterdir()) == []
 
 
@@ -263,6 +282,23 @@ def test_an_edited_file_is_kept_and_told_whether_it_is_wanted_or_not(house: Hous
     assert len(house.told) == 1
 
 
+def test_a_copy_of_a_bundle_with_other_times_is_a_bundle_as_it_was(house: House) -> None:
+    house.export("A", "B")
+    for number, path in enumerate(path for path in house.dest.rglob("*") if path.is_file()):
+        os.utime(path, (number, number))
+    house.export("A", "C", version="2")
+    assert house.files() == {"media/01 - A.wav": "A2", "media/02 - C.wav": "C2"}
+    before = {file: inode for file, inode in house.inodes().items() if file != "bundle.json"}
+    for path in (path for path in house.dest.rglob("*.wav")):
+        os.utime(path, (7, 7))
+    house.export("A", "C", version="2")
+    assert {file: inode for file, inode in house.inodes().items() if file != "bundle.json"} == before
+    found = read_manifest(house.dest / "bundle.json")
+    assert found is not None
+    assert {own.mtime_ns for own in found.files if own.identity} == {7 * 10**9}
+    assert house.told == []
+
+
 def test_an_edited_or_foreign_playlist_is_kept(house: House) -> None:
     house.export("A")
     edit(house.dest / "Friday.m3u8", "mine")
@@ -283,15 +319,26 @@ def test_a_foreign_file_among_the_media_is_not_overwritten(house: House) -> None
     assert any(name.startswith("media/02 - B [") for name in names)
 
 
+def test_a_foreign_file_under_the_name_that_a_track_needs_now_is_in_the_way(house: House) -> None:
+    house.export("A")
+    edit(house.dest / "media/01 - A.aiff", "mine")
+    row = Row(Track("studio", "A", title="A"))
+    with staged(house.inspect(), RUN) as folder:
+        layout = Layout(house.inspect(), [row], Wishes(LinkMode.AUTO, house.template))
+        filling = Staging(folder, house.inspect(), layout, lambda: (), house.told.append, copying=False)
+        with pytest.raises(DestinationError, match="in the way"):
+            filling.place(row, "aiff", "A2", 2, writer("A2"))
+    assert (house.dest / "media/01 - A.aiff").read_text() == "mine"
+
+
 def test_a_file_that_appears_during_the_export_is_not_overwritten(house: House) -> None:
     house.export("A")
     destination = house.inspect()
-    folder = destination.staging_path(RUN)
-    with staged(folder):
-        manifest = house.stage(folder, destination, ("A", "B"), LinkMode.AUTO, "1", "Friday")
+    with staged(destination, RUN) as folder:
+        manifest = house.stage(folder, destination, ("A", "B"))
         edit(house.dest / "media/02 - B.wav", "mine")
         with pytest.raises(DestinationError, match="appeared during the export"):
-            publish(folder, destination, manifest, house.told.append)
+            publish(folder, destination, manifest, house.told.append, overwrite_edited=False)
     assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "mine"}
 
 
@@ -327,7 +374,25 @@ def test_no_symbolic_link_is_followed_out_of_the_bundle(house: House, tmp_path: 
         house.inspect()
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.mark.parametrize("step", range(5))
+def test_renumbering_killed_anywhere_says_so_and_the_next_export_mends_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Names are exchanged: what was A's is B's then, and the other way round."""
+    house.template = Template("{index}")
+    house.export("A", "B", "C")
+    kill_at(monkeypatch, step)
+    with pytest.raises(KeyboardInterrupt):
+        house.export("B", "A", "D", renumber=True)
+    monkeypatch.undo()
+    house.export("B", "A", "D")
+    assert sorted(house.files().values()) == ["A1", "B1", "D1"]
+    house.export("B", "A", "D", renumber=True)
+    assert house.files() == {"media/1.wav": "B1", "media/2.wav": "A1", "media/3.wav": "D1"}
+    assert house.told == []
+
+
+@pytest.mark.parametrize("step", range(5))
 def test_a_re_export_killed_anywhere_says_so_and_the_next_one_mends_it(
     house: House, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -358,6 +423,77 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     monkeypatch.setattr(Path, "replace", dying(Path.replace))
     monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
+
+
+ACTS = st.one_of(
+    st.tuples(st.just("edit"), st.integers(0, 9), st.booleans()),
+    st.tuples(
+        st.just("export"),
+        st.lists(st.sampled_from("ABCD"), min_size=1, max_size=4, unique=True),
+        st.sampled_from(["1", "2"]),
+        st.sampled_from(["{index}", "{title}", "{index} {title}"]),
+        st.booleans(),
+        st.booleans(),
+        st.none() | st.integers(0, 7),
+    ),
+)
+
+
+@pytest.mark.long
+@given(st.lists(ACTS, min_size=2, max_size=8))
+@settings(deadline=None, max_examples=1500 if IN_FULL else 40)
+def test_whatever_is_exported_edited_and_killed_every_track_has_its_file_and_no_work_is_lost(
+    acts: list[tuple[Any, ...]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        house = House(Path(folder))
+        edits: dict[Path, str] = {}
+        for number, act in enumerate(acts):
+            if act[0] == "edit":
+                edit_some(house, edits, f"edit {number}", *act[1:])
+            else:
+                export_and_judge(house, edits, *act[1:])
+
+
+def edit_some(house: House, edits: dict[Path, str], text: str, which: int, new: bool) -> None:
+    """Edit one of the media, or put another file among them."""
+    media = sorted((house.dest / "media").glob("*.wav")) if house.dest.exists() else []
+    if media:
+        place = media[0].with_name(f"{which}.wav") if new else media[which % len(media)]
+        edit(place, text)
+        edits[place] = text
+
+
+def export_and_judge(
+    house: House,
+    edits: dict[Path, str],
+    tracks: list[str],
+    version: str,
+    template: str,
+    renumber: bool,
+    overwrite: bool,
+    killed: int | None,
+) -> None:
+    house.template = Template(template)
+    identities = [f"studio:{track}" for track in tracks]
+    may_go = {house.dest / own.file for own in house.inspect().owned if overwrite and own.identity in identities}
+    export = partial(house.export, *tracks, version=version, renumber=renumber, overwrite_edited=overwrite)
+    if killed is not None:
+        with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
+            kill_at(patch, killed)
+            export()
+    manifest = export()
+    files = {own.identity: house.dest / own.file for own in manifest.files if own.identity}
+    assert list(files) == identities
+    assert len({fold(str(path)) for path in files.values()}) == len(tracks)
+    assert not overwrite or not {path for path in files.values() if path.read_text() == edits.get(path)}
+    for path in may_go:
+        if not path.exists() or path.read_text() != edits.get(path):
+            edits.pop(path, None)
+    assert {path: path.read_text() for path in edits} == edits
+    right = {path: f"{identity[-1]}{version}" for identity, path in files.items()}
+    assert {path: path.read_text() for path in right} == right | {p: t for p, t in edits.items() if p in right}
+    assert set(house.dest.rglob("*.wav")) == {*files.values(), *edits}
 
 
 # Formats

@@ -55,6 +55,8 @@ def test_every_key_of_the_file_is_read(write: Write) -> None:
         min_age = "2 h"
         max_age = "30 days"
         link_mode = "copy"
+        editable = true
+        template = "{title}"
         jobs = 64
         on_error = "skip"
         fresh_for = 1.5
@@ -78,6 +80,8 @@ def test_every_key_of_the_file_is_read(write: Write) -> None:
         "min_age": 7200,
         "max_age": 30 * 86400,
         "link_mode": "copy",
+        "editable": True,
+        "template": "{title}",
         "jobs": 64,
         "on_error": "skip",
         "fresh_for": 1.5,

@@ -135,6 +135,7 @@ CASES = {
     "fetch into no store": Case(("fetch", "open:a"), nothing),
     "export": Case(EXPORT, some),
     "re-export": Case(EXPORT, changed),
+    "renumber": Case((*EXPORT, "--renumber", "--template", "{index} {title}"), changed),
     "export over damage": Case(EXPORT, spoiled, REPAIRING, "FRESH"),
     "prune": Case(("prune", "--max-size", "8 kB"), littered),
     "repair": Case(("repair",), spoiled, REPAIRING, "FRESH"),

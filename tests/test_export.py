@@ -6,7 +6,9 @@ import errno
 import io
 import json
 import os
+import re
 import shlex
+import shutil
 import stat
 import threading
 import wave
@@ -26,10 +28,14 @@ from cachestore.config import Config, SourceConfig
 from cachestore.errors import BlobDamaged, Cancelled, DestinationError, LinkError, NoSpace
 from cachestore.events import Provenance, State, TrackEvent, WarningEvent
 from cachestore.links import LinkMode
+from cachestore.rows import RunRow
+from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
 from exporter_plugin import local
 from exporter_plugin.export import ExportFailed, export_mix
 from exporter_plugin.row import Mix, Row
+from exporter_plugin.space import NoSpaceForCopies
+from exporter_plugin.template import TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,12 +256,113 @@ def test_offline_makes_no_request(house: House, music: Music) -> None:
 # Re-exports
 
 
-def test_an_unchanged_re_export_keeps_every_file(house: House) -> None:
+def inodes(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_ino for path in folder.rglob("*")}
+
+
+def stamps(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """Return of all files and folders, `folder` and the one it is in too, what would tell of any change."""
+    paths = [folder.parent, folder, *folder.rglob("*")]
+    return {path: ((info := path.stat()).st_ino, info.st_mtime_ns, info.st_ctime_ns) for path in paths}
+
+
+def test_an_unchanged_re_export_writes_nothing_at_all(house: House) -> None:
     house.export()
-    before = {path: path.stat().st_ino for path in house.dest.rglob("*")}
+    before = stamps(house.dest)
     report = house.export()
-    assert {path: path.stat().st_ino for path in house.dest.rglob("*")} == before
+    assert stamps(house.dest) == before
     assert (report.linked, report.copied) == (2, 1)
+
+
+def test_names_stay_until_they_are_to_be_renumbered(house: House, music: Music) -> None:
+    house.export()
+    house.write("t2", "t3", "t1")
+    house.export(template="{index} {title}")
+    assert house.media() == ["01 - E.P. - Title t1.wav", "02 - E.P. - Title t2.wav", "03 - Intro.wav", "2 Title t3.wav"]
+    downloads = music.downloads()
+    report = house.export(template="{index} {title}", renumber=True)
+    assert house.media() == ["1 Title t2.wav", "2 Title t3.wav", "3 Title t1.wav", "4 Intro.wav"]
+    assert (music.downloads(), report.linked, house.warnings()) == (downloads, 3, [])
+    before = stamps(house.dest)
+    house.export(template="{index} {title}", renumber=True)
+    house.export()
+    assert stamps(house.dest) == before
+
+
+def test_renumbering_exchanges_names(house: House) -> None:
+    house.export(template="{index}")
+    house.write("t2", "t1")
+    house.export(template="{index}", renumber=True)
+    files = [(house.dest / "media" / name).read_bytes() for name in house.media()]
+    assert files == [sound("t2"), sound("t1"), sound("local")]
+    assert [track["file"] for track in house.manifest()["tracks"]] == ["media/1.wav", "media/2.wav", "media/3.wav"]
+
+
+def test_a_file_that_was_deleted_is_renumbered_too(house: House) -> None:
+    house.export(template="{index}")
+    (house.dest / "media" / "1.wav").unlink()
+    house.write("t2", "t1")
+    house.export(template="{index}", renumber=True)
+    files = [(house.dest / "media" / name).read_bytes() for name in house.media()]
+    assert files == [sound("t2"), sound("t1"), sound("local")]
+
+
+def test_renumbering_leaves_an_edited_file_its_name_whether_the_edit_is_seen_or_not(house: House) -> None:
+    house.export(template="{index}")
+    edits = {name: edit_unseen(house.dest / "media" / name) for name in ("1.wav", "3.wav")}
+    (house.dest / "media" / "3.wav").touch()
+    house.write("t2", "t1")
+    house.export(template="{index}", renumber=True)
+    assert {name: (house.dest / "media" / name).read_bytes() for name in edits} == edits
+    files = {track["label"]: track["file"] for track in house.manifest()["tracks"]}
+    assert (files["E.P. - Title t1"], files["Intro"]) == ("media/1.wav", "media/3.wav")
+    assert re.fullmatch(r"media/1 \[[0-9a-f]{6}\]\.wav", files["E.P. - Title t2"])
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "copy"])
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_an_edited_file_is_replaced_when_asked_for_and_foreign_files_are_not(
+    house: House, mode: str, *, is_seen: bool
+) -> None:
+    house.export(link_mode=mode)
+    edited, local, playlist, sidecar, dropped = (
+        house.dest / name
+        for name in (
+            "media/01 - E.P. - Title t1.wav",
+            "media/03 - Intro.wav",
+            "Friday Warm-up.m3u8",
+            "media/01 - E.P. - Title t1.wav.asd",
+            "media/02 - E.P. - Title t2.wav",
+        )
+    )
+    for path in (edited, local, playlist, dropped):
+        edit_unseen(path)
+        if is_seen:
+            path.touch()
+    sidecar.write_text("mine")
+    house.write("t1")
+    before = playlist.read_bytes()
+    house.export(link_mode=mode, overwrite_edited=True)
+    assert (edited.read_bytes(), local.read_bytes()) == (sound("t1"), sound("local"))
+    assert playlist.read_bytes() != before
+    assert sidecar.read_text() == "mine"
+    assert dropped.read_bytes() != sound("t2")
+    assert house.warnings().count("edited_file_kept") == 1
+
+
+def test_what_a_killed_export_staged_is_swept_by_the_next_one_wherever_it_goes(house: House) -> None:
+    with Cache.open(house.config) as cache:
+        lock = RunLock(cache.store.root.runs)
+        with cache.store._transaction() as ledger:
+            ledger.put_run(lock.id, RunRow("export", 0.0, str(house.dest)))
+    staging = house.dest.parent / f".Friday{staging_suffix(lock.id)}"
+    (staging / "media").mkdir(parents=True)
+    house.export(house.folder / "other")
+    assert staging.exists()
+    assert lock._lock is not None
+    lock._lock.release()
+    house.export(house.folder / "another")
+    assert not staging.exists()
 
 
 def test_what_changed_on_the_server_or_in_the_local_file_is_renewed_under_its_name(house: House, music: Music) -> None:
@@ -366,6 +473,32 @@ def test_a_track_that_fails_now_keeps_the_file_it_had(house: House, music: Music
     del music.statuses["t1"]
     assert house.export().exit_code == 0
     assert house.media() == names
+
+
+# Names
+
+
+def test_files_are_called_by_the_template_of_the_option_or_the_configuration(house: House) -> None:
+    house.config = replace(house.config, template="{title}")
+    house.export()
+    assert house.media() == ["Intro.wav", "Title t1.wav", "Title t2.wav"]
+    other = house.folder / "other"
+    house.export(other, template="{artist}_{id}")
+    assert house.media(other) == ["E.P._t1.wav", "E.P._t2.wav", "Intro.wav"]
+
+
+def test_titles_that_the_service_gives_are_kept_apart_without_an_index(house: House) -> None:
+    rows = [{"source": "studio", "id": "t1", "title": "t2"}, {"source": "studio", "id": "a/t2.wav"}]
+    house.mix.write_text(json.dumps({"tracks": [*rows, {"path": "Local/Intro.wave", "title": "T2"}]}))
+    house.export(template="{title}", on_error="skip")
+    assert [re.sub(r"[0-9a-f]{6}", "HEX", name) for name in house.media()] == ["T2 [HEX].wav", "t2 [HEX].wav"]
+
+
+def test_a_template_that_is_wrong_is_refused_before_anything_is_asked(house: House, music: Music) -> None:
+    done = invoke(house, music, str(house.mix), str(house.dest), "--template", "{artits} - {title}")
+    assert isinstance(done.exception, TemplateError)
+    assert (done.exception.exit_code, music.asked) == (2, [])
+    house.assert_nothing_left()
 
 
 # Failures
@@ -511,6 +644,82 @@ def test_copies_are_private_to_the_user(house: House) -> None:
     assert all(file.st_nlink == 1 and file.st_mode & stat.S_IWUSR for file in files)
 
 
+def test_editable_files_are_writable_and_of_their_own_by_option_or_configuration(house: House) -> None:
+    before = os.umask(0o027)
+    try:
+        house.export(editable=True)
+    finally:
+        os.umask(before)
+    files = [(house.dest / "media" / name).stat() for name in house.media()]
+    assert [(file.st_nlink, stat.S_IMODE(file.st_mode)) for file in files] == [(1, 0o640)] * 3
+    assert {own["link_mode"] for own in house.manifest()["files"] if own["link_mode"]} <= {"reflink", "copy"}
+    assert house.warnings() == []
+    configured = replace(house.config, editable=True)
+    house.config, dest = configured, house.folder / "other"
+    assert house.export(dest).linked == 0
+    assert house.export(house.folder / "links", link_mode="auto").linked == 2
+
+
+def test_links_are_replaced_when_they_are_to_be_editable(house: House) -> None:
+    assert house.export().linked == 2
+    assert house.export(editable=True).linked == 0
+    before = inodes(house.dest)
+    house.export(editable=True)
+    assert inodes(house.dest) == before
+
+
+def test_editable_and_a_strict_link_mode_contradict_each_other(house: House) -> None:
+    with pytest.raises(ValueError, match="choose one"):
+        house.export(editable=True, link_mode="hardlink")
+
+
+def limit_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """Let every disk have so many bytes free, as long as nothing is written."""
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+
+
+@pytest.mark.parametrize(("options", "unforeseen"), [({"link_mode": "copy"}, 0), ({"editable": True}, 1)])
+def test_what_is_to_be_copied_has_to_fit_before_the_first_copy(
+    house: House, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], unforeseen: int
+) -> None:
+    """Without reflinks, editable files are copies; that shows at the first one."""
+    house.export(house.folder / "cached")
+    needed = len(sound("t1")) * (3 - unforeseen)
+    monkeypatch.setattr("exporter_plugin.staging.can_reflink", lambda *_: False)
+    monkeypatch.setattr("cachestore.links._reflink", no_reflinks)
+    limit_disk(monkeypatch, needed - 1)
+    with pytest.raises(NoSpaceForCopies) as caught:
+        house.export(**options)
+    assert (caught.value.needed, caught.value.free, caught.value.exit_code) == (needed, needed - 1, 4)
+    assert re.search(r" kB are to be copied and [0-9.]+ kB are free", str(caught.value))
+    house.assert_nothing_left()
+    limit_disk(monkeypatch, needed)
+    house.export(**options)
+    limit_disk(monkeypatch, 0)
+    house.export(**options)
+
+
+def no_reflinks(_: Path, dest: Path) -> LinkMode:
+    raise LinkError(dest, LinkMode.REFLINK, "not supported")
+
+
+def test_links_need_no_space(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_disk(monkeypatch, len(sound("local")))
+    assert house.export().linked == 2
+
+
+def test_copies_where_links_are_impossible_have_to_fit_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", no_links)
+    limit_disk(monkeypatch, len(sound("t1")))
+    with pytest.raises(NoSpaceForCopies):
+        house.export()
+    house.assert_nothing_left()
+
+
 def test_the_name_is_asked_for_or_that_of_the_mix_or_of_the_folder(house: House, music: Music) -> None:
     assert house.export(name="Asked").name == "Asked"
     assert house.export().name == "Friday Warm-up"
@@ -543,10 +752,16 @@ def test_a_person_is_told_what_was_done(house: House, music: Music) -> None:
     done = invoke(house, music, str(house.mix), str(house.dest))
     assert (done.exception, done.return_value) == (None, 0)
     size = f"{3 * len(sound('t1')) / 1000:.1f} kB"
-    assert done.stdout.splitlines() == [
-        f"3 tracks: 2 downloaded, 1 local; 2 hard links, 1 copy; {size}",
-        str(house.dest),
-        "read-only links; for programs that write tags use --link-mode copy",
+    assert re.sub(r"[0-9.]+ s$", "N s", done.stdout, flags=re.MULTILINE).splitlines() == [
+        "tracks      3",
+        "downloaded  2",
+        "from cache  0",
+        "local       1",
+        "skipped     0",
+        f"audio       {size} in 2 hard links, 1 copy",
+        "time        N s",
+        f"bundle      {house.dest}",
+        "read-only links; for programs that write tags use --editable",
     ]
 
 
@@ -557,7 +772,7 @@ def test_json_has_the_documented_keys(house: House, music: Music) -> None:
     assert done.return_value == facts["exit_code"] == 3
     assert list(facts) == [
         *("result", "exit_code", "dest", "name", "total", "downloaded", "cached", "local", "failed", "stale"),
-        *("bytes", "linked", "copied", "errors"),
+        *("bytes", "linked", "copied", "seconds", "errors"),
     ]
     assert (facts["errors"][0]["track"], facts["errors"][0]["code"]) == ("studio:t1", "not_found")
 
@@ -569,12 +784,25 @@ def test_a_failed_export_ends_with_the_command_to_run_again(house: House, music:
     assert done.return_value == 75
     last = done.stderr.splitlines()[-1]
     said, _, command = last.partition("; run again: ")
-    assert said == "2 of 3 tracks cached"
+    assert said == "2 of 3 are cached"
     config = str(house.folder / "config.toml")
     options = ["--on-error", "fail", "--jobs", "2"]
     assert shlex.split(command) == ["cachestore", "--config", config, "export", *options, str(house.mix), str(dest)]
     music.statuses.clear()
     assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
+
+
+def test_a_bundle_with_holes_ends_with_the_command_that_fills_them(house: House, music: Music) -> None:
+    music.statuses["t1"] = 503
+    options = ("--on-error", "skip", "--editable")
+    done = invoke(house, music, str(house.mix), str(house.dest), *options)
+    assert done.return_value == 3
+    said, _, command = done.stderr.splitlines()[-1].partition("; run again: ")
+    assert said == "2 of 3 are cached"
+    music.statuses.clear()
+    assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
+    assert len(house.media()) == 3
+    assert not [own for own in house.manifest()["files"] if own["link_mode"] == "hardlink"]
 
 
 def test_what_is_not_cached_is_not_to_be_asked_for_offline_again(house: House, music: Music) -> None:
@@ -610,7 +838,10 @@ def test_a_mix_comes_from_standard_input(house: House, music: Music) -> None:
     assert (house.dest / "Friday.m3u8").exists()
 
 
-@pytest.mark.parametrize("options", [("--offline", "--refresh"), ("--json", "--events", "ndjson")])
+@pytest.mark.parametrize(
+    "options",
+    [("--offline", "--refresh"), ("--json", "--events", "ndjson"), ("--editable", "--link-mode", "hardlink")],
+)
 def test_options_that_contradict_each_other_are_refused(house: House, music: Music, options: tuple[str, ...]) -> None:
     done = invoke(house, music, str(house.mix), str(house.dest), *options)
     assert isinstance(done.exception, click.UsageError)

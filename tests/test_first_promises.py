@@ -111,7 +111,7 @@ def is_valid(stranger: Stranger, done: Ran, library: Mapping[str, Sample]) -> No
     tracks = manifest(dest)["tracks"]
     assert {(track["status"], track["link_mode"]) for track in tracks} == {("done", "hardlink")}
     assert {stranger.home / "DEST" / track["file"] for track in tracks} == {*stranger.media()}
-    assert f"{len(library)} tracks: {len(library)} downloaded" in done.out
+    assert f"downloaded  {len(library)}\n" in done.out
     assert not partials(stranger)
     assert len(stranger.blobs()) == len(library)
 
@@ -121,7 +121,7 @@ def test_valid_cloud_export(
 ) -> None:
     is_valid(stranger, stranger.export(*cloud_rows), library)
     again = stranger.export(*cloud_rows, dest="AGAIN")
-    assert f"{len(library)} tracks: {len(library)} from cache" in again.out
+    assert f"from cache  {len(library)}\n" in again.out
     asked = [request.status for request in cloud.requests()]
     assert asked == [200] * len(library) + [304] * len(library)
     assert {path.stat().st_ino for path in stranger.media()} == {path.stat().st_ino for path in stranger.media("AGAIN")}
@@ -314,7 +314,7 @@ def test_network_interruption_and_retry(
     back = nginx(music)
     stranger.configure(back.url)
     done = stranger.run("export", mix, "DEST")
-    assert "1 downloaded" in done.out
+    assert "downloaded  1\n" in done.out
     [resumed] = back.requests("/slow/")
     assert (resumed.status, resumed.range[:6]) == (206, "bytes=")
     assert resumed.sent < len(long_track)
@@ -335,7 +335,7 @@ def test_network_interruption_and_retry_within_a_run(
     )
     stranger.configure(server.url, retries=5)
     done = stranger.export(row("opus"))
-    assert "1 track: 1 downloaded" in done.out
+    assert "downloaded  1\n" in done.out
     assert done.err.count("failed") == 0
     assert len(server.received) == 5
     assert stranger.media()[0].read_bytes() == audio
@@ -364,7 +364,7 @@ def test_network_interruption_and_retry_that_does_not_help_is_temporary(
     stranger.configure(url, stall_timeout=0.5)
     told = stranger.export(row("opus"), code=75)
     assert words in told.err
-    assert "0 of 1 track cached; run again: cachestore export" in last_line(told.err)
+    assert "0 of 1 are cached; run again: cachestore export" in last_line(told.err)
     assert stranger.has_no_bundle()
 
 

@@ -189,7 +189,7 @@ def test_the_last_line_of_a_failed_export_is_the_command_to_run_again(
 ) -> None:
     failed = stranger.export(row("t-flac"), row("late"), code=1)
     last = failed.err.splitlines()[-1]
-    assert "1 of 2 tracks cached" in last
+    assert "1 of 2 is cached" in last
     library["mp3"].copy_to(music, "late")
     command = last.partition("run again: ")[2].split()
     assert command[0] == "cachestore"

@@ -10,7 +10,7 @@ import pytest
 
 from cachestore.blobs import checked
 from cachestore.errors import Cancelled, LinkError
-from cachestore.links import LinkMode, copy_private, link
+from cachestore.links import LinkMode, can_reflink, copy_private, link
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def test_a_copy_is_written_in_pieces_between_which_it_can_be_ended(source: Path,
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("mode", [LinkMode.AUTO, LinkMode.HARDLINK, LinkMode.COPY, LinkMode.REFLINK])
+@pytest.mark.parametrize("mode", [LinkMode.AUTO, LinkMode.HARDLINK, LinkMode.COPY, LinkMode.REFLINK, LinkMode.EDITABLE])
 def test_no_mode_overwrites(source: Path, tmp_path: Path, mode: LinkMode) -> None:
     (tmp_path / "a").write_bytes(b"mine")
     with pytest.raises(FileExistsError):
@@ -83,6 +83,21 @@ def test_a_reflink_is_a_file_of_its_own_or_a_clear_error(source: Path, tmp_path:
     else:
         assert (tmp_path / "a").read_bytes() == b"bytes"
         assert not (tmp_path / "a").samefile(source)
+
+
+def test_an_editable_file_is_a_writable_one_of_its_own(source: Path, tmp_path: Path) -> None:
+    assert link(source, tmp_path / "a", LinkMode.EDITABLE) in {LinkMode.REFLINK, LinkMode.COPY}
+    assert not (tmp_path / "a").samefile(source)
+    assert mode_of(tmp_path / "a") & 0o200
+
+
+def test_whether_a_reflink_can_be_made_is_tried_and_nothing_is_left(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    possible = can_reflink(source, folder)
+    assert list(folder.iterdir()) == []
+    assert (link(source, folder / "a", LinkMode.EDITABLE) is LinkMode.REFLINK) == possible
+    assert not can_reflink(tmp_path / "none", folder)
 
 
 def test_a_users_own_file_is_never_hard_linked(source: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_as_json_they_have_the_documented_keys(
 
 
 def test_a_playlist_is_exported_by_its_name(home: Subsonic, stranger: Stranger, library: Mapping[str, Sample]) -> None:
-    assert stranger.run("export", "home:playlist/friday", "DEST").out.startswith("2 tracks: 2 downloaded")
+    assert stranger.run("export", "home:playlist/friday", "DEST").out.startswith("tracks      2\ndownloaded  2\n")
     found = manifest(stranger.home / "DEST")
     mp3, flac = library["mp3"], library["flac"]
     assert found["name"] == "Friday"

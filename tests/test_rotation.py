@@ -440,7 +440,7 @@ def test_an_export_gets_its_hard_links_at_the_limit_of_a_real_filesystem(
     (tmp_path / "many").mkdir()
     names = use_up(blob, tmp_path / "many")
     exported = stranger.export(row("t-flac"), dest="AGAIN")
-    assert "1 hard link;" in exported.out
+    assert "in 1 hard link\n" in exported.out
     [again] = stranger.media("AGAIN")
     assert again.samefile(next(iter(blobs_of(stranger.root).values())))
     assert again.read_bytes() == stranger.media()[0].read_bytes()

@@ -1,0 +1,68 @@
+"""What an export will find: the bytes that are on this machine already, and the files that tracks will have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.errors import LocalFileError
+from cachestore.fetching.decide import candidates
+from exporter_plugin.local import look_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from cachestore.entry import Entry
+    from cachestore.errors import TrackError
+    from cachestore.store.reader import StoreReader
+    from exporter_plugin.layout import Layout
+    from exporter_plugin.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A track whose bytes are here: `ext`, `content` and `size` say what they are; or the `error` of a local one.
+
+    A cloud track that has to be downloaded has none of these.
+    """
+
+    row: Row
+    ext: str = ""
+    content: str = ""
+    size: int | None = None
+    error: TrackError | None = None
+
+
+def foresee(rows: Sequence[Row], store: StoreReader | None) -> Iterator[Foreseen]:
+    """Yield what is here of each track once, in the order of the mix, without asking a server."""
+    cloud = [row.track for row in rows if row.path is None]
+    kept = store.kept(cloud) if store is not None else {}
+    firsts: dict[str, Row] = {}
+    for row in rows:
+        firsts.setdefault(row.identity, row)
+    for row in firsts.values():
+        yield _of_local(row, row.path) if row.path is not None else _of_cloud(row, store, kept)
+
+
+def copies_of(rows: Sequence[Row], store: StoreReader, layout: Layout) -> Iterator[tuple[Row, int]]:
+    """Yield the tracks that have no right file in the bundle, with their bytes, as far as these are here."""
+    for found in foresee(rows, store):
+        if found.size is not None:
+            file = layout.file_of(found.row, found.ext)
+            if layout.is_to_be_made(file, layout.is_right(found.row, found.content)):
+                yield found.row, found.size
+
+
+def _of_local(row: Row, path: Path) -> Foreseen:
+    try:
+        return Foreseen(row, *look_at(row, path))
+    except LocalFileError as error:
+        return Foreseen(row, error=error)
+
+
+def _of_cloud(row: Row, store: StoreReader | None, kept: Mapping[str, Sequence[Entry]]) -> Foreseen:
+    for entry in candidates(row.track, kept.get(row.track.address, ())):
+        if store is not None and store.blobs.stat(entry.digest) is not None:
+            return Foreseen(row.called(entry.label), entry.ext, entry.digest, entry.size)
+    return Foreseen(row)

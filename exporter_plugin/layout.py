@@ -1,0 +1,132 @@
+"""Which file each track has in a bundle, and what becomes of the file that is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from cachestore.links import LinkMode
+from exporter_plugin.destination import FileState
+from exporter_plugin.manifest import MEDIA
+from exporter_plugin.naming import fold
+from exporter_plugin.template import Named, Template, track_stems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from cachestore.config import Config
+    from exporter_plugin.destination import Destination
+    from exporter_plugin.manifest import OwnedFile
+    from exporter_plugin.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a person wants the files of a bundle.
+
+    `renumber` gives published files new names, too; `overwrite_edited` replaces those that somebody changed.
+    """
+
+    link_mode: LinkMode
+    template: Template
+    renumber: bool = False
+    overwrite_edited: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        *,
+        link_mode: LinkMode | str | None,
+        editable: bool,
+        template: str | None,
+        renumber: bool,
+        overwrite_edited: bool,
+    ) -> Self:
+        """Return what was asked for, and for the rest what is configured. Raise TemplateError.
+
+        Raise ValueError when `editable` contradicts the `link_mode`.
+        """
+        if editable and link_mode not in {None, LinkMode.AUTO}:
+            raise ValueError(f"link_mode {link_mode!r} says how files are linked, and so does editable; choose one")
+        if editable or (link_mode is None and config.editable):
+            link_mode = LinkMode.EDITABLE
+        text = template if template is not None else config.template
+        return cls(LinkMode(link_mode or config.link_mode), Template(text), renumber, overwrite_edited)
+
+
+class Fate(StrEnum):
+    """What an export does with a file of a bundle; EDITED is kept, since somebody changed it."""
+
+    ADD = "add"
+    KEEP = "keep"
+    REPLACE = "replace"
+    REMOVE = "remove"
+    EDITED = "edited"
+
+
+class Layout:
+    """The files of the tracks of `rows` at `destination`."""
+
+    def __init__(self, destination: Destination, rows: Sequence[Row], wishes: Wishes) -> None:
+        self._destination = destination
+        self._rows = len(rows)
+        self._wishes = wishes
+        renamed = destination.untouched() if wishes.renumber else ()
+        self._stems = destination.published_stems(renamed)
+        self._occupied = {fold(stem) for stem in destination.taken_stems(renamed)}
+        self._named = _unpublished(rows, self._stems)
+        self._name([*self._named.values()])
+
+    def file_of(self, row: Row, ext: str) -> str:
+        """Return the file of a row's track: as planned, or by the title that the service gave for one without."""
+        named = self._named.get(row.identity)
+        if named is not None and named.row.track.title != row.track.title:
+            self._occupied.remove(fold(self._stems[row.identity]))
+            self._name([Named(named.index, row)])
+            del self._named[row.identity]
+        return f"{MEDIA}/{self._stems[row.identity]}.{ext}"
+
+    def is_right(self, row: Row, content: str) -> Callable[[OwnedFile], bool]:
+        """Return what says whether a published file is the one that a row with these bytes has to have."""
+        return lambda own: (own.identity, own.content) == (row.identity, content) and self._is_linked_right(own)
+
+    def fate(self, file: str, is_right: Callable[[OwnedFile], bool]) -> tuple[Fate, OwnedFile | None]:
+        """Return what becomes of `file`, and the record of the published one; none if it never was ours.
+
+        Its bytes are hashed where it would be replaced: programs that write tags may restore all that is looked at.
+        """
+        state, owned = self._destination.look_at(file)
+        if state is FileState.ABSENT:
+            return Fate.ADD, None
+        overwrites = self._wishes.overwrite_edited and owned is not None
+        if owned and state is FileState.OURS:
+            right = is_right(owned)
+            if right and not overwrites:
+                return Fate.KEEP, owned
+            if self._destination.has_bytes(owned):
+                return Fate.KEEP if right else Fate.REPLACE, owned
+        return Fate.REPLACE if overwrites else Fate.EDITED, owned
+
+    def is_to_be_made(self, file: str, is_right: Callable[[OwnedFile], bool]) -> bool:
+        """Return whether `file` is missing or has other contents now, at a look."""
+        state, owned = self._destination.look_at(file)
+        return state is FileState.ABSENT or (state is FileState.OURS and owned is not None and not is_right(owned))
+
+    def _is_linked_right(self, own: OwnedFile) -> bool:
+        mode = self._wishes.link_mode
+        if own.is_local or mode is LinkMode.AUTO:
+            return True
+        return own.link_mode is not LinkMode.HARDLINK if mode is LinkMode.EDITABLE else own.link_mode is mode
+
+    def _name(self, named: Sequence[Named]) -> None:
+        stems = track_stems(named, self._wishes.template, self._rows, self._occupied)
+        self._occupied.update(map(fold, stems.values()))
+        self._stems |= stems
+
+
+def _unpublished(rows: Sequence[Row], published: Collection[str]) -> dict[str, Named]:
+    """Return by identity what the names of the tracks are made of that have none yet; their first row counts."""
+    firsts = {row.identity: Named(index, row) for index, row in reversed(list(enumerate(rows, 1)))}
+    return {identity: named for identity, named in firsts.items() if identity not in published}

@@ -1,0 +1,160 @@
+"""What an export would do, found out without doing any of it: no server is asked, and nothing is written."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cachestore.errors import NotCached, RootMissing
+from cachestore.events import Provenance
+from cachestore.store.reader import StoreReader
+from exporter_plugin.destination import FileState, inspect
+from exporter_plugin.foresight import foresee
+from exporter_plugin.layout import Fate, Layout, Wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from cachestore.config import Config
+    from cachestore.errors import TrackError
+    from cachestore.links import LinkMode
+    from exporter_plugin.destination import Destination
+    from exporter_plugin.foresight import Foreseen
+    from exporter_plugin.manifest import OwnedFile
+    from exporter_plugin.row import Mix
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file of the bundle and what an export does with it; `track`, `label` and `origin` of a track that is wanted.
+
+    A track that is to be downloaded has `origin` network, and the extension ``*`` if it has no file yet.
+    """
+
+    action: Fate
+    file: str
+    track: str | None = None
+    label: str | None = None
+    origin: Provenance | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an export to `dest` would do, and the `errors` of tracks that it would meet at once."""
+
+    dest: Path
+    name: str
+    files: tuple[PlannedFile, ...]
+    errors: tuple[TrackError, ...]
+    exit_code: int
+
+    @property
+    def downloads(self) -> list[str]:
+        """Return the tracks that are to be downloaded."""
+        return [str(file.track) for file in self.files if file.origin is Provenance.NETWORK]
+
+
+def plan_export(
+    mix: Mix,
+    dest: Path | str,
+    *,
+    config: Config,
+    name: str | None = None,
+    link_mode: LinkMode | str | None = None,
+    editable: bool = False,
+    template: str | None = None,
+    renumber: bool = False,
+    overwrite_edited: bool = False,
+    on_error: Literal["fail", "skip"] | None = None,
+    offline: bool = False,
+    refresh: bool = False,
+) -> Plan:
+    """Return what `export_mix` would do with the same arguments, as far as it is known here.
+
+    Servers may have other versions of what is cached. Raise TemplateError or DestinationError.
+    """
+    wishes = Wishes.of(
+        config,
+        link_mode=link_mode,
+        editable=editable,
+        template=template,
+        renumber=renumber,
+        overwrite_edited=overwrite_edited,
+    )
+    name = name or mix.name or Path(dest).absolute().name
+    destination = inspect(Path(dest), config.root, name)
+    planning = _Planning(destination, Layout(destination, mix.rows, wishes), offline=offline)
+    with _store(config.root) as store:
+        found = list(foresee(mix.rows, None if refresh else store))
+    files = (*planning.tracks(found), *planning.others())
+    skips = (on_error or config.on_error) == "skip" and len(planning.errors) < len(found)
+    exit_code = (3 if skips else 1) if planning.errors else 0
+    return Plan(destination.path, name, files, tuple(planning.errors), exit_code)
+
+
+def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
+    try:
+        return StoreReader.open_readonly(root)
+    except RootMissing:
+        return nullcontext()
+
+
+class _Planning:
+    """Deciding on one file after the other; `errors` are those of the tracks so far."""
+
+    def __init__(self, destination: Destination, layout: Layout, *, offline: bool) -> None:
+        self._destination = destination
+        self._layout = layout
+        self._offline = offline
+        self._wanted: set[str] = set()
+        self.errors: list[TrackError] = []
+
+    def tracks(self, found: Sequence[Foreseen]) -> Iterator[PlannedFile]:
+        """Yield the files of tracks; what is published of one that fails stays."""
+        published = {own.identity: own.file for own in reversed(self._destination.owned) if self._is_there(own)}
+        for one in found:
+            there, error = published.get(one.row.identity), self._error(one)
+            if error is not None:
+                self.errors.append(error)
+            if error is None:
+                planned = self._planned(one, there)
+            elif there is not None:
+                planned = PlannedFile(Fate.KEEP, there, one.row.address, one.row.label)
+            else:
+                continue
+            self._wanted.add(planned.file)
+            yield planned
+
+    def others(self) -> Iterator[PlannedFile]:
+        """Yield the files that no track of the mix has; of playlists only those that somebody changed."""
+        playlists = {own.file for own in self._destination.owned if own.identity is None}
+        for file in sorted(playlists):
+            fate, _ = self._layout.fate(file, lambda _: True)
+            if fate in {Fate.EDITED, Fate.REPLACE}:
+                yield PlannedFile(fate, file)
+        for file, is_untouched in self._destination.unwanted(self._wanted | playlists):
+            yield PlannedFile(Fate.REMOVE if is_untouched else Fate.EDITED, file)
+
+    def _planned(self, one: Foreseen, there: str | None) -> PlannedFile:
+        row = one.row
+        if one.size is None:
+            file = self._layout.file_of(row, "*")
+            file = there if there and there.startswith(file.removesuffix("*")) else file
+            fate, _ = self._layout.fate(file, lambda _: False)
+            return PlannedFile(fate, file, row.address, row.label, Provenance.NETWORK)
+        file = self._layout.file_of(row, one.ext)
+        fate, _ = self._layout.fate(file, self._layout.is_right(row, one.content))
+        origin = Provenance.CACHE if row.path is None else Provenance.LOCAL
+        return PlannedFile(fate, file, row.address, row.label, origin, one.size)
+
+    def _is_there(self, own: OwnedFile) -> bool:
+        return self._destination.look_at(own.file)[0] is not FileState.ABSENT
+
+    def _error(self, one: Foreseen) -> TrackError | None:
+        if self._offline and one.size is None and one.error is None:
+            return NotCached(one.row.address, one.row.label, "it is not in the cache, and --offline makes no request")
+        return one.error

@@ -1,0 +1,143 @@
+"""A dry run lists what an export does then, asks no server, and writes nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.clouds import Cloud
+from tests.downloads import wave
+from tests.stranger import row, snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import StartRawServer
+    from tests.stranger import Stranger
+
+
+@pytest.fixture
+def cloud(raw_server: StartRawServer, stranger: Stranger) -> Cloud:
+    """Return the cloud that the stranger has configured: ``b`` will have other bytes."""
+    bodies = {track: [wave(4000 + 10 * n, seed=n)] for n, track in enumerate("abcde")}
+    cloud = Cloud(bodies | {"b": [wave(6000, seed=7), wave(7000, seed=8)]})
+    stranger.configure(raw_server(cloud).url, jobs=1)
+    (stranger.home / "local.wav").write_bytes(wave(3000, seed=9))
+    return cloud
+
+
+LOCAL = {"path": "local.wav", "title": "Mine"}
+
+
+def dry(stranger: Stranger, *rows: dict[str, Any], options: tuple[str, ...] = (), code: int = 0) -> dict[str, Any]:
+    """Return what a dry run lists, which must leave everything as it is."""
+    mix = stranger.mix(*rows)
+    before = snapshot(stranger.home)
+    facts: dict[str, Any] = stranger.run("export", mix, "DEST", "--dry-run", "--json", *options, code=code).facts
+    after = snapshot(stranger.home)
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} <= {
+        f"{stranger.root}/index-v1/cache.db-shm",
+        f"{stranger.root}/index-v1/cache.db-wal",
+    }
+    return facts
+
+
+def actions(facts: dict[str, Any]) -> dict[str, str]:
+    return {file["file"].removeprefix("media/"): file["action"] for file in facts["files"]}
+
+
+def done(stranger: Stranger, before: dict[str, tuple[bytes, int, int]]) -> dict[str, str]:
+    """Return what an export has done to the audio of a bundle."""
+    media = f"{stranger.home}/DEST/media/"
+    after = snapshot(stranger.home / "DEST")
+    seen = {path for path in before.keys() | after.keys() if path.startswith(media)}
+    return {path.removeprefix(media): change(before.get(path), after.get(path)) for path in seen}
+
+
+def change(before: tuple[bytes, int, int] | None, after: tuple[bytes, int, int] | None) -> str:
+    if before is None or after is None:
+        return "add" if before is None else "remove"
+    return "keep" if before == after else "replace"
+
+
+def test_without_store_and_bundle_all_is_to_be_downloaded_and_nothing_is_made(stranger: Stranger, cloud: Cloud) -> None:
+    facts = dry(stranger, row("a"), row("b"), row("a"), LOCAL)
+    assert actions(facts) == {"01 - a.*": "add", "02 - b.*": "add", "04 - Mine.wav": "add"}
+    assert facts["downloads"] == ["open:a", "open:b"]
+    assert (facts["dry_run"], facts["exit_code"], facts["errors"]) == (True, 0, [])
+    assert not stranger.root.exists()
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--renumber",), ("--editable",), ("--link-mode", "copy"), ("--renumber", "--template", "{title}")]
+)
+def test_a_dry_run_lists_what_the_export_does(stranger: Stranger, cloud: Cloud, options: tuple[str, ...]) -> None:
+    stranger.export(row("a"), row("b"), row("c"), LOCAL)
+    cloud.update()
+    stranger.run("fetch", "open:b", "open:d")
+    (stranger.home / "local.wav").write_bytes(wave(3500, seed=5))
+    rows = [row("d"), row("b"), row("a"), LOCAL]
+    facts = dry(stranger, *rows, options=options)
+    before = snapshot(stranger.home / "DEST")
+    stranger.export(*rows, options=options)
+    assert actions(facts) == done(stranger, before)
+    assert facts["downloads"] == []
+
+
+def test_what_somebody_changed_is_listed_as_edited_or_as_replaced_when_asked_for(
+    stranger: Stranger, cloud: Cloud
+) -> None:
+    stranger.export(row("a"), row("b"))
+    for file in ("media/01 - a.wav", "media/02 - b.wav", "Friday Warm-up.m3u8"):
+        path = stranger.home / "DEST" / file
+        path.chmod(0o644)
+        path.write_bytes(b"mine")
+    edited = {"01 - a.wav": "edited", "02 - b.wav": "edited", "Friday Warm-up.m3u8": "edited"}
+    assert actions(dry(stranger, row("a"))) == edited
+    replaced = edited | {"01 - a.wav": "replace", "Friday Warm-up.m3u8": "replace"}
+    assert actions(dry(stranger, row("a"), options=("--overwrite-edited",))) == replaced
+
+
+def test_what_the_cache_has_lost_is_to_be_downloaded_for_the_file_that_is_there(
+    stranger: Stranger, cloud: Cloud
+) -> None:
+    stranger.export(row("a"), row("b"))
+    stranger.run("rm", "open:a")
+    facts = dry(stranger, row("a"), row("b"))
+    assert actions(facts) == {"01 - a.wav": "replace", "02 - b.wav": "keep"}
+    assert facts["downloads"] == ["open:a"]
+    assert dry(stranger, row("a"), row("b"), options=("--refresh",))["downloads"] == ["open:a", "open:b"]
+
+
+def test_what_would_fail_is_said_with_the_exit_code(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.run("fetch", "open:a")
+    (stranger.home / "local.wav").unlink()
+    rows = (row("a"), row("b"), LOCAL)
+    facts = dry(stranger, *rows, options=("--offline",), code=1)
+    assert [error["code"] for error in facts["errors"]] == ["not_cached", "local_file"]
+    assert actions(facts) == {"01 - a.wav": "add"}
+    dry(stranger, *rows, options=("--on-error", "skip"), code=3)
+
+
+def test_a_person_reads_a_table(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"), row("b"))
+    shown = stranger.run("export", stranger.mix(row("a"), row("c")), "DEST", "--dry-run").out
+    lines = [re.sub(" +", " ", line.rstrip()) for line in shown.splitlines()]
+    assert lines == [
+        "ACTION FROM SIZE FILE",
+        "keep cache 4.0 kB media/01 - a.wav",
+        "add download media/02 - c.*",
+        "remove media/02 - b.wav",
+        "1 keep, 1 add, 1 remove; 1 download; nothing was done",
+    ]
+
+
+def test_what_an_export_refuses_a_dry_run_refuses(stranger: Stranger, cloud: Cloud, tmp_path: Path) -> None:
+    (stranger.home / "DEST").mkdir()
+    (stranger.home / "DEST" / "thesis.txt").touch()
+    mix = stranger.mix(row("a"))
+    assert "no bundle of ours" in stranger.run("export", mix, "DEST", "--dry-run", code=4).sentence
+    stranger.run("export", mix, "NEW", "--dry-run", "--template", "{x}", code=2)
+    stranger.run("export", mix, "NEW", "--dry-run", "--events", "ndjson", code=2)
