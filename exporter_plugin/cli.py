@@ -65,6 +65,13 @@ _EXITS = {
 @jobs_option
 @click.option("--offline", is_flag=True, help="Make no request: cached or failed.")
 @refresh_option
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="F",
+    help="A project to write, as dawproject or rpp; default: what fits.",
+)
 @stdin_eof_option
 @events_option
 @json_option
@@ -177,6 +184,7 @@ def _command(settings: Settings, context: click.Context, *, without: Collection[
         if parameter.name in without:
             continue
         if given and isinstance(parameter, click.Option) and value is not None:
-            words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(value)]
+            for one in value if parameter.multiple else [value]:
+                words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(one)]
     paths = [context.params["mix"], context.params["dest"]]
     return plain(shlex.join([*words, *(["--"] if any(path.startswith("-") for path in paths) else []), *paths]))

@@ -14,6 +14,7 @@ from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from exporter_plugin.destination import inspect
+from exporter_plugin.formats import chosen
 from exporter_plugin.gather import gather
 from exporter_plugin.manifest import Manifest
 from exporter_plugin.mix import read_mix
@@ -26,7 +27,7 @@ from exporter_plugin.staging import Staging, staged
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from cachestore.cache import Cache
     from cachestore.events import OnEvent
@@ -60,15 +61,18 @@ def export_mix(
     jobs: int | None = None,
     offline: bool = False,
     refresh: bool = False,
+    formats: Collection[str] = (),
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
 ) -> Report:
     """Export `mix`, or the one that `read_mix` finds there, as a bundle at `dest`, and return what was done.
 
-    What is None comes from the configuration of `cache`. Either the bundle is published or `dest` is as it was. Raise
-    MixError, DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
+    What is None comes from the configuration of `cache`. `formats` names the optional formats to write; without it each
+    that applies is. Either the bundle is published or `dest` is as it was. Raise MixError, FormatUnknown,
+    DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
     """
     mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=offline, cancel=cancel)
+    chosen(formats)
     name = name or mix.name or Path(dest).absolute().name
     mode = LinkMode(link_mode or cache.config.link_mode)
     skip = (on_error or cache.config.on_error) == "skip"
@@ -83,7 +87,7 @@ def export_mix(
             staging = Staging(folder, destination, mix.rows, mode, tell)
             outcomes = gather(mix.rows, staging, events, fetch, partial(cache.link, mode=mode), cancel)
             _refuse_failures(outcomes, skip=skip)
-            playlists = staging.write_playlists(BundleView(name, outcomes))
+            playlists = staging.write_playlists(BundleView(name, outcomes, (folder, destination.path)), formats)
             manifest = _manifest(name, outcomes, (*staging.files_of(outcomes), *playlists))
             publish(folder, destination, manifest, tell)
             cache.store.register(_registration(destination.path, manifest))

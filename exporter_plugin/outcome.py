@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.manifest import TrackRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from cachestore.entry import Entry
     from cachestore.errors import TrackError
@@ -66,7 +68,33 @@ Outcome = Placed | Hole
 
 @dataclass(frozen=True, slots=True)
 class BundleView:
-    """A bundle as formats see it: its name, and what became of the rows of the mix in order."""
+    """A bundle as formats see it: its name, and what became of the rows of the mix in order.
+
+    `folders` are where its audio lies while it is made: what is new is staged, what is kept is at the destination.
+    """
 
     name: str
     outcomes: Sequence[Outcome]
+    folders: Sequence[Path] = ()
+    _facts: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def has_positions(self) -> bool:
+        """Return whether the mix says where on a timeline its tracks are."""
+        return any(outcome.row.start is not None for outcome in self.outcomes)
+
+    def facts(self, placed: Placed) -> Facts:
+        """Return what the header of a row's file says of its sound; each file is read once, when it is asked for."""
+        if placed.file not in self._facts:
+            found = (folder / placed.file for folder in self.folders)
+            path = next((path for path in found if path.exists()), None)
+            self._facts[placed.file] = facts_of(path) if path else Facts()
+        return self._facts[placed.file]
+
+    def duration(self, placed: Placed) -> float | None:
+        """Return for how many seconds a row plays: what the mix says, else what is left of the file from its offset."""
+        row = placed.row
+        if row.duration is not None:
+            return row.duration
+        whole = self.facts(placed).duration
+        return None if whole is None else max(0.0, whole - row.offset)

@@ -72,10 +72,10 @@ class Staging:
         left = [own for own in self._destination.owned if own.identity in failed and self._is_there(own)]
         return [*self._placed.values(), *left]
 
-    def write_playlists(self, view: BundleView) -> list[OwnedFile]:
-        """Write the bundle in every format and return the files that are ours."""
+    def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
+        """Write the bundle in the `formats`, or in each that applies, and return the files that are ours."""
         with writing(self._folder):
-            write_all(view, self._folder, self._tell)
+            write_all(view, self._folder, self._tell, formats)
             playlists = [self._settle(path) for path in sorted(self._folder.iterdir()) if path.is_file()]
         return [owned for owned in playlists if owned]
 

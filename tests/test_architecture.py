@@ -72,6 +72,7 @@ FLOORS = {
     "exporter_plugin.mix": 5.0,
     "exporter_plugin.readers": 4.2,
     "exporter_plugin.naming": 4.0,
+    "exporter_plugin.facts": 4.0,
     "exporter_plugin.row": 4.0,
 }
 
@@ -87,6 +88,7 @@ IMPORTERS = {
     "reflink_copy": ("cachestore.links",),
     "rich": ("cachestore.cli.bars", "cachestore.cli.meter"),
     "tenacity": ("cachestore.web",),
+    "tinytag": ("exporter_plugin.facts",),
     "xxhash": ("cachestore.blobs", "cachestore.download.digests", "cachestore.track", "cachestore.version"),
 }
 
