@@ -89,12 +89,19 @@ class Sources:
     @cached_property
     def _covered(self) -> Mapping[str, Template]:
         """The templates of the sources that cover URLs."""
-        found = {name: self._template(config) for name, config in self._config.sources.items()}
+        found = {name: _template(config, self._environ) for name, config in self._config.sources.items()}
         return {name: template for name, template in found.items() if template is not None}
 
-    def _template(self, config: SourceConfig) -> Template | None:
-        kind = _KINDS.get(config.kind)
-        try:
-            return kind.covered(config, self._environ) if isinstance(kind, Covering) else None
-        except ConfigError:
-            return None
+
+def is_covered(url: str, config: Config, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether `url` is below a configured source, whose credentials it would be asked for with."""
+    templates = (_template(source, environ) for source in config.sources.values())
+    return any(template is not None and template.covers(url) for template in templates)
+
+
+def _template(config: SourceConfig, environ: Mapping[str, str]) -> Template | None:
+    kind = _KINDS.get(config.kind)
+    try:
+        return kind.covered(config, environ) if isinstance(kind, Covering) else None
+    except ConfigError:
+        return None
