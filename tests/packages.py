@@ -20,11 +20,15 @@ _METADATA = "Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n"
 _WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
+def section(page: Path, heading: str) -> str:
+    """Return what a page says below a heading, down to the next one."""
+    _, _, below = page.read_text(encoding="utf-8").partition(f"# {heading}\n")
+    return re.split(r"^#+ ", below, maxsplit=1, flags=re.MULTILINE)[0]
+
+
 def blocks(page: Path, heading: str, language: str) -> list[str]:
     """Return the code of a language below a heading of a page."""
-    _, _, below = page.read_text(encoding="utf-8").partition(f"# {heading}\n")
-    section = re.split(r"^#+ ", below, maxsplit=1, flags=re.MULTILINE)[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", section(page, heading), re.DOTALL)
 
 
 def build_wheel(

@@ -271,7 +271,9 @@ def test_a_wrong_playlist_is_one_sentence_with_the_place(tmp_path: Path, lines: 
 
 # Garbage
 
-FIELDS = st.sampled_from(["source", "id", "url", "path", "version", "title", "duration", "name", "tracks"])
+FIELDS = st.sampled_from(
+    ["source", "id", "url", "path", "version", "title", "duration", "start", "bpm", "key", "offset", "name", "tracks"]
+)
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | FIELDS, inner, max_size=6),

@@ -27,7 +27,7 @@ def half(view, folder):
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the package is installed in."""
     [module], [points] = blocks(PAGE, HEADING, "python"), blocks(PAGE, HEADING, "toml")
-    broken = {"half": "my_broken:half", "gone": "my_broken:gone"}
+    broken = {"half": "my_broken:half", "gone": "my_broken:gone", "rpp": "my_broken:half"}
     folder, files = tmp_path_factory.mktemp("wheel"), {"my_lof.py": module, "my_broken.py": BROKEN}
     return install(build_wheel(folder, files, points, {"exporter_plugin.bundle_formats": broken}), folder / "installed")
 
@@ -87,9 +87,17 @@ def test_the_format_of_the_page_is_written(producer: Stranger, installed: Path) 
     producer.environment["PYTHONPATH"] = str(installed)
     producer.run("export", on_timeline(producer), "DEST", "--on-error", "skip", "--format", "lof", code=3)
     written = (producer.home / "DEST" / "Friday Warm-up.lof").read_text()
+    assert "half.txt" not in files(producer)
     assert written == 'file "media/01 - t-flac.flac" offset 0\nfile "media/02 - t-wav.wav" offset 0.5\n'
     producer.export(row("t-flac"))
     assert "Friday Warm-up.lof" not in files(producer)
+
+
+def test_nobody_takes_a_format_of_ours_over(producer: Stranger, installed: Path) -> None:
+    producer.environment["PYTHONPATH"] = str(installed)
+    ran = producer.export(row("t-flac"), options=("--format", "rpp"))
+    assert "the bundle has no" not in ran.err
+    assert (producer.home / "DEST" / "Friday Warm-up.rpp").read_text().startswith("<REAPER_PROJECT")
 
 
 def test_a_format_that_fails_costs_a_warning_and_leaves_nothing(producer: Stranger, installed: Path) -> None:

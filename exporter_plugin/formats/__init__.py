@@ -39,11 +39,13 @@ class FormatUnknown(UsageError):
 
 def chosen(names: Collection[str]) -> list[EntryPoint]:
     """Return the formats `names`, or all when there are none. Raise FormatUnknown."""
-    points = entry_points(group=ENTRY_POINTS)
+    # Nobody takes a format of ours over by registering its name.
+    ours_last = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.value.startswith("exporter_plugin."))
+    known = {point.name: point for point in ours_last}
     for name in names:
-        if name not in points.names:
-            raise FormatUnknown(name, sorted(points.names))
-    return sorted(point for point in points if not names or point.name in names)
+        if name not in known:
+            raise FormatUnknown(name, sorted(known))
+    return [known[name] for name in sorted(names or known)]
 
 
 def write_all(view: BundleView, folder: Path, tell: OnEvent, formats: Collection[str] = ()) -> None:
