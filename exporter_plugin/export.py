@@ -87,7 +87,7 @@ def export_mix(
             staging = Staging(folder, destination, mix.rows, mode, tell)
             outcomes = gather(mix.rows, staging, events, fetch, partial(cache.link, mode=mode), cancel)
             _refuse_failures(outcomes, skip=skip)
-            playlists = staging.write_playlists(BundleView(name, outcomes, (folder, destination.path)), formats)
+            playlists = staging.write_playlists(BundleView(name, outcomes, staging.locate), formats)
             manifest = _manifest(name, outcomes, (*staging.files_of(outcomes), *playlists))
             publish(folder, destination, manifest, tell)
             cache.store.register(_registration(destination.path, manifest))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.manifest import TrackRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from cachestore.entry import Entry
     from cachestore.errors import TrackError
@@ -70,12 +70,12 @@ Outcome = Placed | Hole
 class BundleView:
     """A bundle as formats see it: its name, and what became of the rows of the mix in order.
 
-    `folders` are where its audio lies while it is made: what is new is staged, what is kept is at the destination.
+    `locate` says where one of its files lies while it is made: what is new is staged, what is kept is at its place.
     """
 
     name: str
     outcomes: Sequence[Outcome]
-    folders: Sequence[Path] = ()
+    locate: Callable[[str], Path] = Path
     _facts: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -86,9 +86,7 @@ class BundleView:
     def facts(self, placed: Placed) -> Facts:
         """Return what the header of a row's file says of its sound; each file is read once, when it is asked for."""
         if placed.file not in self._facts:
-            found = (folder / placed.file for folder in self.folders)
-            path = next((path for path in found if path.exists()), None)
-            self._facts[placed.file] = facts_of(path) if path else Facts()
+            self._facts[placed.file] = facts_of(self.locate(placed.file))
         return self._facts[placed.file]
 
     def duration(self, placed: Placed) -> float | None:

@@ -79,6 +79,11 @@ class Staging:
             playlists = [self._settle(path) for path in sorted(self._folder.iterdir()) if path.is_file()]
         return [owned for owned in playlists if owned]
 
+    def locate(self, file: str) -> Path:
+        """Return where a file of the bundle lies now."""
+        staged = self._folder / file
+        return staged if staged.exists() else self._destination.path / file
+
     def _stem(self, row: Row) -> str:
         """Return the planned stem, or one by the title that the service gave where the mix has none."""
         named = self._named.get(row.identity)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import zipfile
 from functools import cache
 from io import BytesIO
@@ -45,8 +44,8 @@ def hole(title: str, **said: Any) -> Hole:  # noqa: ANN401
     return Hole(Row(track, **said), NotFound(track.address, track.label, "the server has no such track"))
 
 
-def view(*outcomes: Outcome, folders: tuple[Path, ...] = ()) -> BundleView:
-    return BundleView("Friday", outcomes, folders)
+def view(*outcomes: Outcome, folder: Path = Path("nowhere")) -> BundleView:
+    return BundleView("Friday", outcomes, folder.joinpath)
 
 
 MIX = (
@@ -158,15 +157,13 @@ def test_the_tempo_is_that_of_the_tracks() -> None:
 
 
 def test_what_the_mix_does_not_say_the_file_does(tmp_path: Path, library: Mapping[str, Sample]) -> None:
-    (tmp_path / "new" / "media").mkdir(parents=True)
-    (tmp_path / "old" / "media").mkdir(parents=True)
-    shutil.copy(library["flac"].path, tmp_path / "old" / "media" / "01.flac")
-    shutil.copy(library["wav"].path, tmp_path / "new" / "media" / "02.wav")
+    library["flac"].copy_to(tmp_path / "media", "01.flac")
+    library["wav"].copy_to(tmp_path / "media", "02.wav")
     bundle = view(
         placed("A", "01.flac", start=0.0, offset=0.25),
         placed("B", "02.wav"),
         placed("C", "gone.wav"),
-        folders=(tmp_path / "new", tmp_path / "old"),
+        folder=tmp_path,
     )
     first, second, third = timeline_of(bundle).clips
     assert (first.length, second.start, second.length, third.length) == (0.75, 0.75, 1.0, 600.0)
