@@ -4,8 +4,8 @@
         "friday.otio", media_linker_name="cachestore", media_linker_argument_map={"folder": "media"}
     )
 
-It links references to ``cachestore:ADDRESS``, and to URLs below a configured source. OpenTimelineIO asks for one clip
-after the other; the first question fetches all tracks of the timeline at once and answers for every clip. What is
+It links references to ``cachestore:ADDRESS``, and to stream URLs of configured sources. OpenTimelineIO asks for one
+clip after the other; the first question fetches all tracks of the timeline at once and answers for every clip. What is
 written afterwards names no URL and no credential: a reference is a file, or missing, with the track's address and the
 reason in its metadata.
 """
@@ -85,12 +85,12 @@ def _asked(clips: Iterable[otio.schema.Clip], config: Config) -> Iterator[tuple[
 
 
 def _track(url: str, config: Config) -> Track | None:
-    from cachestore.sources.registry import is_covered  # OpenTimelineIO loads all plugins at its start, used or not
+    from cachestore.sources.registry import is_of_a_source  # OpenTimelineIO loads all plugins at its start, used or not
 
     try:
         if url.startswith(_SCHEME):
             return parse_address(url.removeprefix(_SCHEME))
-        return url_track(url) if is_covered(url, config) else None
+        return url_track(url) if is_of_a_source(url, config) else None
     except AddressError:
         return None
 

@@ -143,6 +143,16 @@ def test_no_url_and_no_credential_reaches_a_file_that_is_written(editor: Strange
     assert bool(list(Path("out.otiod/media").glob("*.flac"))) == (track == "t-flac")
 
 
+def test_the_stream_url_of_a_subsonic_server_is_a_track_too(editor: Stranger, cloud: Nginx) -> None:
+    table = f'[sources.home]\nkind = "subsonic"\nurl = "{cloud.url}/music"\nuser = "dj"\npassword = "pw"\n'
+    editor.configure("https://elsewhere.example", sources=table)
+    [found] = linked(
+        timeline(clip("a", f"{cloud.url}/plain/t-flac?u=dj&t=70ken70ken&s=5a175a17&v=1.16&c=x"))
+    ).find_clips()
+    assert file_of(found).exists()
+    assert "70ken70ken" not in otio.adapters.write_to_string(found)
+
+
 def test_a_file_that_somebody_edited_is_kept(editor: Stranger) -> None:
     path = timeline(clip("a", "cachestore:open:t-flac"))
     [found] = linked(path).find_clips()

@@ -45,7 +45,7 @@ def chosen(names: Collection[str]) -> list[EntryPoint]:
     for name in names:
         if name not in known:
             raise FormatUnknown(name, sorted(known))
-    return [known[name] for name in sorted(names or known)]
+    return [known[name] for name in sorted(set(names) or known)]
 
 
 def write_all(view: BundleView, folder: Path, tell: OnEvent, formats: Collection[str] = ()) -> None:
