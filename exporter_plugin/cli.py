@@ -79,6 +79,13 @@ _EXITS = {
 @jobs_option
 @click.option("--offline", is_flag=True, help="Make no request: cached or failed.")
 @refresh_option
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="F",
+    help="A project to write, as dawproject or rpp; default: what fits.",
+)
 @click.option("--dry-run", is_flag=True, help="List what would be done, ask no server for tracks, and write nothing.")
 @stdin_eof_option
 @events_option
@@ -98,8 +105,8 @@ def export(
 ) -> int:
     """Export MIX as a bundle at DEST: a folder with the audio of all tracks, a playlist and bundle.json.
 
-    MIX is a file in JSON, M3U or M3U8, - for standard input, or a playlist of a source, SOURCE:playlist/NAME. DEST is a
-    new or empty folder, or a bundle of ours, which is brought up to date.
+    MIX is a file in JSON, M3U, M3U8 or XSPF, - for standard input, or a playlist of a source, SOURCE:playlist/NAME.
+    DEST is a new or empty folder, or a bundle of ours, which is brought up to date.
     """
     if how["offline"] and how["refresh"]:
         raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")

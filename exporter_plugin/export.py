@@ -17,6 +17,7 @@ from cachestore.rows import Bundle, BundleFile
 from cachestore.sweep import dead_runs
 from exporter_plugin.destination import inspect
 from exporter_plugin.foresight import copies_of
+from exporter_plugin.formats import chosen
 from exporter_plugin.gather import gather
 from exporter_plugin.layout import Layout, Wishes
 from exporter_plugin.manifest import Manifest
@@ -30,7 +31,7 @@ from exporter_plugin.staging import Staging, staged
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from cachestore.cache import Cache
     from cachestore.events import OnEvent
@@ -69,6 +70,7 @@ def export_mix(
     jobs: int | None = None,
     offline: bool = False,
     refresh: bool = False,
+    formats: Collection[str] = (),
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
 ) -> Report:
@@ -76,9 +78,10 @@ def export_mix(
 
     What is None comes from the configuration of `cache`. `editable` files may be written into, which a `link_mode` must
     not contradict. `renumber` gives published files new names, `overwrite_edited` replaces those that somebody changed.
+    `formats` names the optional formats to write; without it each that applies is.
 
-    Either the bundle is published or `dest` is as it was. Raise TemplateError, MixError, DestinationError, ExportFailed
-    when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
+    Either the bundle is published or `dest` is as it was. Raise TemplateError, FormatUnknown, MixError,
+    DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
     """
     began, tell = time.monotonic(), on_event or (lambda _: None)
     wishes = Wishes.of(
@@ -90,6 +93,7 @@ def export_mix(
         overwrite_edited=overwrite_edited,
     )
     mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=offline, cancel=cancel)
+    chosen(formats)
     mix = replace(mix, name=name or mix.name or Path(dest).absolute().name)
     skip = (on_error or cache.config.on_error) == "skip"
     fetch = partial(cache.fetch, jobs=jobs, offline=offline, refresh=refresh, cancel=cancel)
@@ -97,7 +101,7 @@ def export_mix(
     with closing(RowEvents(mix.rows, State.SKIPPED if skip else State.FAILED, tell)) as events:
         destination = inspect(Path(dest), cache.config.root, mix.name)
         filling = partial(gather, mix.rows, events=events, fetch=fetch, link=link, cancel=cancel)
-        outcomes = _export(mix, destination, cache.store, wishes, filling, tell, skip=skip)
+        outcomes = _export(mix, destination, cache.store, wishes, filling, tell, skip=skip, formats=formats)
     cache.enforce_bound(tell)
     return report_of(destination.path, mix.name, outcomes, time.monotonic() - began)
 
@@ -111,6 +115,7 @@ def _export(
     tell: OnEvent,
     *,
     skip: bool,
+    formats: Collection[str],
 ) -> list[Outcome]:
     """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows."""
     for dead in dead_runs(store):
@@ -121,7 +126,7 @@ def _export(
         staging = Staging(folder, destination, layout, copies, tell, copying=wishes.link_mode is LinkMode.COPY)
         outcomes = filling(staging)
         _refuse_failures(outcomes, skip=skip)
-        playlists = staging.write_playlists(BundleView(mix.name, outcomes))
+        playlists = staging.write_playlists(BundleView(mix.name, outcomes, staging.locate), formats)
         manifest = _manifest(mix.name, outcomes, (*staging.files_of(outcomes), *playlists))
         is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
         _register(_registration(destination.path, manifest), store, is_new=is_new)

@@ -12,8 +12,9 @@ from cachestore.config import load_config
 from cachestore.errors import MixError
 from cachestore.playlists import parse_playlist
 from cachestore.track import alike
-from exporter_plugin.readers import mix_json, playlist, source_playlist
+from exporter_plugin.readers import source_playlist
 from exporter_plugin.readers.document import Document
+from exporter_plugin.readers.registry import reader_of
 
 if TYPE_CHECKING:
     import threading
@@ -38,8 +39,9 @@ def read_mix(
 ) -> Mix:
     """Return the mix in the file `path`, on `stdin` for ``-``, or that of a playlist ``source:playlist/NAME-or-ID``.
 
-    What starts with ``#EXTM3U`` or is a file named ``.m3u`` or ``.m3u8`` is a playlist, all else our JSON. A mix
-    without a name is called by the stem of its file; on stdin it stays nameless, and its paths are relative to the
+    What starts with ``#EXTM3U`` is an M3U playlist and what starts with ``<`` is XSPF; else a file is read by the
+    reader that its extension names (`exporter_plugin.readers`), and what has none by that of our JSON. A mix without a
+    name is called by the stem of its file; on stdin it stays nameless, and its paths are relative to the
     working directory. Raise MixError.
 
     The source's server is asked with `config`, else as the command line finds it, but not when `offline`. That may
@@ -74,9 +76,7 @@ def _stdin() -> BinaryIO:
 
 
 def _read(document: Document, *, suffix: str) -> Mix:
-    is_playlist = suffix in {".m3u", ".m3u8"} or document.text.lstrip().startswith(playlist.MARK)
-    mix = playlist.read(document) if is_playlist else mix_json.read(document)
-    return _told_apart(mix, document.error)
+    return _told_apart(reader_of(document, suffix)(document), document.error)
 
 
 def _told_apart(mix: Mix, error: Callable[[str, str], MixError]) -> Mix:

@@ -12,10 +12,11 @@ from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
 from exporter_plugin.destination import FileState, inspect
 from exporter_plugin.foresight import foresee
+from exporter_plugin.formats import chosen
 from exporter_plugin.layout import Fate, Layout, Wishes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from cachestore.config import Config
@@ -69,14 +70,16 @@ def plan_export(
     template: str | None = None,
     renumber: bool = False,
     overwrite_edited: bool = False,
+    formats: Collection[str] = (),
     on_error: Literal["fail", "skip"] | None = None,
     offline: bool = False,
     refresh: bool = False,
 ) -> Plan:
     """Return what `export_mix` would do with the same arguments, as far as it is known here.
 
-    Servers may have other versions of what is cached. Raise TemplateError or DestinationError.
+    Servers may have other versions of what is cached. Raise TemplateError, FormatUnknown or DestinationError.
     """
+    chosen(formats)
     wishes = Wishes.of(
         config,
         link_mode=link_mode,

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class Row:
     """One line of a mix: a cloud track, or a local one, whose file is at `path`; it plays for `duration` seconds.
 
-    A local track is of the source ``file``, and its id is the path as the mix writes it.
+    A local track is of the source ``file``, and its id is the path as the mix writes it. `start` is the place on the
+    timeline, None if the mix gives none; `offset` is where in the file it begins to play, and `fade_in` and `fade_out`
+    are how long its fades are, all in seconds. `bpm` is in beats per minute.
     """
 
     track: Track
@@ -25,6 +27,10 @@ class Row:
     duration: float | None = None
     bpm: float | None = None
     musical_key: str = ""
+    start: float | None = None
+    offset: float = 0.0
+    fade_in: float = 0.0
+    fade_out: float = 0.0
 
     @property
     def label(self) -> str:

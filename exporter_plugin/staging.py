@@ -20,7 +20,7 @@ from exporter_plugin.outcome import Hole
 from exporter_plugin.space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
@@ -56,6 +56,11 @@ class StagingFolder:
             return []
         media = sorted(f"{MEDIA}/{file.name}" for file in (self._made / MEDIA).iterdir())
         return media + sorted(file.name for file in self._made.iterdir() if file.is_file())
+
+    def staged(self, file: str) -> Path | None:
+        """Return where a file of the bundle is staged, None if it is not."""
+        path = self._made / file if self._made is not None else None
+        return path if path is not None and path.exists() else None
 
     def remove(self) -> None:
         """Remove what was not published."""
@@ -118,12 +123,16 @@ class Staging:
         left = [own for own in self._destination.owned if own.identity in failed and self._is_there(own)]
         return [*self._placed.values(), *left]
 
-    def write_playlists(self, view: BundleView) -> list[OwnedFile]:
-        """Write the bundle in every format and return the files that are ours; only what is new is staged."""
+    def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
+        """Write the bundle in the `formats`, or each that applies, and return our files; only what is new is staged."""
         with TemporaryDirectory(prefix="cachestore-") as scratch, writing(Path(scratch)):
-            write_all(view, Path(scratch), self._tell)
+            write_all(view, Path(scratch), self._tell, formats)
             playlists = [self._settle(path) for path in sorted(Path(scratch).iterdir()) if path.is_file()]
         return [owned for owned in playlists if owned]
+
+    def locate(self, file: str) -> Path:
+        """Return where a file of the bundle lies now."""
+        return self._folder.staged(file) or self._destination.path / file
 
     def _is_there(self, own: OwnedFile) -> bool:
         return self._destination.look_at(own.file)[0] is not FileState.ABSENT

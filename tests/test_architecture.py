@@ -60,6 +60,7 @@ FLOORS = {
     "exporter_plugin.summary": 6.5,
     "exporter_plugin.export": 6.0,
     "exporter_plugin.plan": 6.0,
+    "exporter_plugin.otio": 6.0,
     "exporter_plugin.gather": 5.7,
     "exporter_plugin.foresight": 5.7,
     "exporter_plugin.local": 5.6,
@@ -78,6 +79,7 @@ FLOORS = {
     "exporter_plugin.readers": 4.2,
     "exporter_plugin.template": 4.1,
     "exporter_plugin.naming": 4.0,
+    "exporter_plugin.facts": 4.0,
     "exporter_plugin.row": 4.0,
 }
 
@@ -89,10 +91,12 @@ IMPORTERS = {
     "filelock": ("cachestore.partials.locks", "cachestore.runs"),
     "httpx": ("cachestore.download", "cachestore.web"),
     "jsonpointer": ("cachestore.sources",),
+    "opentimelineio": ("exporter_plugin.otio",),
     "platformdirs": ("cachestore.config",),
     "reflink_copy": ("cachestore.links",),
     "rich": ("cachestore.cli.bars", "cachestore.cli.meter"),
     "tenacity": ("cachestore.web",),
+    "tinytag": ("exporter_plugin.facts",),
     "xxhash": ("cachestore.blobs", "cachestore.download.digests", "cachestore.track", "cachestore.version"),
 }
 

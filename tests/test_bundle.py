@@ -496,40 +496,6 @@ def export_and_judge(
     assert set(house.dest.rglob("*.wav")) == {*files.values(), *edits}
 
 
-# Formats
-
-
-class Point:
-    """An entry point of a format."""
-
-    name = "other"
-
-    def __init__(self, write: Callable[[BundleView, Path], None]) -> None:
-        self._write = write
-
-    def load(self) -> Callable[[BundleView, Path], None]:
-        return self._write
-
-
-def test_another_format_adds_its_file_and_one_that_fails_costs_a_warning(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def good(view: BundleView, folder: Path) -> None:
-        (folder / f"{view.name}.good").write_text("good")
-
-    def bad(_: BundleView, folder: Path) -> None:
-        (folder / "half.bad").write_text("half")
-        raise ZeroDivisionError("no rows")
-
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point(good), Point(bad)])
-    manifest = house.export("A")
-    assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.good", "Friday.m3u8", "bundle.json", "media"]
-    assert "Friday.good" in {own.file for own in manifest.files}
-    assert [getattr(event, "message", "") for event in house.told] == [
-        "the bundle has no other file (ZeroDivisionError: no rows)"
-    ]
-
-
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     owned = OwnedFile("media/Ünï.wav", 3, 2**62, DIGEST, "s:1@x", DIGEST, LinkMode.HARDLINK)
     manifest = Manifest("Ünï", 1_700_000_000.0, (owned, replace(owned, file="x.m3u8")), (ROW,), finished=False)

@@ -17,6 +17,7 @@ import click
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from cachestore.cli.context import Settings
 from cachestore.cli.ndjson import EventStream
@@ -32,10 +33,15 @@ from cachestore.errors import (
 )
 from cachestore.events import Event, Provenance, State, TrackEvent, WarningEvent
 
+SCHEMA = Draft202012Validator(json.loads((Path(__file__).parent.parent / "docs" / "events.schema.json").read_text()))
+
 
 def objects(written: bytes) -> list[dict[str, Any]]:
     assert written.endswith(b"\n")
-    return [json.loads(line) for line in written.decode().splitlines()]
+    told = [json.loads(line) for line in written.decode().splitlines()]
+    for one in told:
+        SCHEMA.validate(one)
+    return told
 
 
 def stream_of(*events: Event, leaving: BaseException | None = None) -> list[dict[str, Any]]:
@@ -148,7 +154,7 @@ def test_a_mix_with_a_hole_ends_partial() -> None:
     assert (end["result"], end["exit_code"]) == ("partial", 3)
 
 
-@given(st.text())
+@given(st.text(min_size=1))
 @example(os.fsdecode(b"not utf-8 \xff.wav"))
 @example("one\u2028line")
 def test_any_name_survives_on_one_line(name: str) -> None:

@@ -49,6 +49,14 @@ def test_a_cloud_track_is_read_with_all_that_is_said_of_it(tmp_path: Path) -> No
     assert (row.label, row.address, row.identity) == ("E.P. - Opus", "studio:t42", 'studio:t42@"v1"')
 
 
+def test_a_track_is_read_with_its_place_on_the_timeline(tmp_path: Path) -> None:
+    placed = {"start": 300, "offset": 12.5, "fade_in": 4, "fade_out": 8.25, "bpm": 124, "key": "8A"}
+    row = row_of(tmp_path, source="s", id="1", **placed)
+    assert row == Row(Track("s", "1"), bpm=124, musical_key="8A", start=300, offset=12.5, fade_in=4, fade_out=8.25)
+    assert row_of(tmp_path, path="a.wav", start=0).start == 0
+    assert row_of(tmp_path, path="a.wav", start=None, offset=None).start is None
+
+
 def test_a_url_is_a_track_whose_identity_has_no_secrets(tmp_path: Path) -> None:
     row = row_of(tmp_path, url="https://me:pw@example.org/a/Song%201.flac?token=secret", title="")
     assert row.track.url == "https://me:pw@example.org/a/Song%201.flac?token=secret"
@@ -139,12 +147,19 @@ def test_titles_are_on_one_line_and_steer_no_terminal(tmp_path: Path) -> None:
         ({"url": "http://h:port/"}, '"url"'),
         ({"path": ["a"]}, '"path" is a list'),
         ({"path": "a", "title": 1}, '"title" is a number; expected text'),
-        ({"path": "a", "duration": -1}, '"duration" is -1; expected a finite number that is not negative'),
+        ({"path": "a", "duration": -1}, '"duration" is -1; expected seconds, from 0 and less than 1000000'),
         ({"path": "a", "duration": float("nan")}, '"duration" is nan'),
         ({"path": "a", "duration": float("inf")}, '"duration" is inf'),
         ({"path": "a", "duration": 10**400}, '"duration" is inf'),
         ({"path": "a", "duration": True}, '"duration" is true or false; expected a number'),
         ({"path": "a", "duration": "8"}, '"duration" is text; expected a number'),
+        ({"path": "a", "start": 1e6}, '"start" is 1e+06; expected seconds, from 0 and less than 1000000'),
+        ({"path": "a", "offset": -0.1}, '"offset" is -0.1; expected seconds'),
+        ({"path": "a", "fade_in": []}, '"fade_in" is a list; expected a number'),
+        ({"path": "a", "fade_out": "8 s"}, '"fade_out" is text; expected a number'),
+        ({"path": "a", "bpm": 0}, '"bpm" is 0; expected beats per minute, more than 0 and less than 1000'),
+        ({"path": "a", "bpm": float("nan")}, '"bpm" is nan'),
+        ({"path": "a", "key": 8}, '"key" is a number; expected text'),
         ({"path": "a", "album": 8}, '"album" is a number; expected text'),
     ],
 )
@@ -256,7 +271,9 @@ def test_a_wrong_playlist_is_one_sentence_with_the_place(tmp_path: Path, lines: 
 
 # Garbage
 
-FIELDS = st.sampled_from(["source", "id", "url", "path", "version", "title", "duration", "name", "tracks"])
+FIELDS = st.sampled_from(
+    ["source", "id", "url", "path", "version", "title", "duration", "start", "bpm", "key", "offset", "name", "tracks"]
+)
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | FIELDS, inner, max_size=6),

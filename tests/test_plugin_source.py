@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
-import subprocess
-import sys
-import zipfile
-from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cachestore.sources.base import Describing, Listing, Renewing
+from tests.packages import blocks, build_wheel, install, section
 from tests.servers import TOKEN
 
 if TYPE_CHECKING:
@@ -25,10 +21,8 @@ if TYPE_CHECKING:
     from tests.servers import Nginx
     from tests.stranger import Stranger
 
+_HEADING = "A source of your own"
 _PAGE = Path(__file__).parent.parent / "docs" / "sources.md"
-_INFO = "my_package-1.0.dist-info"
-_METADATA = "Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n"
-_WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 # The page has a table of what else a source may have, and no example.
 _MORE = """
 
@@ -56,47 +50,18 @@ class FullSource(MySource):
 """
 
 
-def section() -> str:
-    """Return what the page says of a source of one's own."""
-    _, _, below = _PAGE.read_text(encoding="utf-8").partition("\n## A source of your own\n")
-    return below.partition("\n## ")[0]
-
-
-def blocks(language: str) -> list[str]:
-    """Return the code of a language in the section."""
-    return re.findall(rf"```{language}\n(.*?)```", section(), re.DOTALL)
-
-
-def build(folder: Path) -> Path:
-    """Return a wheel of the package that the page describes; a wheel is a zip with a list of its files (PEP 427)."""
-    [module], [entry_point, _] = blocks("python"), blocks("toml")
-    [group], [entry] = re.findall(r'entry-points."(.+)"', entry_point), re.findall(r'(\w+) = "(.+)"', entry_point)
-    files = {
-        "my_package.py": module + _MORE,
-        f"{_INFO}/METADATA": _METADATA,
-        f"{_INFO}/WHEEL": _WHEEL,
-        f"{_INFO}/entry_points.txt": f"[{group}]\n{' = '.join(entry)}\nfullkind = my_package:FullSource\n",
-    }
-    rows = [f"{name},sha256={_digest(text)},{len(text.encode())}" for name, text in files.items()]
-    files[f"{_INFO}/RECORD"] = "\n".join([*rows, f"{_INFO}/RECORD,,", ""])
-    wheel = folder / "my_package-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return wheel
-
-
-def _digest(text: str) -> str:
-    return urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
-
-
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the package is installed in."""
-    target, wheel = tmp_path_factory.mktemp("installed"), build(tmp_path_factory.mktemp("wheel"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-index", "--no-deps", "--target", str(target), str(wheel)], check=True)
-    return target
+    [module], [points, _] = shown("python"), shown("toml")
+    more = {"cachestore.sources": {"fullkind": "my_package:FullSource"}}
+    folder = tmp_path_factory.mktemp("wheel")
+    return install(build_wheel(folder, {"my_package.py": module + _MORE}, points, more), folder / "installed")
+
+
+def shown(language: str) -> list[str]:
+    """Return the code of a language in what the page says of a source of one's own."""
+    return blocks(_PAGE, _HEADING, language)
 
 
 @pytest.fixture
@@ -107,18 +72,22 @@ def service(nginx: StartNginx, music: Path, stranger: Stranger, installed: Path)
       location = /login {{ return 200 '{{"token": "{TOKEN}"}}'; }}
       location = /audio/42 {{ {guard} alias "{music}/t-flac"; }}"""
     server = nginx(music, body=body)
-    mine = blocks("toml")[1].replace("https://mine.example", server.url)
+    mine = shown("toml")[1].replace("https://mine.example", server.url)
     stranger.configure(server.url, sources=mine + mine.replace("mine]", "full]").replace("mykind", "fullkind"))
     stranger.environment |= {"PYTHONPATH": str(installed), "MY_TOKEN": TOKEN}
     return server
 
 
 def test_the_page_shows_a_class_of_about_fifteen_lines_and_names_all_that_it_may_have() -> None:
-    [module] = blocks("python")
-    [shown] = [node for node in ast.parse(module).body if isinstance(node, ast.ClassDef)]
-    assert shown.end_lineno is not None
-    assert shown.end_lineno - shown.lineno < 20
-    told = {name for row in re.findall(r"(?m)^\| (`.*?) \|", section()) for name in re.findall(r"`(\w+)\(", row)}
+    [module] = shown("python")
+    [found] = [node for node in ast.parse(module).body if isinstance(node, ast.ClassDef)]
+    assert found.end_lineno is not None
+    assert found.end_lineno - found.lineno < 20
+    told = {
+        name
+        for row in re.findall(r"(?m)^\| (`.*?) \|", section(_PAGE, _HEADING))
+        for name in re.findall(r"`(\w+)\(", row)
+    }
     having = {name for kind in (Renewing, Describing, Listing) for name in vars(kind) if not name.startswith("_")}
     assert told == having
 

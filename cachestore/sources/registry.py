@@ -13,9 +13,10 @@ from cachestore.errors import CacheStoreError, ConfigError
 from cachestore.sources.account import Account
 from cachestore.sources.base import Covering
 from cachestore.sources.http import HttpSource
-from cachestore.sources.secret_urls import credentials_of, secrets_of
+from cachestore.sources.secret_urls import credentials_of, expand_url, secrets_of
 from cachestore.sources.subsonic import SubsonicSource
 from cachestore.sources.url import UrlSource
+from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,12 +90,29 @@ class Sources:
     @cached_property
     def _covered(self) -> Mapping[str, Template]:
         """The templates of the sources that cover URLs."""
-        found = {name: self._template(config) for name, config in self._config.sources.items()}
+        found = {name: _template(config, self._environ) for name, config in self._config.sources.items()}
         return {name: template for name, template in found.items() if template is not None}
 
-    def _template(self, config: SourceConfig) -> Template | None:
-        kind = _KINDS.get(config.kind)
-        try:
-            return kind.covered(config, self._environ) if isinstance(kind, Covering) else None
-        except ConfigError:
-            return None
+
+def is_of_a_source(url: str, config: Config, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether `url` is below a configured source, or on the server of one that is of another kind than http."""
+    return any(_has(source, url, environ) for source in config.sources.values())
+
+
+def _has(config: SourceConfig, url: str, environ: Mapping[str, str]) -> bool:
+    template = _template(config, environ)
+    if template is not None or isinstance(_KINDS.get(config.kind), Covering):
+        return template is not None and template.covers(url)
+    try:
+        base = expand_url(str(config.options.get("url", "")), f"{config.where}.url", environ)
+        return authority_of(base) == authority_of(url)
+    except (ConfigError, ValueError):
+        return False
+
+
+def _template(config: SourceConfig, environ: Mapping[str, str]) -> Template | None:
+    kind = _KINDS.get(config.kind)
+    try:
+        return kind.covered(config, environ) if isinstance(kind, Covering) else None
+    except ConfigError:
+        return None

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 def write(view: BundleView, folder: Path) -> None:
     """Write ``<name>.m3u8`` into `folder`; holes are comments."""
-    lines = ["#EXTM3U", f"#PLAYLIST:{_line(view.name)}", *(line for row in view.outcomes for line in _lines(row))]
+    lines = ["#EXTM3U", f"#PLAYLIST:{_line(view.name)}", *(line for row in view.outcomes for line in _lines(view, row))]
     content = "".join(f"{line}\n" for line in lines)
     (folder / f"{safe_stem(view.name)}.m3u8").write_text(content, encoding="utf-8", errors="replace", newline="\n")
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(view: BundleView, outcome: Outcome) -> Iterator[str]:
     label = _line(outcome.row.label)
     if isinstance(outcome, Hole):
         yield f"# MISSING: {label} ({_line(outcome.error.reason)})"
         return
-    duration = outcome.row.duration
+    duration = view.duration(outcome)
     yield f"#EXTINF:{-1 if duration is None else round(duration)},{label}"
     yield outcome.file
 

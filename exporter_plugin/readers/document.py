@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.errors import AddressError, MixError
@@ -52,18 +52,28 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a mix says of a track beside where it is; `duration` in seconds."""
+    """What a mix says of a track beside where it is; units are those of Row."""
 
     title: str = ""
     artist: str = ""
     album: str = ""
     duration: float | None = None
+    bpm: float | None = None
+    musical_key: str = ""
+    start: float | None = None
+    offset: float = 0.0
+    fade_in: float = 0.0
+    fade_out: float = 0.0
 
     def of(self, track: Track) -> Row:
         """Return the row of a cloud track."""
-        return Row(replace(track, title=self.title, artist=self.artist, album=self.album), duration=self.duration)
+        return self._row(replace(track, title=self.title, artist=self.artist, album=self.album), None)
 
     def of_file(self, typed: str, path: Path) -> Row:
         """Return the row of the local file at `path`, which the mix writes as `typed`: without titles, its own name."""
-        title = self.title or ("" if self.artist else PurePosixPath(typed).stem)
-        return Row(Track("file", typed, title=title, artist=self.artist, album=self.album), path, self.duration)
+        title = self.title or ("" if self.artist else path.stem)
+        return self._row(Track("file", typed, title=title, artist=self.artist, album=self.album), path)
+
+    def _row(self, track: Track, path: Path | None) -> Row:
+        placed = self.start, self.offset, self.fade_in, self.fade_out
+        return Row(track, path, self.duration, self.bpm, self.musical_key, *placed)

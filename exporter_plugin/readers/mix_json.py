@@ -1,14 +1,14 @@
 """Our own mix format: a JSON object with a list of `tracks` and perhaps a `name`.
 
 A track has a `source` and an `id`; or a `url`, and an `id` if that is to stand for the track in its place; or a `path`,
-relative to the mix. It may have a `version` (a cloud track), `title`, `artist`, `album`, and a `duration` in seconds.
-Unknown fields are ignored, null is a field that is not there.
+relative to the mix. It may have a `version` (a cloud track), `title`, `artist`, `album`, `key`, `bpm`, and in seconds
+`duration`, `start`, `offset`, `fade_in` and `fade_out`. Unknown fields are ignored, null is a field that is not there.
+docs/mix.schema.json says the same to programs.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from exporter_plugin.row import Row
 
 _KINDS = "one of source and id, url, path"
+_MOST_SECONDS = 1_000_000
+_MOST_BPM = 1000
 
 
 def read(document: Document) -> Mix:
@@ -55,7 +57,7 @@ def _row(document: Document, place: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise document.error(place, f"it is {_kind(value)}; expected an object with {_KINDS}")
     fields = _Fields(document, place, value)
-    said = Said(fields.shown("title"), fields.shown("artist"), fields.shown("album"), fields.number("duration"))
+    said = _said(fields)
     path, track = fields.exact("path"), _track(fields)
     if path is not None and track is None:
         return said.of_file(path, document.local_path([path]))
@@ -63,6 +65,21 @@ def _row(document: Document, place: str, value: object) -> Row:
         return said.of(track)
     found = "both a path and a cloud track" if track else "neither source and id nor url nor path"
     raise fields.error(f"it has {found}; expected {_KINDS}")
+
+
+def _said(fields: _Fields) -> Said:
+    return Said(
+        title=fields.shown("title"),
+        artist=fields.shown("artist"),
+        album=fields.shown("album"),
+        duration=fields.seconds("duration"),
+        bpm=fields.tempo("bpm"),
+        musical_key=fields.shown("key"),
+        start=fields.seconds("start"),
+        offset=fields.seconds("offset") or 0.0,
+        fade_in=fields.seconds("fade_in") or 0.0,
+        fade_out=fields.seconds("fade_out") or 0.0,
+    )
 
 
 def _track(fields: _Fields) -> Track | None:
@@ -107,15 +124,26 @@ class _Fields:
         """Return text for people, empty if it is not there."""
         return shown(self._text(name) or "")
 
-    def number(self, name: str) -> float | None:
-        """Return a finite number from 0, None if it is not there."""
+    def seconds(self, name: str) -> float | None:
+        """Return a time from 0 and less than a million, None if it is not there."""
+        number = self._number(name)
+        if number is None or 0 <= number < _MOST_SECONDS:
+            return number
+        raise self.error(f'"{name}" is {number:g}; expected seconds, from 0 and less than {_MOST_SECONDS}')
+
+    def tempo(self, name: str) -> float | None:
+        """Return beats per minute, None if they are not there."""
+        number = self._number(name)
+        if number is None or 0 < number < _MOST_BPM:
+            return number
+        raise self.error(f'"{name}" is {number:g}; expected beats per minute, more than 0 and less than {_MOST_BPM}')
+
+    def _number(self, name: str) -> float | None:
         number = self.fields.get(name)
         if number is None:
             return None
         if not isinstance(number, float):
             raise self.error(f'"{name}" is {_kind(number)}; expected a number')
-        if not math.isfinite(number) or number < 0:
-            raise self.error(f'"{name}" is {number:g}; expected a finite number that is not negative')
         return number
 
     def _text(self, name: str) -> str | None:

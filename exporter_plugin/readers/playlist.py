@@ -5,21 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
-from cachestore.text import is_steady, shown
+from cachestore.text import shown
 from exporter_plugin.readers.document import Said
+from exporter_plugin.readers.location import located
 from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:
     from exporter_plugin.readers.document import Document
     from exporter_plugin.row import Row
 
-MARK = "#EXTM3U"
 _LINES = re.compile(r"\r\n|\r|\n")
 # `#EXTINF:215 tvg-id="a,b",Artist - Title`, and also the bare `#EXTINF` that some players write.
 _EXTINF = re.compile(r'#EXTINF:\s*(-?[0-9]+(?:\.[0-9]+)?)?(?:\s*[\w-]+="[^"]*")*[^,]*(?:,(.*))?', re.IGNORECASE)
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE | re.ASCII)  # one letter is a drive
 _STREAM = re.compile(r"^#EXT-X-(?:TARGETDURATION|STREAM-INF)\b", re.MULTILINE)
 
 
@@ -35,7 +33,7 @@ def read(document: Document) -> Mix:
         elif line.startswith("#"):
             said = _comment(said, line)
         elif line:
-            rows.append(_row(document, f"track {len(rows) + 1}, line {number}", line, said))
+            rows.append(located(document, f"track {len(rows) + 1}, line {number}", line, said))
             said = Said()
     if not rows:
         raise document.error("", "the playlist names no track; expected at least one path or URL")
@@ -63,30 +61,3 @@ def _extinf(said: Said, line: str) -> Said:
     if not dash:
         artist, title = said.artist, artist
     return replace(said, title=title, artist=artist, duration=seconds if 0 < seconds < 1e9 else None)
-
-
-def _row(document: Document, place: str, line: str, said: Said) -> Row:
-    if not is_steady(line):
-        raise document.error(place, "it holds control characters; expected a path or a URL")
-    scheme = _SCHEME.match(line)
-    match scheme[1].lower() if scheme else "":
-        case "http" | "https":
-            return said.of(document.url_track(place, line))
-        case "file":
-            path = _file_path(document, place, line)
-            return said.of_file(path, document.local_path([path]))
-        case other if other and line[len(other) + 1 :].startswith("//"):
-            raise document.error(place, f"{other}:// is not supported; expected a path, file:// or http(s)://")
-    spellings = [line, unquote(line), line.replace("\\", "/")]
-    return said.of_file(line, document.local_path(s for s in spellings if is_steady(s)))
-
-
-def _file_path(document: Document, place: str, url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = None
-    path = unquote(parts.path) if parts else ""
-    if parts is None or parts.netloc not in {"", "localhost"} or not path or not is_steady(path):
-        raise document.error(place, "the file:// address is wrong; expected file:///absolute/path on this machine")
-    return path

@@ -1,0 +1,56 @@
+"""How long a file plays, at which sample rate, in how many channels: read from its header when a format needs it.
+
+tinytag reads the most; what it cannot read, or reads wrongly, has a reader here. What nobody can tell is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the header of an audio file says: `duration` in seconds, `sample_rate` in Hz; None where it does not say."""
+
+    duration: float | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+
+
+def facts_of(path: Path) -> Facts:
+    """Return the facts of the file at `path`, whose extension is the canonical one of its container."""
+    ext = path.suffix.removeprefix(".")
+    try:
+        with path.open("rb") as file:
+            return _plausible(*_reader(ext)(file, ext))
+    except Exception:  # noqa: BLE001 - a header may hold anything, and an unknown duration fails no export
+        return Facts()
+
+
+def _plausible(duration: float | None, sample_rate: float | None, channels: int | None) -> Facts:
+    return Facts(
+        float(duration) if duration and 0 < duration < 1e6 else None,
+        round(sample_rate) if sample_rate and 1 <= sample_rate < 1e8 else None,
+        channels if channels and 0 < channels < 256 else None,
+    )
+
+
+def _reader(ext: str) -> Callable[[BinaryIO, str], tuple[float | None, float | None, int | None]]:
+    from exporter_plugin.facts import boxes, chunks, frames, tags
+
+    readers = {
+        "aac": frames.of_adts,
+        "caf": chunks.of_caf,
+        "m4a": boxes.of_mp4,
+        "oga": frames.of_ogg_flac,
+        "wav": chunks.of_wave,
+        "webm": boxes.of_webm,
+        "wv": frames.of_wavpack,
+    }
+    return readers.get(ext, tags.of_any)

@@ -1,0 +1,59 @@
+"""WAVE with 64 bits or written to a pipe, and CAF: chunks of a name, a size and a body."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+_MOST_CHUNKS = 10_000
+_UNKNOWN = 0xFFFFFFFF  # the size is in `ds64`, or nobody knew it yet (EBU Tech 3306 §3)
+
+
+def of_wave(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
+    """Return the seconds, sample rate and channels of RIFF, RF64 or BW64."""
+    channels, rate, bytes_per_second, long_size = 0, 0, 0, 0
+    for name, size, left in _chunks(file, 12, "<4sI", 2):
+        if name == b"ds64":
+            [long_size] = struct.unpack_from("<Q", file.read(16), 8)
+        elif name == b"fmt ":
+            channels, rate, bytes_per_second = struct.unpack_from("<HII", file.read(12), 2)
+        elif name == b"data" and bytes_per_second:
+            said = (long_size or left) if size == _UNKNOWN else size
+            return min(said, left) / bytes_per_second, rate, channels
+    return None, rate, channels
+
+
+def of_caf(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
+    """Return the seconds, sample rate and channels of a CAF file (Core Audio Format Specification 1.0)."""
+    rate, per_packet, frames_per_packet, channels, frames = 0.0, 0, 0, 0, 0.0
+    for name, size, left in _chunks(file, 8, ">4sq", 1):
+        if name == b"desc":
+            rate, per_packet, frames_per_packet, channels = struct.unpack(">d8xIII4x", file.read(32))
+        elif name == b"pakt":
+            [frames] = struct.unpack_from(">q", file.read(16), 8)
+        elif name == b"data" and per_packet:
+            sound = (left if size < 0 else min(size, left)) - 4  # an edit count comes before it
+            frames = sound // per_packet * frames_per_packet
+    return frames / rate if rate else None, rate, channels
+
+
+def _chunks(file: BinaryIO, place: int, header: str, even: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name and size of each chunk and the bytes that are left for it, with the file at its body."""
+    end = file.seek(0, os.SEEK_END)
+    length = struct.calcsize(header)
+    for _ in range(_MOST_CHUNKS):
+        file.seek(place)
+        head = file.read(length)
+        if len(head) < length:
+            return
+        name, size = struct.unpack(header, head)
+        place += length
+        yield name, size, end - place
+        if size < 0:
+            return
+        place += size + size % even

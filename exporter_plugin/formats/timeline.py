@@ -1,0 +1,150 @@
+"""A mix as a timeline: what the formats of all DAWs have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachestore.text import shown
+from exporter_plugin.naming import safe_stem
+from exporter_plugin.outcome import Hole, Placed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from exporter_plugin.outcome import BundleView
+    from exporter_plugin.row import Row
+
+DEFAULT_TEMPO = 120.0  # beats per minute, what DAWs start with
+# Of a clip whose end nobody knows: what is too long can be seen and cut, what is missing cannot.
+_UNKNOWN_LENGTH = 600.0
+_TICK = 1e-6  # seconds: sums of decimal fractions are not exact
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A row that has its file, on its `lane`; `start` and `length` in seconds. Clips of one lane do not overlap."""
+
+    placed: Placed
+    start: float
+    length: float
+    lane: int
+
+    @property
+    def row(self) -> Row:
+        """Return the row of the mix."""
+        return self.placed.row
+
+    @property
+    def fade_in(self) -> float:
+        """Return the seconds of the fade at the beginning, no more than the clip has."""
+        return min(self.row.fade_in, self.length)
+
+    @property
+    def fade_out(self) -> float:
+        """Return the seconds of the fade at the end, no more than the clip has."""
+        return min(self.row.fade_out, self.length)
+
+    @property
+    def comment(self) -> str:
+        """Return tempo and key, as far as the mix says them."""
+        tempo = f"{decimal(self.row.bpm)} BPM" if self.row.bpm else ""
+        return ", ".join(part for part in (tempo, text(self.row.musical_key)) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A hole, which keeps its place on the timeline; its `length` in seconds is 0 where the mix gives none."""
+
+    start: float
+    length: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Clips and gaps in order of time, and where the tempo changes: seconds and beats per minute."""
+
+    name: str
+    clips: Sequence[Clip]
+    gaps: Sequence[Gap]
+    tempos: Sequence[tuple[float, float]]
+
+    @property
+    def lanes(self) -> Sequence[Sequence[Clip]]:
+        """Return the clips by lane."""
+        count = max((clip.lane for clip in self.clips), default=-1) + 1
+        return [[clip for clip in self.clips if clip.lane == lane] for lane in range(count)]
+
+    @property
+    def tempo(self) -> float:
+        """Return the tempo at the beginning, in beats per minute."""
+        return self.tempos[0][1] if self.tempos else DEFAULT_TEMPO
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineFormat:
+    """A format of projects: `render` makes the one file with `suffix`."""
+
+    suffix: str
+    render: Callable[[BundleView], bytes]
+
+    def applies(self, view: BundleView) -> bool:
+        """Return whether the mix has a timeline."""
+        return view.has_positions
+
+    def __call__(self, view: BundleView, folder: Path) -> None:
+        """Write the project into `folder`; a mix without a timeline is laid out track after track."""
+        (folder / f"{safe_stem(view.name)}{self.suffix}").write_bytes(self.render(view))
+
+
+def timeline_of(view: BundleView) -> Timeline:
+    """Return the timeline of a bundle. A row without a place starts where the one before it ends."""
+    clips: list[tuple[Placed, float, float]] = []
+    gaps: list[Gap] = []
+    end = 0.0
+    for outcome in view.outcomes:
+        start = end if outcome.row.start is None else outcome.row.start
+        if isinstance(outcome, Hole):
+            length = outcome.row.duration or 0.0
+            gaps.append(Gap(start, length, f"MISSING: {text(outcome.row.label)} ({text(outcome.error.reason)})"))
+        else:
+            length = view.duration(outcome) or _UNKNOWN_LENGTH
+            clips.append((outcome, start, length))
+        end = start + length
+    laid = _in_lanes(sorted(clips, key=lambda clip: clip[1]))
+    return Timeline(text(view.name), laid, sorted(gaps, key=lambda gap: gap.start), _tempos(laid))
+
+
+def _in_lanes(clips: Iterable[tuple[Placed, float, float]]) -> list[Clip]:
+    """Give each clip the first lane that is free when it starts: a mix that blends tracks has two, as decks."""
+    laid: list[Clip] = []
+    ends: list[float] = []
+    for placed, start, length in clips:
+        lane = next((number for number, end in enumerate(ends) if end < start + _TICK), len(ends))
+        ends[lane : lane + 1] = [start + length]
+        laid.append(Clip(placed, start, length, lane))
+    return laid
+
+
+def _tempos(clips: Iterable[Clip]) -> list[tuple[float, float]]:
+    """Return where the tempo changes; that of the first clip that has one holds from the beginning."""
+    tempos: list[tuple[float, float]] = []
+    for clip in clips:
+        if clip.row.bpm and (not tempos or tempos[-1][1] != clip.row.bpm):
+            start = clip.start if tempos else 0.0
+            if tempos and tempos[-1][0] == start:
+                tempos.pop()
+            tempos.append((start, clip.row.bpm))
+    return tempos
+
+
+def decimal(number: float) -> str:
+    """Return a number without exponent, to the microsecond."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
+
+
+def text(told: str) -> str:
+    """Return text on one line that XML 1.0 may hold (§2.2)."""
+    return shown(told).translate({0xFFFE: None, 0xFFFF: None})

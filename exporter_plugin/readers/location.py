@@ -1,0 +1,43 @@
+"""Where a playlist says a track is: a URL, a file:// address or a path."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from cachestore.text import is_steady
+
+if TYPE_CHECKING:
+    from exporter_plugin.readers.document import Document, Said
+    from exporter_plugin.row import Row
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE | re.ASCII)  # one letter is a drive
+
+
+def located(document: Document, place: str, location: str, said: Said) -> Row:
+    """Return the row of the track at a `location` that was found at `place`. Raise MixError."""
+    if not is_steady(location):
+        raise document.error(place, "it holds control characters; expected a path or a URL")
+    scheme = _SCHEME.match(location)
+    match scheme[1].lower() if scheme else "":
+        case "http" | "https":
+            return said.of(document.url_track(place, location))
+        case "file":
+            path = _file_path(document, place, location)
+            return said.of_file(path, document.local_path([path]))
+        case other if other and location[len(other) + 1 :].startswith("//"):
+            raise document.error(place, f"{other}:// is not supported; expected a path, file:// or http(s)://")
+    spellings = [location, unquote(location), location.replace("\\", "/")]
+    return said.of_file(location, document.local_path(s for s in spellings if is_steady(s)))
+
+
+def _file_path(document: Document, place: str, url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    path = unquote(parts.path) if parts else ""
+    if parts is None or parts.netloc not in {"", "localhost"} or not path or not is_steady(path):
+        raise document.error(place, "the file:// address is wrong; expected file:///absolute/path on this machine")
+    return path

@@ -1,0 +1,108 @@
+"""The format of docs/formats.md as a package of somebody else, others that fail, and which formats are chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.packages import blocks, build_wheel, install
+from tests.stranger import row, snapshot
+
+if TYPE_CHECKING:
+    from tests.servers import Nginx
+    from tests.stranger import Stranger
+
+PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
+HEADING = "A project of your own"
+BROKEN = """
+def half(view, folder):
+    (folder / "half.txt").write_text("half")
+    raise RuntimeError("no more")
+"""
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the package is installed in."""
+    [module], [points] = blocks(PAGE, HEADING, "python"), blocks(PAGE, HEADING, "toml")
+    broken = {"half": "my_broken:half", "gone": "my_broken:gone", "rpp": "my_broken:half"}
+    folder, files = tmp_path_factory.mktemp("wheel"), {"my_lof.py": module, "my_broken.py": BROKEN}
+    return install(build_wheel(folder, files, points, {"exporter_plugin.bundle_formats": broken}), folder / "installed")
+
+
+@pytest.fixture
+def producer(stranger: Stranger, cloud: Nginx) -> Stranger:
+    return stranger
+
+
+def files(producer: Stranger) -> list[str]:
+    return sorted(path.name for path in (producer.home / "DEST").iterdir() if path.is_file())
+
+
+def on_timeline(producer: Stranger) -> str:
+    rows = [row("t-flac"), row("t-wav"), row("t-none")]
+    return producer.mix(*({**each, "start": number / 2} for number, each in enumerate(rows)))
+
+
+def test_projects_are_written_when_the_mix_has_places(producer: Stranger) -> None:
+    mix = on_timeline(producer)
+    producer.run("export", mix, "DEST", "--on-error", "skip", code=3)
+    before = snapshot(producer.home / "DEST")
+    assert files(producer) == ["Friday Warm-up.dawproject", "Friday Warm-up.m3u8", "Friday Warm-up.rpp", "bundle.json"]
+    assert "#EXTINF:1,t-flac" in (producer.home / "DEST" / "Friday Warm-up.m3u8").read_text()
+    assert 'MARKER 1 1 "MISSING: t-none' in (producer.home / "DEST" / "Friday Warm-up.rpp").read_text()
+    producer.run("export", mix, "DEST", "--on-error", "skip", code=3)
+    assert snapshot(producer.home / "DEST") == before
+
+
+def test_a_mix_without_places_has_a_playlist_only_unless_a_project_is_asked_for(producer: Stranger) -> None:
+    producer.export(row("t-flac"), row("t-wav"))
+    assert files(producer) == ["Friday Warm-up.m3u8", "bundle.json"]
+    producer.export(row("t-flac"), row("t-wav"), options=("--format", "rpp"))
+    assert files(producer) == ["Friday Warm-up.m3u8", "Friday Warm-up.rpp", "bundle.json"]
+    assert "POSITION 1\n" in (producer.home / "DEST" / "Friday Warm-up.rpp").read_text()
+
+
+def test_one_format_is_chosen(producer: Stranger) -> None:
+    producer.run("export", on_timeline(producer), "DEST", "--on-error", "skip", "--format", "dawproject", code=3)
+    assert files(producer) == ["Friday Warm-up.dawproject", "Friday Warm-up.m3u8", "bundle.json"]
+
+
+def test_an_unknown_format_is_one_sentence_before_anything_is_done(producer: Stranger, cloud: Nginx) -> None:
+    ran = producer.export(row("t-flac"), options=("--format", "als", "--format", "rpp"), code=2)
+    assert ran.sentence == "cachestore: there is no format 'als'; expected dawproject or rpp"
+    assert cloud.requests() == []
+
+
+def test_the_command_to_run_again_has_the_formats(producer: Stranger) -> None:
+    ran = producer.export(row("t-none"), options=("--format", "rpp", "--format", "dawproject"), code=1)
+    assert ran.err.splitlines()[-1].endswith(
+        "--format rpp --format dawproject mix.json DEST".replace("mix.json", producer.mix(row("t-none")))
+    )
+
+
+def test_the_format_of_the_page_is_written(producer: Stranger, installed: Path) -> None:
+    producer.environment["PYTHONPATH"] = str(installed)
+    producer.run("export", on_timeline(producer), "DEST", "--on-error", "skip", "--format", "lof", code=3)
+    written = (producer.home / "DEST" / "Friday Warm-up.lof").read_text()
+    assert "half.txt" not in files(producer)
+    assert written == 'file "media/01 - t-flac.flac" offset 0\nfile "media/02 - t-wav.wav" offset 0.5\n'
+    producer.export(row("t-flac"))
+    assert "Friday Warm-up.lof" not in files(producer)
+
+
+def test_nobody_takes_a_format_of_ours_over(producer: Stranger, installed: Path) -> None:
+    producer.environment["PYTHONPATH"] = str(installed)
+    ran = producer.export(row("t-flac"), options=("--format", "rpp"))
+    assert "the bundle has no" not in ran.err
+    assert (producer.home / "DEST" / "Friday Warm-up.rpp").read_text().startswith("<REAPER_PROJECT")
+
+
+def test_a_format_that_fails_costs_a_warning_and_leaves_nothing(producer: Stranger, installed: Path) -> None:
+    producer.environment["PYTHONPATH"] = str(installed)
+    ran = producer.export(row("t-flac"))
+    assert files(producer) == ["Friday Warm-up.m3u8", "bundle.json"]
+    assert "the bundle has no half file (RuntimeError: no more)" in ran.err
+    assert "the bundle has no gone file (AttributeError" in ran.err
