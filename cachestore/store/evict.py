@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file
-from cachestore.rows import TrackRow
+from cachestore.rows import BLOBS, ENTRIES, TRACKS, TrackRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cachestore.blobs import Blobs
@@ -32,6 +33,14 @@ class Eviction:
 
 
 MayGo = Callable[["Entry", "BlobRow | None"], str]
+
+
+def read_entries(ledger: Ledger, keys: Sequence[str]) -> None:
+    """Read all rows that evicting these entries asks for."""
+    ledger.read(ENTRIES, keys)
+    entries = [entry for key in keys if (entry := ledger.entry(key))]
+    ledger.read(TRACKS, (entry.address for entry in entries))
+    ledger.read(BLOBS, (entry.digest for entry in entries))
 
 
 def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: MayGo) -> Eviction:

@@ -12,7 +12,7 @@ from cachestore.errors import Busy
 from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow
 from cachestore.runs import RunLock
 from cachestore.store.counting import recount
-from cachestore.store.evict import evict, evict_unindexed
+from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
 from cachestore.store.ledger import Ledger
 from cachestore.store.pauses import in_pieces
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cachestore.store.evict import Eviction, MayGo
     from cachestore.store.leases import Leases
 
-_BLOBS_PER_TRANSACTION = 20
+_BLOBS_PER_TRANSACTION = 100
 _LEASES_PER_TRANSACTION = 64
 
 
@@ -82,6 +82,7 @@ class Housekeeping(StoreReader):
         quarantine = self.root.quarantine
         return self._evict(
             keys,
+            read_entries,
             lambda ledger, leases, key: evict(
                 ledger, self.blobs, quarantine, key, lambda entry, row: leases.on(entry) or may_go(entry, row)
             ),
@@ -94,17 +95,24 @@ class Housekeeping(StoreReader):
         quarantine = self.root.quarantine
         return self._evict(
             digests,
+            lambda ledger, piece: ledger.read(BLOBS, piece),
             lambda ledger, leases, digest: evict_unindexed(
                 ledger, self.blobs, quarantine, digest, lambda row: leases.on_blob(digest) or may_go(row)
             ),
         )
 
-    def _evict(self, names: Iterable[str], evict_one: Callable[[Ledger, Leases, str], Eviction]) -> list[Eviction]:
+    def _evict(
+        self,
+        names: Iterable[str],
+        read: Callable[[Ledger, Sequence[str]], None],
+        evict_one: Callable[[Ledger, Leases, str], Eviction],
+    ) -> list[Eviction]:
         self._write_leases()
         evictions: list[Eviction] = []
         for piece in in_pieces(names, _BLOBS_PER_TRANSACTION):
             with self._transaction() as ledger:
                 leases = self.leases()
+                read(ledger, piece.items)
                 evictions += [evict_one(ledger, leases, name) for name in piece]
         return evictions
 
