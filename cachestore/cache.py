@@ -152,10 +152,11 @@ class Cache:
         return Limits(self.config.max_size, self.config.min_free)
 
     def _look(self) -> None:
-        """Bring up to date which blobs bundles hold, and what is staged."""
+        """Bring up to date what bundles hold, and what is staged, and let quarantine have its share and no more."""
         if self._staged is not None:
             self._staged.hold()
         self.store.look_at_bundles()
+        trim_quarantine(self.store, self.config.max_size)
 
     def _carry_out(self, plan: Plan) -> None:
         """Evict, and note what of it was downloaded just now."""

@@ -230,14 +230,13 @@ def test_a_fetch_of_three_times_the_store_evicts_what_was_asked_for_before(open_
 def test_the_first_row_gets_its_room_from_what_came_for_later_rows(open_cache: Callable[..., Cache]) -> None:
     late = Gate(b"", serve(b"GET /t0 HTTP/1.1"))
     cache = open_cache(lambda head: late if requested(head) == "t0" else serve(head), max_size=2 * COST + 4096)
-    opener = threading.Timer(2.0, late.open)
-    opener.start()
-    results = []
-    for result in cache.fetch(tracks(4)):
+
+    def open_when_another_is_done(event: Event) -> None:
+        if isinstance(event, TrackEvent) and event.state is State.DONE:
+            late.open()
+
+    for result in cache.fetch(tracks(4), on_event=open_when_another_is_done):
         assert cache.store.is_whole(result.entry)
-        results.append(result)
-    opener.join()
-    assert errors(results) == []
 
 
 def test_a_body_without_a_length_gets_room_as_it_grows(open_cache: Callable[..., Cache]) -> None:
@@ -306,6 +305,7 @@ def hold(store: Store, size: int) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 def test_a_fetch_waits_for_what_another_run_reserves_and_goes_on(open_cache: Callable[..., Cache]) -> None:
     cache = open_cache(max_size=2 * COST)
     other = Store.open(cache.store.root.path)
@@ -344,6 +344,7 @@ def test_patience_ends_and_the_failure_is_temporary(
     assert errors(list(cache.fetch(tracks(1)))) == []
 
 
+@pytest.mark.long
 def test_a_cancel_ends_the_wait_for_room(open_cache: Callable[..., Cache]) -> None:
     cache = open_cache(max_size=2 * COST)
     cancel = threading.Event()
@@ -366,6 +367,7 @@ def cancel_when(happened: threading.Event, cancel: threading.Event) -> None:
     cancel.set()
 
 
+@pytest.mark.long
 def test_who_waits_long_holds_no_connection(open_cache: Callable[..., Cache]) -> None:
     closed = threading.Event()
 
@@ -405,6 +407,7 @@ def mix_of(stranger: Stranger, count: int) -> str:
     return stranger.mix(*(row(f"t{number}") for number in range(count)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["hardlink", "copy"])
 def test_a_mix_of_three_times_the_store_is_exported(mode: str, stranger: Stranger, raw_server: StartRawServer) -> None:
     server = raw_server(serve)
@@ -461,6 +464,7 @@ def test_a_failed_export_leaves_no_staging_registered(open_cache: Callable[..., 
 # Processes
 
 
+@pytest.mark.long
 def test_two_processes_share_the_last_room_and_both_get_done(stranger: Stranger, raw_server: StartRawServer) -> None:
     stranger.configure(raw_server(serve).url, max_size=2 * COST + 4096, min_age=0)
     with Street(stranger) as street:
@@ -472,6 +476,7 @@ def test_two_processes_share_the_last_room_and_both_get_done(stranger: Stranger,
     assert faults(stranger.root, served) == []
 
 
+@pytest.mark.long
 def test_the_room_of_a_killed_process_is_had_by_the_one_that_waits(
     stranger: Stranger, raw_server: StartRawServer
 ) -> None:

@@ -17,6 +17,7 @@ from cachestore.fetching.shortage import refusal, waited_for
 from cachestore.partials import drop_unclaimed
 from cachestore.prune import plan_for
 from cachestore.store.reservations import Bounds, Room, room_of
+from cachestore.sweep import sweep
 
 if TYPE_CHECKING:
     import threading
@@ -92,6 +93,7 @@ class Keeper:
         self._waiting: dict[int, _Waiting] = {}
         self._began = self._moved = self._next_look = self._took = 0.0
         self._seen = (0, 0)
+        self._has_swept = False
         self._is_told = self._is_in_vain = False
 
     def hear(self, wish: RoomWanted, track: Track) -> None:
@@ -223,10 +225,17 @@ class Keeper:
                 self._means.evict(self._plan(room, need))
                 return self._fits(number, need)
             if missing > waited_for(self._store.root, plan, room, track):
-                raise refusal(track, need, self._bounds, room)
-            if not (drop_unclaimed(self._store.root.partials, missing, but=track.address) or self._give_way(number)):
+                if self._has_swept:
+                    raise refusal(track, need, self._bounds, room)
+                self._sweep()
+            elif not (drop_unclaimed(self._store.root.partials, missing, but=track.address) or self._give_way(number)):
                 self._note(room)
                 return False
+
+    def _sweep(self) -> None:
+        """Remove what crashes left, once, before anything is refused for it: that looks at every file."""
+        self._has_swept = True
+        sweep(self._store, time.time(), self._cancel, max_size=self._bounds.max_size)
 
     def _room(self) -> Room:
         """Return how things stand, with what this run has reserved among the rest."""
