@@ -79,6 +79,7 @@ def export_mix(
         with (
             cache.store.run("export", dest=destination.path) as run_id,
             staged(destination.staging_path(run_id)) as folder,
+            cache.staging(folder, run_id),
         ):
             staging = Staging(folder, destination, mix.rows, mode, tell)
             outcomes = gather(mix.rows, staging, events, fetch, partial(cache.link, mode=mode), cancel)

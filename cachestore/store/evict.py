@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cachestore.store.ledger import Ledger
     from cachestore.track import Track
 
+GONE = "gone already"
+
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
@@ -47,7 +49,7 @@ def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: MayG
     """Remove an entry, and its blob with its last key, unless `may_go` says why it must stay; a track's pin stays."""
     entry = ledger.entry(key)
     if entry is None:
-        return Eviction(key, kept_because="gone already")
+        return Eviction(key, kept_because=GONE)
     track = ledger.track(entry.address)
     is_pinned = entry.pinned or (track.pinned and track.kept[:1] == (entry.version.hex,))
     if reason := may_go(replace(entry, pinned=is_pinned), ledger.blob(entry.digest)):
@@ -83,7 +85,7 @@ def evict_unindexed(
     """Remove a blob that a lost index has left behind, unless `may_go` says why it must stay, or it has entries now."""
     row = ledger.blob(digest)
     if row is None:
-        return Eviction(digest, kept_because="gone already")
+        return Eviction(digest, kept_because=GONE)
     if reason := "indexed since" if row.keys else may_go(row):
         return Eviction(digest, kept_because=reason)
     return Eviction(digest, freed=_remove(ledger, blobs, quarantine, digest))

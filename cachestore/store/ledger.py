@@ -110,6 +110,10 @@ class Ledger:
         self._put(BUNDLES, bundle_id, None)
         self._put(STAMPS, bundle_id, None)
 
+    def run(self, run_id: str) -> RunRow | None:
+        """Return the row of a run."""
+        return self._get(RUNS, run_id)
+
     def put_run(self, run_id: str, row: RunRow) -> None:
         """Write the row of a run."""
         self._put(RUNS, run_id, row)
