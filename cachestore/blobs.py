@@ -160,9 +160,8 @@ class Blobs:
         """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
         return Path(self._place(digest))
 
-    def digest_of(self, path: Path) -> str | None:
-        """Return the digest that the place of `path` stands for, None when no blob can lie there."""
-        place = str(path)
+    def digest_of(self, place: str) -> str | None:
+        """Return the digest that a path stands for, None when no blob can lie there."""
         digest = f"{ALGORITHM}:{place.removeprefix(self._prefix).replace(os.sep, '')}"
         return digest if is_digest(digest) and self._place(digest) == place else None
 
@@ -214,7 +213,7 @@ class Blobs:
         place = self._place(digest)
         with suppress(FileNotFoundError, NotADirectoryError):
             self._reach(place)
-            Path(place).unlink()
+            os.unlink(place)  # noqa: PTH108 - a million of them
 
     def _reach(self, place: str) -> None:
         """See that folders lead to a place, and no symlink; those that did are not looked at again.
@@ -248,8 +247,8 @@ class Blobs:
         """Move whatever lies in the place of `digest` into `folder`, under a name that says when."""
         move_away(self.path(digest), digest.partition(":")[2], folder)
 
-    def iterate(self) -> Iterator[Path]:
-        """Yield every file below the folder, also those that are no blobs."""
+    def iterate(self) -> Iterator[str]:
+        """Yield the path of every file below the folder, also of those that are no blobs."""
         for parent, _, names in os.walk(self._folder):
             for name in names:
-                yield Path(parent, name)
+                yield f"{parent}{os.sep}{name}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -12,22 +13,26 @@ from cachestore.config import load_config
 from cachestore.errors import Cancelled
 from cachestore.events import Provenance, WarningEvent
 from cachestore.fetching.decide import Policy
+from cachestore.fetching.keeper import Means
 from cachestore.fetching.run import FetchRun
 from cachestore.fetching.telling import Teller
 from cachestore.fetching.wanted import Result
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.runs import PruneLock
+from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
 from cachestore.sweep import trim_quarantine
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from cachestore.config import Config
     from cachestore.entry import Entry
     from cachestore.events import OnEvent
+    from cachestore.fetching.rooms import Rooms
     from cachestore.fetching.workers import Workers
+    from cachestore.prune import Plan
     from cachestore.track import Track
 
 __all__ = ["Cache", "Result"]
@@ -40,6 +45,9 @@ class Cache:
         self.config = config
         self.store = store
         self._downloaded: set[str] = set()
+        self._lost: set[str] = set()
+        self._reasons: set[str] = set()
+        self._staged: Staged | None = None
 
     @classmethod
     def open(
@@ -95,7 +103,8 @@ class Cache:
             self.store,
             tracks,
             policy,
-            hire=lambda: self._hire(jobs or self.config.jobs),
+            hire=lambda rooms: self._hire(jobs or self.config.jobs, rooms),
+            means=Means(self._limits(), self.config.total_timeout, self._look, self._carry_out),
             teller=Teller(on_event or (lambda _: None)),
             cancel=cancel,
         )
@@ -103,12 +112,13 @@ class Cache:
             for result in results:
                 if result.origin is Provenance.NETWORK:
                     self._downloaded.add(result.entry.key)
+                    self._lost.discard(result.entry.key)
                 yield result
 
-    def _hire(self, jobs: int) -> Workers:
+    def _hire(self, jobs: int, rooms: Rooms) -> Workers:
         from cachestore.fetching.workers import Workers
 
-        return Workers(self.config, self.store.root, jobs)
+        return Workers(self.config, self.store.root, jobs, rooms)
 
     def enforce_bound(self, on_event: OnEvent | None = None) -> None:
         """Evict what the bounds demand: what an export calls when it is done, and `close` after downloads.
@@ -125,22 +135,48 @@ class Cache:
             lock.release()
 
     def _evict(self, on_event: OnEvent | None) -> None:
-        limits = Limits(self.config.max_size, self.config.min_free, self.config.max_age)
+        limits = replace(self._limits(), max_age=self.config.max_age)
         trim_quarantine(self.store, limits.max_size)
-        lost, reasons = 0, set()
-        for outcome in apply(self.store, plan_for(self.store, limits, time.time())):
-            reasons.add(outcome.victim.reason)
-            lost += sum(
-                entry.key in self._downloaded and entry.key not in outcome.stayed
-                for entry in outcome.victim.blob.entries
-            )
-        if lost and on_event is not None:
+        self._carry_out(plan_for(self.store, limits, time.time()))
+        if self._lost and on_event is not None:
             message = (
-                f"of what was downloaded, {lost} will have to be downloaded again: "
-                f"{', '.join(sorted(reasons))} left no room to keep it"
+                f"of what was downloaded, {len(self._lost)} will have to be downloaded again: "
+                f"{', '.join(sorted(self._reasons))} left no room to keep it"
             )
             on_event(WarningEvent("not_kept", message))
         self._downloaded.clear()
+        self._lost.clear()
+        self._reasons.clear()
+
+    def _limits(self) -> Limits:
+        return Limits(self.config.max_size, self.config.min_free)
+
+    def _look(self) -> None:
+        """Bring up to date what bundles hold, and what is staged, and let quarantine have its share and no more."""
+        if self._staged is not None:
+            self._staged.hold()
+        self.store.look_at_bundles()
+        trim_quarantine(self.store, self.config.max_size)
+
+    def _carry_out(self, plan: Plan) -> None:
+        """Evict, and note what of it was downloaded just now."""
+        for outcome in apply(self.store, plan):
+            self._reasons.add(outcome.victim.reason)
+            gone = {entry.key for entry in outcome.victim.blob.entries}.difference(outcome.stayed)
+            self._lost |= gone & self._downloaded
+
+    @contextmanager
+    def staging(self, run_id: str) -> Iterator[None]:
+        """Let blobs that get links in the staging folder of a run within the block stay as long as it lives.
+
+        Where room is short they count as held: another link to them costs nothing.
+        """
+        self._staged = Staged(self.store, run_id)
+        try:
+            yield
+        finally:
+            staged, self._staged = self._staged, None
+            staged.end()
 
     def find(self, track: Track) -> Entry | None:
         """Return the entry of `track` if its bytes are in the store and whole, without a request."""
@@ -154,4 +190,7 @@ class Cache:
         """
         path = Path(dest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return self.store.link(entry, path, LinkMode(mode or self.config.link_mode))
+        used = self.store.link(entry, path, LinkMode(mode or self.config.link_mode))
+        if self._staged is not None and used is LinkMode.HARDLINK:
+            self._staged.add(path, entry.digest)
+        return used

@@ -7,7 +7,6 @@ in batches while the rest is still to be planned.
 from __future__ import annotations
 
 import errno
-import shutil
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.blobs import is_file
 from cachestore.errors import Cancelled, IndexDamaged, NoSpace, is_full
-from cachestore.root import BALLAST, drop_ballast
+from cachestore.root import drop_ballast, free_bytes
 from cachestore.rows import batches
+from cachestore.store.costs import unfinished_bytes
 from cachestore.sweep import Leftovers, sweep
-from cachestore.usage import unfinished_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -179,8 +178,7 @@ def plan_for(
     Walking it raises Cancelled when `cancel` is set.
     """
     left = left or Leftovers()
-    kept_back = 0 if store.root.ballast.exists() else BALLAST
-    free = shutil.disk_usage(store.root.path).free + left.disk - kept_back
+    free = free_bytes(store.root) + left.disk
     change = store.held_change()
     exclusive = (store.totals() + change.totals).exclusive
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded

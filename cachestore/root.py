@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -117,6 +118,11 @@ def _allocate(ballast: BinaryIO) -> None:
         os.posix_fallocate(ballast.fileno(), 0, BALLAST)
     elif os.fstat(ballast.fileno()).st_size < BALLAST:
         ballast.write(os.urandom(BALLAST))  # a filesystem that compresses would keep nothing back for zeros
+
+
+def free_bytes(root: Root) -> int:
+    """Return how many bytes the disk has left for blobs: not those that the ballast is to have."""
+    return shutil.disk_usage(root.path).free - (0 if root.ballast.exists() else BALLAST)
 
 
 def drop_ballast(root: Root) -> bool:

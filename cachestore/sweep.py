@@ -18,8 +18,9 @@ from cachestore.partials import abandoned
 from cachestore.partials.sidecar import sidecar_of
 from cachestore.rows import NO_FILE, BlobRow, Totals, batches
 from cachestore.runs import is_alive, remove_if_dead, remove_unnamed, run_ids, staging_suffix
+from cachestore.store.costs import cost_of, files_below
 from cachestore.track import parse_address
-from cachestore.usage import QUARANTINE_SHARE, cost_of, files_below
+from cachestore.usage import QUARANTINE_SHARE
 
 if TYPE_CHECKING:
     import os

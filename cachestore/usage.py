@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from cachestore.store.costs import cost_of
 
-    from cachestore.root import Root
+if TYPE_CHECKING:
     from cachestore.store.reader import StoreReader
 
 # What quarantine may take of max_size: what is damaged shall not starve what is sound.
@@ -23,7 +18,8 @@ QUARANTINE_SHARE = 0.1
 class Usage:
     """Counts, and bytes: `logical` as files are long, the others in disk blocks.
 
-    `exclusive` are blobs that only the cache has, `held` those that a bundle has too.
+    `exclusive` are blobs that only the cache has, `held` those that a bundle has too; `reserved` is what running
+    downloads still have to write.
     """
 
     entries: int
@@ -34,6 +30,7 @@ class Usage:
     held_bytes: int
     partial_bytes: int
     quarantine_bytes: int
+    reserved_bytes: int
     hits: int
     misses: int
     oldest_used_at: float | None
@@ -57,33 +54,8 @@ def usage(store: StoreReader) -> Usage:
         held_bytes=totals.held,
         partial_bytes=cost_of(store.root.partials),
         quarantine_bytes=cost_of(store.root.quarantine),
+        reserved_bytes=store.reserved(),
         hits=meta.hits,
         misses=meta.misses,
         oldest_used_at=next((row.used_at for _, row in store.least_recently_used()), None),
     )
-
-
-def unfinished_bytes(root: Root) -> int:
-    """Return the bytes of disk that partials and quarantine cost."""
-    return cost_of(root.partials) + cost_of(root.quarantine)
-
-
-def cost_of(path: Path) -> int:
-    """Return the bytes of disk that a file costs, or all files below a folder, 0 when there is nothing."""
-    return sum(info.st_blocks * 512 for info in files_below(path))
-
-
-def files_below(path: Path) -> Iterator[os.stat_result]:
-    """Yield the stat of a file, or of every file below a folder. No symlink is followed; what is gone is left out."""
-    info = _stat(path)
-    if info is None or not stat.S_ISDIR(info.st_mode):
-        yield from () if info is None else (info,)
-        return
-    for parent, _, names in os.walk(path):
-        yield from (info for name in names if (info := _stat(f"{parent}{os.sep}{name}")))
-
-
-def _stat(path: Path | str) -> os.stat_result | None:
-    with suppress(OSError):
-        return os.lstat(path)
-    return None

@@ -44,7 +44,7 @@ _EXAMPLES = [
 _EXITS = {
     1: "tracks failed, and nothing was published",
     3: "published with holes (--on-error skip)",
-    4: "DEST is not ours, the store cannot be used, or a disk is full",
+    4: "DEST is not ours, the store cannot be used, or there is no room",
     75: "busy, or every failure is temporary: try again",
     77: "every failure is an authorization",
 }

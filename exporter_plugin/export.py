@@ -101,7 +101,7 @@ def export_mix(
     with closing(RowEvents(mix.rows, State.SKIPPED if skip else State.FAILED, tell)) as events:
         destination = inspect(Path(dest), cache.config.root, mix.name)
         filling = partial(gather, mix.rows, events=events, fetch=fetch, link=link, cancel=cancel)
-        outcomes = _export(mix, destination, cache.store, wishes, filling, tell, skip=skip, formats=formats)
+        outcomes = _export(mix, destination, cache, wishes, filling, tell, skip=skip, formats=formats)
     cache.enforce_bound(tell)
     return report_of(destination.path, mix.name, outcomes, time.monotonic() - began)
 
@@ -109,7 +109,7 @@ def export_mix(
 def _export(
     mix: Mix,
     destination: Destination,
-    store: Store,
+    cache: Cache,
     wishes: Wishes,
     filling: Callable[[Staging], list[Outcome]],
     tell: OnEvent,
@@ -118,9 +118,14 @@ def _export(
     formats: Collection[str],
 ) -> list[Outcome]:
     """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows."""
+    store = cache.store
     for dead in dead_runs(store):
         dead.take(store)
-    with store.run("export", dest=destination.path) as run_id, staged(destination, run_id) as folder:
+    with (
+        store.run("export", dest=destination.path) as run_id,
+        staged(destination, run_id) as folder,
+        cache.staging(run_id),
+    ):
         layout = Layout(destination, mix.rows, wishes)
         copies = partial(copies_of, mix.rows, store, layout)
         staging = Staging(folder, destination, layout, copies, tell, copying=wishes.link_mode is LinkMode.COPY)

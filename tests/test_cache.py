@@ -347,9 +347,10 @@ def test_a_link_is_made_with_its_folder_and_in_the_configured_mode(cache: Cache,
 
 
 def test_the_bound_holds_once_the_cache_is_closed(config: Config) -> None:
-    with Cache.open(replace(config, max_size=1, min_age=3600.0)) as cache:
+    with Cache.open(replace(config, min_age=3600.0)) as cache:
         list(cache.fetch([Track("plain", "wav")]))
         assert len(list(cache.store.entries())) == 1
+        cache.config = replace(config, max_size=1)
     with Cache.open(config) as cache:
         assert list(cache.store.entries()) == []
 

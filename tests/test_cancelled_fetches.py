@@ -14,7 +14,7 @@ from cachestore.errors import Cancelled, NoSpace
 from cachestore.events import State, TrackEvent
 from cachestore.fetching import run
 from cachestore.fetching.asking import Asker
-from cachestore.fetching.reports import Arrived, Failed
+from cachestore.fetching.reports import Arrived, Failed, RoomWanted
 from cachestore.fetching.run import FetchRun
 from cachestore.fetching.workers import Workers
 from cachestore.store import publish
@@ -68,10 +68,11 @@ def taken_together(monkeypatch: pytest.MonkeyPatch, how_many: int) -> None:
     held: list[Report] = []
 
     def gathered(self: Workers, timeout: float, works: Any = Workers.reports) -> Iterator[Report]:  # noqa: ANN401 - bound
-        held.extend(works(self, timeout))
+        heard = list(works(self, timeout))
+        held.extend(heard)
         ends = [report for report in held if isinstance(report, Arrived | Failed)]
         if len(ends) < how_many:
-            return iter(())
+            return iter([report for report in heard if isinstance(report, RoomWanted)])
         held.clear()
         return iter(sorted(ends, key=lambda report: isinstance(report, Failed)))
 

@@ -160,6 +160,7 @@ def test_info_json_has_the_documented_keys(answer: Run, root: Path) -> None:
         "held_bytes": cost,
         "partial_bytes": 0,
         "quarantine_bytes": 0,
+        "reserved_bytes": 0,
         "pinned": 1,
         "hits": 0,
         "misses": 0,

@@ -458,7 +458,7 @@ def test_a_destination_whose_name_is_not_utf_8_is_a_destination(house: House) ->
 
 
 def test_what_the_bound_left_no_room_for_is_told(house: House) -> None:
-    house.config = replace(house.config, max_size=1)
+    house.config = replace(house.config, max_size=20_000)
     house.export(link_mode="copy")
     assert "not_kept" in house.warnings()
 

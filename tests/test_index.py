@@ -10,6 +10,7 @@ import threading
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+import diskcache
 import pytest
 
 from cachestore.errors import Busy, Cancelled, IndexDamaged
@@ -40,6 +41,15 @@ def test_what_was_written_is_read(index: Index) -> None:
         rows.set("a:1", {"name": "ünï", "list": [1, None]})
     assert index.get("a:1") == {"name": "ünï", "list": [1, None]}
     assert index.get("a:2") is None
+
+
+def test_an_index_is_not_mapped_into_the_memory_of_who_writes_it(folder: Path) -> None:
+    diskcache.Cache(str(folder)).close()  # keeps what it was first opened with, which is 64 MB
+    index = Index(folder)
+    try:
+        assert index._cache._con.execute("PRAGMA mmap_size").fetchall() == [(0,)]
+    finally:
+        index.close()
 
 
 def test_a_transaction_that_raises_leaves_nothing(index: Index) -> None:

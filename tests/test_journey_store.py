@@ -28,8 +28,9 @@ def test_an_export_evicts_the_least_recently_used_down_to_the_bound(stranger: St
 
 
 def test_a_held_blob_costs_nothing_until_its_bundle_is_deleted(stranger: Stranger, cloud: Nginx) -> None:
-    stranger.configure(cloud.url, max_size="10 kB", min_age=0)
+    stranger.configure(cloud.url)
     stranger.export(row("t-flac"))
+    stranger.configure(cloud.url, max_size="10 kB", min_age=0)
     assert stranger.run("prune", "--json").facts["evicted"] == []
     assert stranger.run("info", "--json").facts["held_bytes"] > 100_000
     for path in sorted((stranger.home / "DEST").rglob("*"), reverse=True):

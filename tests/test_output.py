@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachestore.cli.output import _json_items, _json_pieces, print_json, print_json_object, print_table
+from cachestore.cli.output import _json_fields, _json_pieces, print_json, print_json_object, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +23,20 @@ VALUES = st.recursive(
 
 
 @given(st.lists(VALUES))
-def test_a_list_that_comes_is_printed_as_one_that_is_there(items: list[object]) -> None:
+def test_a_list_that_comes_is_printed_with_an_item_a_line(items: list[object]) -> None:
     told = "".join(_json_pieces(iter(items), "\n"))
-    assert told == json.dumps(items, indent=2, ensure_ascii=False)
+    lines = [f"\n  {json.dumps(item, ensure_ascii=False)}" for item in items]
+    assert told == "[" + ",".join(lines) + ("\n]" if items else "]")
+    assert json.loads(told) == items
 
 
 @given(st.dictionaries(st.text(), VALUES), st.lists(VALUES))
 def test_an_object_that_comes_is_printed_as_one_that_is_there(fields: dict[str, object], items: list[object]) -> None:
     def coming() -> Iterator[tuple[str, object]]:
         for name, value in [*fields.items(), ("coming", items)]:
-            yield f"{json.dumps(name)}: ", iter(items) if value is items else value
+            yield name, iter(items) if value is items else value
 
-    told = "".join(_json_items("{}", coming(), "\n"))
+    told = "".join(_json_fields(coming()))
     assert json.loads(told) == fields | {"coming": items}
     assert told.splitlines()[0] == "{"
 

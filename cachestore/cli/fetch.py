@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _EXAMPLES = ["cachestore fetch studio:t42 https://example.org/a.flac", "cachestore fetch --mix friday.json"]
 _EXITS = {
     1: "a track failed; the others are in the cache",
-    4: "the store cannot be used, or the disk is full",
+    4: "the store cannot be used, or there is no room",
     75: "busy, or every failure is temporary: try again",
     77: "every failure is an authorization",
 }

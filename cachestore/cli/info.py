@@ -49,6 +49,7 @@ def _facts(config: Config, used: Usage, partials: Sequence[Unfinished]) -> dict[
         "held_bytes": used.held_bytes,
         "partial_bytes": used.partial_bytes,
         "quarantine_bytes": used.quarantine_bytes,
+        "reserved_bytes": used.reserved_bytes,
         "pinned": used.pinned,
         "hits": used.hits,
         "misses": used.misses,
@@ -78,6 +79,7 @@ def print_person(config: Config, used: Usage, partials: Sequence[Unfinished] = (
             ("held", f"{format_size(used.held_bytes)}, which bundles have too, so it does not count"),
             ("partial", _partials(used, partials)),
             ("quarantine", _quarantine(used, config.max_size)),
+            *_reserved(used),
             ("pinned", str(used.pinned)),
             ("hits", f"{used.hits}, and {used.misses} misses"),
             ("oldest use", ago(used.oldest_used_at) if used.oldest_used_at is not None else "none"),
@@ -92,6 +94,11 @@ def _quarantine(used: Usage, max_size: int) -> str:
     if not used.quarantine_bytes:
         return size
     return f"{size}, see ls --quarantined; prune keeps {format_size(int(max_size * QUARANTINE_SHARE))} of it at most"
+
+
+def _reserved(used: Usage) -> list[tuple[str, str]]:
+    size = format_size(used.reserved_bytes)
+    return [("reserved", f"{size}, for what is being downloaded")] if used.reserved_bytes else []
 
 
 def _partials(used: Usage, partials: Sequence[Unfinished]) -> str:

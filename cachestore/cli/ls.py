@@ -91,7 +91,7 @@ class _Listing:
 
 def _list_quarantine(folder: Path, pattern: str, settings: Settings, *, as_json: bool) -> None:
     from cachestore.blobs import moved_at
-    from cachestore.usage import files_below
+    from cachestore.store.costs import files_below
 
     paths = [path for path in sorted(folder.iterdir()) if _matches(pattern, path.name)] if folder.is_dir() else []
     found = [(path, sum(info.st_size for info in files_below(path)), moved_at(path.name)) for path in paths]

@@ -138,7 +138,7 @@ class _Pruning:
 
     def _others(self) -> Iterator[tuple[str, int]]:
         """Yield what costs disk and is no track, and how much."""
-        from cachestore.usage import cost_of
+        from cachestore.store.costs import cost_of
 
         root, left = self.store.root, self._left
         for why, size in (

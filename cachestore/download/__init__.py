@@ -10,6 +10,6 @@ digests      what servers promise of their bytes
 from __future__ import annotations
 
 from cachestore.download.downloader import Downloader, Elsewhere
-from cachestore.download.outcome import Body, NotModified, Watch
+from cachestore.download.outcome import Body, NotModified, Postponed, Watch
 
-__all__ = ["Body", "Downloader", "Elsewhere", "NotModified", "Watch"]
+__all__ = ["Body", "Downloader", "Elsewhere", "NotModified", "Postponed", "Watch"]

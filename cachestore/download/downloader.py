@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cachestore.download.outcome import Body, NotModified, Watch
+    from cachestore.download.outcome import Body, NotModified, Room, Watch
     from cachestore.download.transfer import Renew
     from cachestore.partials import Partial
     from cachestore.track import Origin, Track
@@ -48,13 +48,15 @@ class Downloader:
         *,
         renew: Renew,
         watch: Watch,
+        room: Room = lambda _size, _written: None,
         is_late: Callable[[], bool] = lambda: False,
     ) -> Body | NotModified | Elsewhere:
         """Return the bytes of a track, unless the server has one of the `known` versions.
 
-        `renew` gives another origin when one was refused, `watch` is told what happens. While another process downloads
-        the track, wait until it is done and return `Elsewhere`: what it brought is in the store. `is_late` says, once
-        nobody else downloads it, whether it is there already. Raise TrackError, NoSpace, or Cancelled.
+        `renew` gives another origin when one was refused, `watch` is told what happens, `room` lets a body grow. While
+        another process downloads the track, wait until it is done and return `Elsewhere`: what it
+        brought is in the store. `is_late` says, once nobody else downloads it, whether it is there already. Raise
+        TrackError, NoSpace, Postponed, or Cancelled.
         """
         transfer = partial(
             Transfer,
@@ -63,6 +65,7 @@ class Downloader:
             origin=origin,
             known=known,
             max_size=self._max_size,
+            room=room,
             renew=renew,
             watch=watch,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from cachestore.media import Media
     from cachestore.partials import Partial
     from cachestore.version import Version
+
+# Lets a body grow to a size, of which so many bytes are written; called before every chunk. Raises Postponed or NoRoom.
+Room = Callable[[int, int], None]
+
+
+class Postponed(Exception):
+    """There is no room for a body of `size` bytes now; of these, `kept` are written and will be gone on with."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+        self.kept = 0
 
 
 class Watch(Protocol):

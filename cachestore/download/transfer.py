@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.download.digests import WANT, promises
 from cachestore.download.gate import examine
-from cachestore.download.outcome import Body, BodyNeeded, NotModified
+from cachestore.download.outcome import Body, BodyNeeded, NotModified, Postponed
 from cachestore.errors import BadResponse, NotFound, TimedOut, TooLarge, TrackError, Truncated
 from cachestore.quantities import format_size
 from cachestore.track import Origin
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from cachestore.download.outcome import Watch
+    from cachestore.download.outcome import Room, Watch
     from cachestore.media import Media
     from cachestore.partials import Partial
     from cachestore.track import Track
@@ -58,6 +58,7 @@ class Transfer:
     known: Sequence[Version]
     partial: Partial | None
     max_size: int
+    room: Room
     renew: Renew
     watch: Watch
     _renewed: bool = field(default=False, init=False)
@@ -219,13 +220,16 @@ class Transfer:
         """Take in a body that brings the partial to `end`, if it says where that is; None to ask for it once more."""
         self._is_origin_fresh = False
         start = partial.received
+        self._take_room(partial, end or start)
         self.watch.received(start, partial.total)
         for chunk in self.web.chunks(self.track, response, before=partial.received, total=partial.total):
-            partial.write(chunk)
-            self._refuse_larger(partial.received)
-            if end is not None and partial.received > end:
+            size = partial.received + len(chunk)
+            self._refuse_larger(size)
+            if end is not None and size > end:
                 partial.clear()
                 raise self._refused("the server sent more bytes than it announced")
+            self._take_room(partial, end or size)
+            partial.write(chunk)
             self.watch.received(partial.received, partial.total)
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
             self.web.raise_if_cancelled()
@@ -242,6 +246,14 @@ class Transfer:
             end = partial.received - 1 if is_rest else None
             found = promises(said, start=start, end=end, partial=is_rest)
             partial.promise([promise for promise in found if promise not in partial.promised])
+
+    def _take_room(self, partial: Partial, size: int) -> None:
+        """Let the partial grow to `size` bytes. Raise Postponed or NoRoom."""
+        try:
+            self.room(size, partial.received)
+        except Postponed as postponed:
+            postponed.kept = partial.received if partial.resumable else 0
+            raise
 
     def _came_twice(self, partial: Partial) -> bool:
         """Return whether the same bytes came before; clear them when nothing did. Raise Truncated when others did.

@@ -24,7 +24,7 @@ expected, what to do. ``exit_code`` is what the command line answers.
     ├── NotInCache                  1   an address that names no entry
     ├── NotInBundle                 1   a path that is no file of a registered bundle
     ├── PluginBroken                1   an entry point that does not load
-    ├── TracksFailed          1/75/77   75 or 77 when that is so of each track
+    ├── TracksFailed        1/4/75/77   4, 75 or 77 when that is so of each track
     │   └── FetchFailed
     ├── Cancelled         129/130/143
     └── TrackError                  1   one track failed; the others go on
@@ -39,6 +39,8 @@ expected, what to do. ``exit_code`` is what the command line answers.
         ├── Corrupt                75   other bytes than the server's own digest says
         ├── NotAudio                1
         ├── TooLarge                1
+        ├── NoRoom                  4   whatever is evicted, the bounds leave no room
+        │   └── NoRoomYet          75   other runs have it
         ├── BadResponse             1   an answer that breaks HTTP or what was asked for
         ├── NotCached               1   --offline and nothing kept
         ├── SourceError             1   a source plugin could not resolve the track
@@ -76,6 +78,8 @@ from cachestore.errors.track import (
     FetchFailed,
     Forbidden,
     LocalFileError,
+    NoRoom,
+    NoRoomYet,
     NotAudio,
     NotCached,
     NotFound,
@@ -110,6 +114,8 @@ __all__ = [
     "LinkError",
     "LocalFileError",
     "MixError",
+    "NoRoom",
+    "NoRoomYet",
     "NoSpace",
     "NotAudio",
     "NotCached",

@@ -125,6 +125,23 @@ class TooLarge(TrackError):
     code = "too_large"
 
 
+@dataclass(eq=False)
+class NoRoom(TrackError):
+    """The bounds of the store leave no room for the track, whatever is evicted; `need` are the bytes that it needs."""
+
+    exit_code = 4
+    need: int = field(default=0, kw_only=True)
+    code = "no_room"
+
+
+class NoRoomYet(NoRoom):
+    """Other runs have the room that the track needs."""
+
+    code = "no_room_yet"
+    retryable = True
+    exit_code = 75
+
+
 class BadResponse(TrackError):
     """The answer breaks HTTP or does not fit what was asked for."""
 
@@ -153,7 +170,7 @@ class LocalFileError(TrackError):
 class TracksFailed(CacheStoreError):
     """Tracks failed: `failures` are their errors, `rows` is how many were asked for.
 
-    The exit code is 75 or 77 when every failure has it, else 1.
+    The exit code is 4, 75 or 77 when every failure has it, else 1.
     """
 
     failures: Sequence[TrackError]

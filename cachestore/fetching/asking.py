@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cachestore.download import Downloader
+    from cachestore.download.outcome import Room
     from cachestore.fetching.lookout import Lookout
     from cachestore.fetching.reports import Question, Report
     from cachestore.sources.account import Account
@@ -34,9 +35,12 @@ _SECONDS_BETWEEN_PROGRESS = 0.2
 class Asker:
     """Answers the questions of one thread; the sources and the downloader are those of all."""
 
-    def __init__(self, sources: Sources, downloader: Downloader, lookout: Lookout) -> None:
+    def __init__(
+        self, sources: Sources, downloader: Downloader, room_of: Callable[[int], Room], lookout: Lookout
+    ) -> None:
         self._sources = sources
         self._downloader = downloader
+        self._room_of = room_of
         self._lookout = lookout
 
     def answer(self, question: Question, tell: Callable[[Report], None]) -> Report:
@@ -85,6 +89,7 @@ class Asker:
                 question.known,
                 renew=partial(account.renew, question.track),
                 watch=_Watch(question.number, tell),
+                room=self._room_of(question.number),
                 is_late=lambda: self._lookout.is_late(question),
             )
         except TrackError as error:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from cachestore.fetching.wanted import Stored
     from cachestore.partials import Partial
     from cachestore.store.publish import Incoming
@@ -77,6 +79,24 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomWanted:
+    """The thread that downloads the track waits for `need` bytes of disk; `answer` is whether it may have them."""
+
+    number: int
+    need: int
+    answer: Future[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """There was no room for the track, which needs `need` bytes of disk besides `kept`: it is to be asked for later."""
+
+    number: int
+    need: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Nothing came of the question."""
 
@@ -84,4 +104,4 @@ class Failed:
     error: BaseException
 
 
-Report = Progress | Verifying | Waiting | Elsewhere | Arrived | Unchanged | Failed
+Report = Progress | Verifying | Waiting | Elsewhere | Arrived | Unchanged | RoomWanted | Postponed | Failed

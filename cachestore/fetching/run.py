@@ -10,9 +10,22 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import checked
 from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, NoSpace, TrackError
 from cachestore.events import State
-from cachestore.fetching.decide import Ask, Hit, candidates, decide, fallback
-from cachestore.fetching.reports import Arrived, Elsewhere, Failed, Progress, Question, Unchanged, Verifying, Waiting
-from cachestore.fetching.wanted import Result, Wanted, distinct, result_of, stored_of
+from cachestore.fetching.decide import Ask, Hit, decide, fallback
+from cachestore.fetching.holdings import Holdings
+from cachestore.fetching.keeper import Keeper
+from cachestore.fetching.reports import (
+    Arrived,
+    Elsewhere,
+    Failed,
+    Postponed,
+    Progress,
+    Question,
+    RoomWanted,
+    Unchanged,
+    Verifying,
+    Waiting,
+)
+from cachestore.fetching.wanted import Result, Wanted, distinct, result_of
 
 if TYPE_CHECKING:
     import threading
@@ -20,7 +33,9 @@ if TYPE_CHECKING:
 
     from cachestore.entry import Entry
     from cachestore.fetching.decide import Policy
+    from cachestore.fetching.keeper import Means
     from cachestore.fetching.reports import Report
+    from cachestore.fetching.rooms import Rooms
     from cachestore.fetching.telling import Teller
     from cachestore.fetching.workers import Workers
     from cachestore.store.writer import Store
@@ -41,7 +56,8 @@ class FetchRun:
         tracks: Sequence[Track],
         policy: Policy,
         *,
-        hire: Callable[[], Workers],
+        hire: Callable[[Rooms], Workers],
+        means: Means,
         teller: Teller,
         cancel: threading.Event,
     ) -> None:
@@ -49,6 +65,7 @@ class FetchRun:
         self._policy = policy
         self._hire = hire
         self._workers: Workers | None = None
+        self._means = means
         self._tell = teller
         self._cancel = cancel
         self._run_id = ""
@@ -62,50 +79,49 @@ class FetchRun:
         with ExitStack() as life:  # it outlasts the workers: a sweep takes what they download from the dead
             try:
                 self._run_id = life.enter_context(self._store.run("fetch"))
+                self._holdings = Holdings(self._store, self._run_id, self._tell)
+                self._keeper = self._new_keeper()
                 with checked(self._raise_if_cancelled):
                     self._begin()
                 for row in sorted(self._by_row):
                     wanted = self._by_row[row]
-                    while wanted.outcome is None:
+                    while not self._is_settled(wanted):
                         with checked(self._raise_if_cancelled):
                             self._pump()
                     yield result_of(wanted, row)
-                    self._let_go(wanted, row)
+                    if row == max(wanted.rows):  # who asks for the next result has linked this one
+                        self._holdings.let_go(wanted)
+                        self._keeper.look_soon()
             except BaseException:
                 self._abandon()
                 raise
             finally:
                 self._end()
 
-    def _let_go(self, wanted: Wanted, row: int) -> None:
-        """End the lease on what the result of `row` was about: who asks for the next result has linked this one."""
-        if isinstance(wanted.outcome, Hit) and row == max(wanted.rows):
-            self._store.unlease(self._run_id, [wanted.outcome.entry.digest])
+    def _is_settled(self, wanted: Wanted) -> bool:
+        """Return whether a track has its outcome; one that gave way is asked for again if what it had is gone."""
+        if wanted.gave_way and wanted.outcome is not None:
+            self._holdings.reclaim(wanted)
+            if wanted.outcome is None:
+                self._decide([wanted])
+        return wanted.outcome is not None
+
+    def _new_keeper(self) -> Keeper:
+        return Keeper(
+            self._store,
+            self._run_id,
+            self._means,
+            give_way=lambda number: self._holdings.give_way(self._wanted[number + 1 :]),
+            tell=self._tell.waiting_for_room,
+            cancel=self._cancel,
+        )
 
     def _begin(self) -> None:
         for wanted in self._wanted:
             self._tell.state(wanted, State.QUEUED)
-        self._look_up(self._wanted)
+        self._holdings.look_up(self._wanted)
         self._raise_if_cancelled()
         self._decide(self._wanted)
-
-    def _look_up(self, several: Sequence[Wanted]) -> None:
-        """Find what is kept of tracks, lease it, and see whether it is whole; what is damaged is retired."""
-        kept = self._store.kept(wanted.track for wanted in several)
-        ended = [entry.digest for wanted in several for entry in wanted.whole]
-        for wanted in several:
-            entries_of_track = kept.get(wanted.track.address, [])
-            wanted.stored = stored_of(entries_of_track)
-            wanted.whole = candidates(wanted.track, entries_of_track)
-        entries = {entry.key: entry for wanted in several for entry in wanted.whole}
-        self._store.lease(self._run_id, [entry.digest for wanted in several for entry in wanted.whole])
-        whole = {entry.key for entry in self._store.whole(list(entries.values()))}
-        for entry in (entry for key, entry in entries.items() if key not in whole):
-            self._tell.damaged(entry, self._store.retire(entry.digest))
-        for wanted in several:
-            ended += [entry.digest for entry in wanted.whole if entry.key not in whole]
-            wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
-        self._store.unlease(self._run_id, ended)
 
     def _decide(self, several: Sequence[Wanted]) -> None:
         """Settle the tracks that need no server, and ask for the others."""
@@ -123,7 +139,7 @@ class FetchRun:
         """Hand all questions to the workers; a source that is unknown or wrong is found before the first request."""
         if not questions:
             return
-        self._workers = self._workers or self._hire()
+        self._workers = self._workers or self._hire(self._keeper.rooms)
         self._workers.ask(questions)
         for question in questions:
             self._tell.state(self._wanted[question.number], State.CHECKING)
@@ -132,7 +148,13 @@ class FetchRun:
         """Take in what the workers report, and publish all bodies that are there in one transaction."""
         self._raise_if_cancelled()
         left = [self._wanted[report.number] for report in self._reports(_TICK) if not self._took(report)]
+        self._keeper.lower()
         self._publish()
+        for number, error in self._keeper.decided():
+            if error is not None:
+                self._fail(self._wanted[number], error)
+            else:
+                left.append(self._wanted[number])
         self._look_again(left)
 
     def _reports(self, timeout: float) -> Iterator[Report]:
@@ -152,6 +174,10 @@ class FetchRun:
                 entry = next(entry for entry in wanted.whole if entry.version == report.version)
                 self._store.validated(entry)
                 self._settle(wanted, Hit(entry))
+            case RoomWanted():
+                self._keeper.hear(report, wanted.track)
+            case Postponed():
+                self._keeper.postpone(report, wanted.track)
             case Failed():
                 self._fail(wanted, report.error)
             case Arrived():
@@ -164,7 +190,7 @@ class FetchRun:
         """Take what another process has downloaded since we began, or ask ourselves."""
         if not several:
             return
-        self._look_up(several)
+        self._holdings.look_up(several)
         for wanted in several:
             fresh = next((entry for entry in wanted.whole if entry.validated_at >= self._began), None)
             if fresh is not None:
@@ -224,9 +250,8 @@ class FetchRun:
         self._settle(wanted, Hit(entry))
 
     def _settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
-        wanted.outcome = outcome
-        chosen = outcome.entry.key if isinstance(outcome, Hit) and not wanted.downloaded else None
-        self._store.unlease(self._run_id, [entry.digest for entry in wanted.whole if entry.key != chosen])
+        self._holdings.settle(wanted, outcome)
+        self._keeper.rooms.release(wanted.number)
         self._tell.outcome(wanted, outcome)
 
     def _raise_if_cancelled(self) -> None:

@@ -14,29 +14,30 @@ if TYPE_CHECKING:
     from cachestore.events import Event
     from cachestore.fetching.decide import Hit
     from cachestore.fetching.wanted import Wanted
+    from cachestore.track import Track
 
 
 class Teller:
-    """Turn what happens to a track into events of its rows."""
+    """Turn what happens to a track into events of its rows; when its end was told, there are no more of them."""
 
     def __init__(self, on_event: Callable[[Event], None]) -> None:
         self._on_event = on_event
 
     def state(self, wanted: Wanted, state: State) -> None:
         """Tell that a track has reached a state that has no more to it."""
-        for row in wanted.rows:
+        for row in self._rows(wanted):
             self._on_event(TrackEvent(row, wanted.track.address, wanted.track.label, state))
 
     def progress(self, wanted: Wanted, state: State, received: int, total: int | None) -> None:
         """Tell how many bytes of a track have arrived."""
-        for row in wanted.rows:
+        for row in self._rows(wanted):
             track = wanted.track
             event = TrackEvent(row, track.address, track.label, state, Provenance.NETWORK, received, total)
             self._on_event(event)
 
     def elsewhere(self, wanted: Wanted, received: int, total: int | None) -> None:
         """Tell how far another process is that downloads the track."""
-        for row in wanted.rows:
+        for row in self._rows(wanted):
             track = wanted.track
             event = TrackEvent(
                 row, track.address, track.label, State.DOWNLOADING, None, received, total, elsewhere=True
@@ -45,7 +46,7 @@ class Teller:
 
     def outcome(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
         """Tell how a track ended."""
-        for row in wanted.rows:
+        for row in self._rows(wanted):
             track = wanted.track
             if isinstance(outcome, TrackError):
                 event = TrackEvent(row, track.address, track.label, State.FAILED, error=outcome)
@@ -53,6 +54,16 @@ class Teller:
                 size, origin = outcome.entry.size, wanted.origin(row)
                 event = TrackEvent(row, track.address, track.label, State.DONE, origin, size, size, stale=outcome.stale)
             self._on_event(event)
+        if wanted.told and isinstance(outcome, TrackError):
+            message = (
+                f"{wanted.track.label} gave way to another track, and could not be brought again: {outcome.reason}"
+            )
+            self._on_event(WarningEvent("not_kept", message))
+        wanted.told = True
+
+    @staticmethod
+    def _rows(wanted: Wanted) -> list[int]:
+        return [] if wanted.told else wanted.rows
 
     def cancelled(self, all_wanted: Iterable[Wanted]) -> None:
         """Tell that every track without an outcome was cancelled."""
@@ -71,6 +82,11 @@ class Teller:
         """Warn that a kept version is used though no server confirmed it."""
         message = f"{wanted.track.label}: the cached version is used, it could not be confirmed: {error.reason}"
         self._on_event(WarningEvent("stale", message))
+
+    def waiting_for_room(self, track: Track) -> None:
+        """Warn that a track waits until other runs need less of the store."""
+        message = f"{track.label} waits for room in the store, which other exports need now"
+        self._on_event(WarningEvent("waiting_for_room", message))
 
     def version_reused(self, entry: Entry) -> None:
         """Warn that a server sent other bytes under a version that it had used before."""

@@ -24,7 +24,8 @@ Stored = frozenset[tuple[str, float]]
 class Wanted:
     """One distinct track, the rows that ask for it, the outcome once there is one.
 
-    When it was last looked up, the store had `stored` of it, of which `whole` may serve it.
+    When it was last looked up, the store had `stored` of it, of which `whole` may serve it. When it `gave_way`, none of
+    that is leased any more; `told`, its end was told, though it may have to be asked for again.
     """
 
     number: int
@@ -34,6 +35,15 @@ class Wanted:
     whole: list[Entry] = field(default_factory=list)
     outcome: Hit | TrackError | None = None
     downloaded: bool = False
+    gave_way: bool = False
+    told: bool = False
+
+    @property
+    def leased(self) -> list[str]:
+        """Return the digests that are leased for it, each as often as it is."""
+        if self.gave_way or isinstance(self.outcome, TrackError):
+            return []
+        return [entry.digest for entry in self.whole] if self.outcome is None else [self.outcome.entry.digest]
 
     def origin(self, row: int) -> Provenance:
         """Return where the bytes of a row came from: a download counts for the first row that asked for it."""

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import time
 import traceback
+from concurrent.futures import Future
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, PriorityQueue, SimpleQueue
 from typing import TYPE_CHECKING
 
-from cachestore.download import Downloader
+from cachestore.download import Downloader, Postponed
 from cachestore.errors import CacheStoreError, TrackError
+from cachestore.fetching import reports
 from cachestore.fetching.asking import Asker
 from cachestore.fetching.lookout import Lookout
-from cachestore.fetching.reports import Failed, Question, Report
+from cachestore.fetching.reports import Failed, Question, Report, RoomWanted
 from cachestore.sources.crew import Crew
+from cachestore.store.reservations import SIDECAR, cost_of_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cachestore.config import Config
+    from cachestore.download.outcome import Room
+    from cachestore.fetching.rooms import Rooms
     from cachestore.root import Root
 
 
-class Workers:
-    """A bounded number of threads that answer questions."""
+_PATIENCE = 10.0  # seconds that a server is kept waiting, which has begun to send
+_FIRST = -1
+_TICK = 0.05
 
-    def __init__(self, config: Config, root: Root, jobs: int) -> None:
+
+class Workers:
+    """A bounded number of threads that answer questions, those with the lowest numbers first."""
+
+    def __init__(self, config: Config, root: Root, jobs: int, rooms: Rooms) -> None:
         self._crew = Crew(config, jobs)
         self._web, self._sources = self._crew.web, self._crew.sources
         self._downloader = Downloader(self._web, root.partials, max_size=config.max_track_size)
         self._root = root
         self._jobs = jobs
-        self._questions: SimpleQueue[Question | None] = SimpleQueue()
+        self._questions: PriorityQueue[tuple[int, int, Question | None]] = PriorityQueue()
+        self._turns = count()
         self._reports: SimpleQueue[Report] = SimpleQueue()
+        self._rooms = rooms
+        self._patience = min(_PATIENCE, config.stall_timeout / 3)
         for _ in range(jobs):
             self._crew.start(self._work)
 
@@ -41,7 +56,7 @@ class Workers:
         for question in questions:
             self._sources.account_of(question.track)
         for question in questions:
-            self._questions.put(question)
+            self._questions.put((question.number, next(self._turns), question))
 
     def reports(self, timeout: float) -> Iterator[Report]:
         """Yield what has been reported; wait up to `timeout` seconds for the first."""
@@ -53,20 +68,49 @@ class Workers:
     def stop(self, *, patience: float) -> None:
         """Abort what is in flight and wait up to `patience` seconds until it is put down."""
         for _ in range(self._jobs):
-            self._questions.put(None)
+            self._questions.put((_FIRST, next(self._turns), None))
         self._crew.stop(patience=patience)
 
     def _work(self) -> None:
         with closing(Lookout(self._root.path)) as lookout:
-            asker = Asker(self._sources, self._downloader, lookout)
-            while (question := self._questions.get()) is not None:
-                self._reports.put(self._answer(asker, question))
+            asker = Asker(self._sources, self._downloader, self._room_of, lookout)
+            while (question := self._next()) is not None:
+                report = self._answer(asker, question)
+                self._rooms.release(question.number)
+                self._reports.put(report)
+
+    def _room_of(self, number: int) -> Room:
+        return self._rooms.room_of(number, lambda need: self._is_granted(RoomWanted(number, need, Future())))
+
+    def _is_granted(self, wish: RoomWanted) -> bool:
+        """Return whether the run grants room. It answers at once, unless its caller is busy or there is none now."""
+        self._reports.put(wish)
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return wish.answer.result(_TICK)
+            except TimeoutError:
+                self._web.raise_if_cancelled()
+            if time.monotonic() > until and wish.answer.cancel():
+                return False
+
+    def _next(self) -> Question | None:
+        """Return the next question that may be asked now, None when it is all over."""
+        while True:
+            number, turn, question = self._questions.get()
+            if question is None or self._rooms.may_begin(number):
+                return question
+            self._questions.put((number, turn, question))
+            time.sleep(_TICK)
 
     def _answer(self, asker: Asker, question: Question) -> Report:
         try:
             self._web.raise_if_cancelled()
             with self._web.one_deadline():
                 return asker.answer(question, self._reports.put)
+        except Postponed as postponed:
+            kept = postponed.kept + SIDECAR if postponed.kept else 0
+            return reports.Postponed(question.number, cost_of_body(postponed.size) - kept, kept)
         except CacheStoreError as error:
             return Failed(question.number, error)
         except BaseException as error:  # noqa: BLE001 - a fault of ours fails its track, and is told

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cachestore.errors import Busy, IndexDamaged, NoSpace, RootUnusable
@@ -53,22 +53,22 @@ class NumberedRow(NamedTuple):
     row: Row | None
 
 
+def sound_row(*columns: object) -> Row | None:
+    """Return the JSON object of a row in the columns COLUMNS, None for anything else."""
+    try:
+        return decode(*columns)
+    except IndexDamaged:
+        return None
+
+
 def numbered(number: int, tag: object, *columns: object) -> NumberedRow:
     """Return what the database says in the columns NUMBERED."""
-    try:
-        row = decode(*columns)
-    except IndexDamaged:
-        row = None
-    return NumberedRow(number, str(columns[0]), tag, row)
+    return NumberedRow(number, str(columns[0]), tag, sound_row(*columns))
 
 
-def _sound(rows: Iterable[tuple[Any, ...]]) -> dict[str, Row]:
+def sound(rows: Iterable[tuple[Any, ...]]) -> dict[str, Row]:
     """Return by key the rows that can be read: a damaged one hides only itself."""
-    sound = {}
-    for fields in rows:
-        with suppress(IndexDamaged):
-            sound[str(fields[0])] = decode(*fields)
-    return sound
+    return {str(fields[0]): row for fields in rows if (row := sound_row(*fields)) is not None}
 
 
 def as_text(data: bytes) -> str | bytes:
@@ -87,6 +87,14 @@ def _behind(key: str | bytes) -> bytes:
 def _range(prefix: str) -> tuple[str, str]:
     """Return the first key that begins with `prefix` and the first one behind all of them."""
     return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def key_conditions(keys: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield what a statement has to say to mean the rows of `keys`, with its parameters: some hundred keys each."""
+    wanted = list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), _KEYS_PER_QUERY):
+        some = wanted[start : start + _KEYS_PER_QUERY]
+        yield f"key IN ({','.join('?' * len(some))})", some
 
 
 class _RowIds:
@@ -124,18 +132,15 @@ class IndexReader:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
         """Return the rows of those of `keys` that have a sound one."""
-        return _sound(self._select(COLUMNS, keys))
+        return sound(self._select(COLUMNS, keys))
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that have a row, sound or not."""
         return {str(key) for (key,) in self._select("key", keys)}
 
     def _select(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        wanted = list(dict.fromkeys(keys))
-        for start in range(0, len(wanted), _KEYS_PER_QUERY):
-            batch = wanted[start : start + _KEYS_PER_QUERY]
-            marks = ",".join("?" * len(batch))
-            yield from self._query(f"SELECT {columns} FROM Cache WHERE key IN ({marks})", batch)  # noqa: S608 (constants, marks)
+        for condition, some in key_conditions(keys):
+            yield from self._query(f"SELECT {columns} FROM Cache WHERE {condition}", some)  # noqa: S608 (constants, marks)
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """Yield the sound rows whose key begins with `prefix`, in key order.
@@ -143,7 +148,7 @@ class IndexReader:
         They are read page by page: what is asked between two rows is answered by the index as it is then.
         """
         for page in self._in_key_order(COLUMNS, prefix):
-            yield from _sound(page).items()
+            yield from sound(page).items()
 
     def names(self, prefix: str) -> Iterator[str]:
         """Yield what follows `prefix` in the keys that begin with it, in key order, their rows sound or not."""
@@ -170,12 +175,12 @@ class IndexReader:
         met = _RowIds()
         place: Sequence[Any] = (-math.inf, 0)
         while page := self._query(query, place):
-            yield from _sound(fields[:-2] for fields in page if met.is_new(fields[-1])).items()
+            yield from sound(fields[:-2] for fields in page if met.is_new(fields[-1])).items()
             place = page[-1][-2:]
 
     def pins(self) -> dict[str, Row]:
         """Return the sound rows that are tagged as pins."""
-        return _sound(self._query(f"SELECT {COLUMNS} FROM Cache WHERE tag = ?", [PIN]))  # noqa: S608 (a constant)
+        return sound(self._query(f"SELECT {COLUMNS} FROM Cache WHERE tag = ?", [PIN]))  # noqa: S608 (a constant)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

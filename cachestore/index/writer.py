@@ -24,19 +24,22 @@ from cachestore.index.reader import (
     as_text,
     decode,
     is_busy,
+    key_conditions,
     numbered,
     raise_ours,
+    sound,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 T = TypeVar("T")
 
 # Seconds. SQLite asks ever more seldom; begun anew so often, it asks within each pause of who works in pieces.
-_LOCK_WAIT = 0.01
+_LOCK_WAIT = 0.005
 _PATIENCE = 20.0
+_PAGES_IN_MEMORY = 2000  # 8 MB; what else is asked for is in the system's file cache
 _SETTINGS = {*diskcache.DEFAULT_SETTINGS, *METADATA}
 
 
@@ -85,6 +88,13 @@ class Transaction:
         fields = self._sql(f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1", key).fetchone()  # noqa: S608 (constants)
         return None if fields is None else decode(*fields)
 
+    def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
+        """Return the rows of those of `keys` that have a sound one, as this transaction sees them."""
+        rows: dict[str, Row] = {}
+        for condition, some in key_conditions(keys):
+            rows |= sound(self._sql(f"SELECT {COLUMNS} FROM Cache WHERE {condition}", *some))  # noqa: S608 (constants, marks)
+        return rows
+
     def has(self, key: str) -> bool:
         """Return whether there is a row of `key`, sound or not."""
         return self._sql("SELECT 1 FROM Cache WHERE key = ?", key).fetchone() is not None
@@ -97,6 +107,11 @@ class Transaction:
         """Delete the row of `key` if there is one."""
         self._sql("DELETE FROM Cache WHERE key = ?", key)
 
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Delete the rows of those of `keys` that have one."""
+        for condition, some in key_conditions(keys):
+            self._sql(f"DELETE FROM Cache WHERE {condition}", *some)  # noqa: S608 (constants, marks)
+
     def numbered(self, number: int) -> NumberedRow | None:
         """Return the row of a number, None when there is none."""
         fields = self._sql(f"SELECT {NUMBERED} FROM Cache WHERE rowid = ?", number).fetchone()  # noqa: S608 (constants)
@@ -106,8 +121,8 @@ class Transaction:
         """Delete a row, also one whose key is none of ours."""
         self._sql("DELETE FROM Cache WHERE rowid = ?", number)
 
-    def _sql(self, statement: str, parameter: str | int) -> sqlite3.Cursor:
-        cursor: sqlite3.Cursor = self._cache._sql(statement, (parameter,))  # noqa: SLF001 - its connection, in its transaction
+    def _sql(self, statement: str, *parameters: str | int) -> sqlite3.Cursor:
+        cursor: sqlite3.Cursor = self._cache._sql(statement, parameters)  # noqa: SLF001 - its connection, in its transaction
         return cursor
 
 
@@ -128,6 +143,8 @@ class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache is untyped
                 cull_limit=0,
                 statistics=0,
                 tag_index=1,
+                sqlite_mmap_size=0,
+                sqlite_cache_size=_PAGES_IN_MEMORY,
             )
         except BaseException:
             self.close()

@@ -20,10 +20,11 @@ listing   what lies there, for people and for the sweep
 from __future__ import annotations
 
 from cachestore.partials.claims import Remains, claim
-from cachestore.partials.listing import Abandoned, Unfinished, abandoned, newest, unfinished
+from cachestore.partials.listing import Abandoned, Unfinished, abandoned, drop_unclaimed, newest, unfinished
 from cachestore.partials.locks import DownloadLock
 from cachestore.partials.partial import Partial
 from cachestore.partials.promise import Promise
+from cachestore.partials.sidecar import track_name
 
 __all__ = [
     "Abandoned",
@@ -34,6 +35,8 @@ __all__ = [
     "Unfinished",
     "abandoned",
     "claim",
+    "drop_unclaimed",
     "newest",
+    "track_name",
     "unfinished",
 ]

@@ -69,6 +69,31 @@ def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
                     yield Abandoned(path, is_old, is_claimed, rescuable(path))
 
 
+def drop_unclaimed(folder: Path, size: int, *, but: str) -> int:
+    """Remove the oldest partials that nobody goes on with, until `size` bytes of disk are free, and return how many.
+
+    Those of the track with the address `but` stay.
+    """
+    dropped = 0
+    theirs = [path for path in folder.glob("*.part") if not path.name.startswith(track_name(but))]
+    for path in sorted(theirs, key=_changed_at):
+        if dropped >= size:
+            break
+        with suppress(FileNotFoundError):  # somebody claimed it
+            info = path.stat()
+            claimed = path.rename(path.with_suffix(".work"))
+            claimed.unlink()
+            sidecar_of(claimed).unlink(missing_ok=True)
+            dropped += info.st_blocks * 512
+    return dropped
+
+
+def _changed_at(path: Path) -> float:
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
+
+
 def _is_sidecar(path: Path) -> bool:
     """Return whether the file goes with the bytes beside it, however old it is: it is written before them."""
     return path.suffix == ".json" and any(path.with_suffix(suffix).exists() for suffix in (".part", ".work"))

@@ -9,7 +9,7 @@ from cachestore.blobs import is_digest
 from cachestore.errors import IndexDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cachestore.index.reader import Row
 
@@ -30,6 +30,21 @@ def part(value: object) -> str:
     text: str = typed(value, str)
     text.encode()
     return text
+
+
+def parts(values: Iterable[object]) -> tuple[str, ...]:
+    """Return texts that can each be part of a key. Raise as `part`."""
+    texts: tuple[str, ...] = all_typed(values, str)
+    "".join(texts).encode()
+    return texts
+
+
+def all_typed(values: Iterable[Any], kind: type) -> tuple[Any, ...]:
+    """Return `values` if each is of type `kind`; True is no number. Raise TypeError."""
+    found = tuple(values)
+    if not {kind}.issuperset(map(type, found)):
+        raise TypeError(f"{found!r} are not all {kind.__name__}")
+    return found
 
 
 def moment(value: object) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from cachestore.blobs import Witness, witness_of
 from cachestore.entry import Entry
-from cachestore.rows.checks import amount, checked_digest, moment, part, typed
+from cachestore.rows.checks import all_typed, amount, checked_digest, moment, parts, typed
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 # The witness of a blob that was put away: no file has the inode 0.
 NO_FILE = Witness(0, 0, 0, 0)
+
+_ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
+_texts = itemgetter("source", "id", "media_type", "ext", "label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class TrackRow:
     @staticmethod
     def from_row(row: Row) -> TrackRow:
         """Return the value of a JSON object."""
-        return TrackRow(tuple(part(version) for version in row["kept"]), typed(row["pinned"], bool))
+        return TrackRow(parts(row["kept"]), typed(row["pinned"], bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class BlobRow:
     @staticmethod
     def from_row(row: Row) -> BlobRow:
         """Return the value of a JSON object; the first stores had no uses and no holders in it."""
-        size, witness = amount(row["size"]), Witness(*(typed(number, int) for number in row["witness"]))
+        size, witness = amount(row["size"]), Witness(*all_typed(row["witness"], int))
         if witness.size != size and witness != NO_FILE:
             raise ValueError(f"{size} bytes were seen as {witness.size}")
         return BlobRow(
@@ -117,29 +121,31 @@ class BlobRow:
             amount(row["cost"]),
             witness,
             typed(row["boot"], str),
-            tuple(part(key) for key in row["keys"]),
+            parts(row["keys"]),
             moment(row.get("used_at", 0.0)),
-            tuple(part(holder) for holder in row.get("holders", [])),
+            parts(row.get("holders", ())),
         )
 
 
 def entry_to_row(entry: Entry) -> Row:
     """Return the JSON object of an entry; the key says source, id and version hex."""
-    fields: dict[str, Any] = asdict(entry)
-    fields["version"] = [entry.version.kind.value, entry.version.value, entry.version.digest]
-    return fields
+    row: Row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}  # asdict would copy all that it finds
+    return row | {"version": [entry.version.kind.value, entry.version.value, entry.version.digest]}
 
 
 def entry_from_row(row: Row) -> Entry:
     """Return the entry of a JSON object."""
-    kind, value, reused = row["version"]
-    version = Version(VersionKind(kind), part(value), part(reused))
-    texts = {name: part(row[name]) for name in ("source", "id", "media_type", "ext", "label")}
+    kind, value, reused = parts(row["version"])
+    source, track_id, media_type, ext, label = parts(_texts(row))
     return Entry(
-        **texts,
-        version=version,
+        source=source,
+        id=track_id,
+        version=Version(VersionKind(kind), value, reused),
         digest=checked_digest(row["digest"]),
         size=amount(row["size"]),
+        media_type=media_type,
+        ext=ext,
+        label=label,
         stored_at=moment(row["stored_at"]),
         validated_at=moment(row["validated_at"]),
         used_at=moment(row["used_at"]),

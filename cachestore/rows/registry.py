@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cachestore.links import LinkMode
-from cachestore.rows.checks import checked_digest, moment, place, typed
+from cachestore.rows.checks import amount, checked_digest, moment, place, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,11 +109,15 @@ def _stamp(inode: object, mtime_ns: object, ctime_ns: object) -> Stamp:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run that may write: what it is, since when (Unix seconds), where it publishes."""
+    """A run that may write: what it is, since when (Unix seconds), where it publishes.
+
+    `reserved` are the bytes of disk that its downloads still have to write, or a little more.
+    """
 
     command: str
     started_at: float
     dest: str | None = None
+    reserved: int = 0
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -121,9 +125,9 @@ class RunRow:
 
     @staticmethod
     def from_row(row: Row) -> RunRow:
-        """Return the value of a JSON object."""
+        """Return the value of a JSON object; the first stores had no reservations in it."""
         dest = None if row["dest"] is None else str(place(row["dest"]))
-        return RunRow(typed(row["command"], str), moment(row["started_at"]), dest)
+        return RunRow(typed(row["command"], str), moment(row["started_at"]), dest, amount(row.get("reserved", 0)))
 
 
 @dataclass(frozen=True, slots=True)

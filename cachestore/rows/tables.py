@@ -74,11 +74,13 @@ RUNS = Table("r:", RunRow.from_row, RunRow.to_row)
 LEASES = Table("l:", LeaseRow.from_row, LeaseRow.to_row)
 
 TABLES: tuple[Table[Any], ...] = (META, TRACKS, ENTRIES, BLOBS, BUNDLES, STAMPS, RUNS, LEASES)
+_BY_BEGINNING = {table.prefix[:2]: table for table in TABLES}
 
 
 def table_of(key: str) -> Table[Any] | None:
     """Return the table that a key belongs to, None when it is of no kind that we know."""
-    return next((table for table in TABLES if key.startswith(table.prefix)), None)
+    table = _BY_BEGINNING.get(key[:2])
+    return table if table is not None and key.startswith(table.prefix) else None
 
 
 class SeenRow(NamedTuple):

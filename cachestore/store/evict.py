@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file
-from cachestore.rows import TrackRow
+from cachestore.rows import BLOBS, ENTRIES, TRACKS, TrackRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cachestore.blobs import Blobs
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from cachestore.rows import BlobRow
     from cachestore.store.ledger import Ledger
     from cachestore.track import Track
+
+GONE = "gone already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,19 @@ class Eviction:
 MayGo = Callable[["Entry", "BlobRow | None"], str]
 
 
+def read_entries(ledger: Ledger, keys: Sequence[str]) -> None:
+    """Read all rows that evicting these entries asks for."""
+    ledger.read(ENTRIES, keys)
+    entries = [entry for key in keys if (entry := ledger.entry(key))]
+    ledger.read(TRACKS, (entry.address for entry in entries))
+    ledger.read(BLOBS, (entry.digest for entry in entries))
+
+
 def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: MayGo) -> Eviction:
     """Remove an entry, and its blob with its last key, unless `may_go` says why it must stay; a track's pin stays."""
     entry = ledger.entry(key)
     if entry is None:
-        return Eviction(key, kept_because="gone already")
+        return Eviction(key, kept_because=GONE)
     track = ledger.track(entry.address)
     is_pinned = entry.pinned or (track.pinned and track.kept[:1] == (entry.version.hex,))
     if reason := may_go(replace(entry, pinned=is_pinned), ledger.blob(entry.digest)):
@@ -74,7 +85,7 @@ def evict_unindexed(
     """Remove a blob that a lost index has left behind, unless `may_go` says why it must stay, or it has entries now."""
     row = ledger.blob(digest)
     if row is None:
-        return Eviction(digest, kept_because="gone already")
+        return Eviction(digest, kept_because=GONE)
     if reason := "indexed since" if row.keys else may_go(row):
         return Eviction(digest, kept_because=reason)
     return Eviction(digest, freed=_remove(ledger, blobs, quarantine, digest))

@@ -12,13 +12,14 @@ from cachestore.errors import Busy
 from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow
 from cachestore.runs import RunLock
 from cachestore.store.counting import recount
-from cachestore.store.evict import evict, evict_unindexed
+from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
 from cachestore.store.ledger import Ledger
 from cachestore.store.pauses import in_pieces
 from cachestore.store.publish import add_blob
 from cachestore.store.reader import StoreReader
 from cachestore.store.registry import Registry
+from cachestore.store.reservations import room_of, set_reserved
 
 if TYPE_CHECKING:
     import threading
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from cachestore.rows import BlobRow, Bundle
     from cachestore.store.evict import Eviction, MayGo
     from cachestore.store.leases import Leases
+    from cachestore.store.reservations import Bounds
 
-_BLOBS_PER_TRANSACTION = 20
+_BLOBS_PER_TRANSACTION = 100
 _LEASES_PER_TRANSACTION = 64
 
 
@@ -43,6 +45,7 @@ class Housekeeping(StoreReader):
         self._index = index
         self._registry = Registry(self, self._transaction)
         self._books: dict[str, LeaseBook] = {}
+        self._lowered: dict[str, int] = {}
 
     @contextmanager
     def cancelled_by(self, cancel: threading.Event) -> Iterator[None]:
@@ -65,12 +68,14 @@ class Housekeeping(StoreReader):
 
     @contextmanager
     def _transaction(self) -> Iterator[Ledger]:
-        """Hold the write lock for the block, then write what the ledger was told, and the leases that have changed."""
+        """Hold the write lock for the block, then write what the ledger was told, and what has changed of runs."""
         with self._index.transaction() as rows:
             ledger = Ledger(rows)
             yield ledger
             for book in self._books.values():
                 book.write(ledger)
+            while self._lowered:
+                set_reserved(ledger, *self._lowered.popitem())
             ledger.settle()
 
     def evict(self, keys: Sequence[str], may_go: MayGo = lambda *_: "") -> list[Eviction]:
@@ -82,6 +87,7 @@ class Housekeeping(StoreReader):
         quarantine = self.root.quarantine
         return self._evict(
             keys,
+            read_entries,
             lambda ledger, leases, key: evict(
                 ledger, self.blobs, quarantine, key, lambda entry, row: leases.on(entry) or may_go(entry, row)
             ),
@@ -94,17 +100,24 @@ class Housekeeping(StoreReader):
         quarantine = self.root.quarantine
         return self._evict(
             digests,
+            lambda ledger, piece: ledger.read(BLOBS, piece),
             lambda ledger, leases, digest: evict_unindexed(
                 ledger, self.blobs, quarantine, digest, lambda row: leases.on_blob(digest) or may_go(row)
             ),
         )
 
-    def _evict(self, names: Iterable[str], evict_one: Callable[[Ledger, Leases, str], Eviction]) -> list[Eviction]:
-        self._write_leases()
+    def _evict(
+        self,
+        names: Iterable[str],
+        read: Callable[[Ledger, Sequence[str]], None],
+        evict_one: Callable[[Ledger, Leases, str], Eviction],
+    ) -> list[Eviction]:
+        self.write_notes()
         evictions: list[Eviction] = []
         for piece in in_pieces(names, _BLOBS_PER_TRANSACTION):
             with self._transaction() as ledger:
                 leases = self.leases()
+                read(ledger, piece.items)
                 evictions += [evict_one(ledger, leases, name) for name in piece]
         return evictions
 
@@ -189,6 +202,7 @@ class Housekeeping(StoreReader):
                 yield lock.id
             finally:
                 del self._books[lock.id]
+                self._lowered.pop(lock.id, None)
                 self.forget_runs([lock.id])
         finally:
             lock.release()
@@ -199,15 +213,36 @@ class Housekeeping(StoreReader):
     def lease(self, run_id: str, digests: Iterable[str]) -> None:
         """Keep blobs from being evicted until the run ends or has ended as many leases on them as it took."""
         self._books[run_id].take(digests)
-        self._write_leases()
+        self.write_notes()
+
+    def lease_besides(self, run_id: str, digests: Iterable[str]) -> None:
+        """Lease what another run of this process still leases; it is written together with the end of that lease."""
+        self._books[run_id].take(digests)
 
     def unlease(self, run_id: str, digests: Iterable[str]) -> None:
         """End one lease of the run on each of `digests`; it is written with whatever is written next, or at last."""
         self._books[run_id].end(digests)
         if len(self._books[run_id].unwritten) >= _LEASES_PER_TRANSACTION:
-            self._write_leases()
+            self.write_notes()
 
-    def _write_leases(self) -> None:
-        if any(book.unwritten for book in self._books.values()):
+    def reserve(self, run_id: str, need: int, *, spare: int, unwritten: int, bounds: Bounds) -> int:
+        """Reserve `need` bytes of disk for a run, up to `spare` more if there is room, and return how many; 0: no room.
+
+        `unwritten` is what the run still has to write of what it reserved before. Nothing else stays reserved for it.
+        """
+        with self._transaction() as ledger:
+            self._lowered.pop(run_id, None)
+            left = bounds.left(room_of(self, but=run_id)) - unwritten
+            granted = min(need + spare, left) if left >= need else 0
+            set_reserved(ledger, run_id, unwritten + granted)
+        return granted
+
+    def lower(self, run_id: str, reserved: int) -> None:
+        """Let a run have no more reserved than that; it is written with whatever is written next."""
+        self._lowered[run_id] = reserved
+
+    def write_notes(self) -> None:
+        """Write the leases and reservations that were ended."""
+        if self._lowered or any(book.unwritten for book in self._books.values()):
             with self._transaction():
                 pass

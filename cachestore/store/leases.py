@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cachestore.entry import Entry
     from cachestore.store.ledger import Ledger
 
+IN_USE = "in use by a running export"
 _DIGESTS_PER_ROW = 64
 
 
@@ -38,7 +39,7 @@ class Leases:
 
     def on_blob(self, digest: str) -> str:
         """Return why the blob must stay, or nothing."""
-        return "in use by a running export" if any(digest in digests for digests in self.by_run) else ""
+        return IN_USE if any(digest in digests for digests in self.by_run) else ""
 
 
 def run_of(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -110,6 +110,10 @@ class Ledger:
         self._put(BUNDLES, bundle_id, None)
         self._put(STAMPS, bundle_id, None)
 
+    def run(self, run_id: str) -> RunRow | None:
+        """Return the row of a run."""
+        return self._get(RUNS, run_id)
+
     def put_run(self, run_id: str, row: RunRow) -> None:
         """Write the row of a run."""
         self._put(RUNS, run_id, row)
@@ -130,6 +134,13 @@ class Ledger:
         """Have every bundle looked at again: a file with unknown other names came among the blobs."""
         if meta := self.meta():
             self.put_meta(replace(meta, looks=meta.looks + 1))
+
+    def read(self, table: Table[T], names: Iterable[str]) -> None:
+        """Read rows that will be asked for, all at once."""
+        keys = [key for key in map(table.key, names) if key not in self._after]
+        rows = self._rows.get_many(keys)
+        for key in keys:
+            self._before[key] = self._after[key] = table.value(key, rows[key]) if key in rows else None
 
     def has(self, key: str) -> bool:
         """Return whether there is a row of `key`, sound or not."""
@@ -170,12 +181,10 @@ class Ledger:
         change, leases = self._change(), self._has_changed_leases()
         if (leases or change != Totals()) and (meta := self.meta()):
             self.put_meta(replace(meta, totals=meta.totals + change, leases=meta.leases + leases))
-        for key, value in self._after.items():
-            if value == self._before[key] and key not in self._unwritten:
-                continue
-            if value is None:
-                self._rows.delete(key)
-            else:
+        changed = [key for key, value in self._after.items() if value != self._before[key] or key in self._unwritten]
+        self._rows.delete_many(key for key in changed if self._after[key] is None)
+        for key in changed:
+            if (value := self._after[key]) is not None:
                 table = table_of(key)
                 assert table is not None  # noqa: S101 - only tables put values
                 self._rows.set(key, table.to_row(value), table.tag(value))
@@ -192,7 +201,10 @@ class Ledger:
 
     def _note_uses(self) -> None:
         """Let each blob whose entries changed have the time of the latest use of any of them."""
-        for digest in self._digests_of_changed_entries():
+        digests = self._digests_of_changed_entries()
+        self.read(BLOBS, digests)
+        self.read(ENTRIES, (key for digest in digests if (row := self.blob(digest)) for key in row.keys))
+        for digest in digests:
             row = self.blob(digest)
             uses = [entry.used_at for key in row.keys if (entry := self.entry(key))] if row else []
             if row and uses and row.used_at != max(uses):

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
-_LONGEST_WORK, _LONGEST_PAUSE = 0.01, 0.05  # seconds
+# Seconds. Whoever waits asks again within the shortest pause, and so has the lock after one piece; on a machine that is
+# too busy to wake it in time, it still asks in a pause more often than not.
+_LONGEST_WORK, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.005, 0.1
 
 
-def in_pieces(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    """Yield `items` in lists of at most `most`, fewer where these take too long, and pause as long as each took."""
-    remaining, size = iter(items), most
-    while piece := list(islice(remaining, size)):
-        began = time.monotonic()
+class Piece(Generic[T]):
+    """Items to be worked on under the lock, at least one of them: iterating ends early when the time is over."""
+
+    def __init__(self, items: list[T]) -> None:
+        self.items = items
+        self.done = 0
+
+    def __iter__(self) -> Iterator[T]:
+        end = time.monotonic() + _LONGEST_WORK
+        for item in self.items:
+            self.done += 1
+            yield item
+            if time.monotonic() > end:
+                return
+
+
+def in_pieces(items: Iterable[T], most: int) -> Iterator[Piece[T]]:
+    """Yield `items` in pieces of at most `most`, and pause for twice as long as each took; what it left comes next."""
+    remaining, left = iter(items), list[T]()
+    while left := [*left, *islice(remaining, most - len(left))]:
+        piece, began = Piece(left), time.monotonic()
         yield piece
+        left = left[piece.done :]
         took = time.monotonic() - began
-        size = max(1, min(most, int(len(piece) * _LONGEST_WORK / max(took, 1e-6))))
-        time.sleep(min(took, _LONGEST_PAUSE))
+        time.sleep(min(max(2 * took, _SHORTEST_PAUSE), _LONGEST_PAUSE))

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import witness_of
+from cachestore.rows import BLOBS, ENTRIES
 from cachestore.store.publish import add_blob
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Batch:
 
     def write(self, ledger: Ledger, blobs: Blobs, boot: str) -> None:
         """Write the notes of what is still there, and as it was seen."""
+        ledger.read(ENTRIES, self.seen)
+        ledger.read(BLOBS, self.witnesses)
         for key, seen in self.seen.items():
             _write_seen(ledger, key, seen)
         for digest, witness in self.witnesses.items():

@@ -161,6 +161,11 @@ class StoreReader(RowsReader):
         """Yield id and row of every run that has not ended properly: those that live and those that died."""
         return ((run_id, run) for run_id, run in self.scan(RUNS) if is_run_id(run_id))
 
+    def reserved(self, but: str = "") -> int:
+        """Return how many bytes of disk the downloads of living runs still have to write, without those of one run."""
+        rows = [(run_id, run.reserved) for run_id, run in self.runs() if run.reserved and run_id != but]
+        return sum(reserved for run_id, reserved in rows if self.is_alive(run_id))
+
     def leases(self) -> Leases:
         """Return what the living runs need."""
         return Leases(

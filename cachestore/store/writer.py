@@ -13,7 +13,7 @@ from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
 from cachestore.store.adopt import adopt
-from cachestore.store.evict import remove, retire, set_pinned
+from cachestore.store.evict import read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
 from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import compare, publish
@@ -223,7 +223,7 @@ class Store(Housekeeping):
             entry, may_go = entries[key], lambda found, _: leases.on(found)
             return remove(ledger, self.blobs, self.root.quarantine, entry, may_go, unpin=entry.address in whole)
 
-        return list(zip(entries.values(), self._evict(entries, remove_one), strict=True))
+        return list(zip(entries.values(), self._evict(entries, read_entries, remove_one), strict=True))
 
     def pin(self, track: Track, *, pinned: bool) -> list[Entry]:
         """Pin or unpin what an address names and return it; a track follows its newest version. Raise NotInCache."""

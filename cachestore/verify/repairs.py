@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
 from cachestore.errors import is_full
+from cachestore.store.evict import GONE
 from cachestore.verify.judge import raise_if_set, whole_witness
 from cachestore.verify.problems import ProblemKind
 
@@ -66,7 +67,7 @@ def _put_away(store: Store, problem: Problem) -> Repair:
         return _drop_blob(store, problem)
     [eviction] = store.evict([problem.key], lambda *_: _RIGHT if _is_there(store, problem.digest) else "")
     if why := eviction.kept_because:
-        return Repair(problem, f"left alone: {why}", mended=why == _RIGHT)
+        return Repair(problem, f"left alone: {why}", mended=why in {_RIGHT, GONE})
     return Repair(problem, "removed; the next export downloads it again")
 
 

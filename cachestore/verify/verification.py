@@ -122,14 +122,14 @@ class Verification:
     def _strangers(self, folder: str, names: Sequence[str], threads: ThreadPoolExecutor) -> Iterator[Problem]:
         """Yield what is wrong with the files of a folder that no row knows of."""
         place, blobs = self._store.root.blobs / folder, self._store.blobs
-        digests = {path: blobs.digest_of(path) for path in (place / name for name in names)}
+        digests = {path: blobs.digest_of(path) for path in (f"{place}{os.sep}{name}" for name in names)}
         known = self._store.known_blobs(digest for digest in digests.values() if digest is not None)
         unknown = {path: digest for path, digest in digests.items() if digest not in known}
         kinds = threads.map(self._judge.judge_stranger, unknown.values())
         for (path, digest), kind in zip(unknown.items(), kinds, strict=True):
             self._count(0 if digest is None else 1)
             if kind is not None:
-                yield Problem(kind, str(path), digest=digest or "")
+                yield Problem(kind, path, digest=digest or "")
 
     def _count(self, unknown: int) -> None:
         """Count blobs that no row knows."""

@@ -1,20 +1,24 @@
 """How a store of many entries behaves: ``python tests/benchmarks/large_stores.py ENTRIES [FOLDER]``.
 
-It fills a store with small files of their own, then runs commands on it, each in a process of its own, and prints how
-long each took and the most memory it had. FOLDER, which needs 4 kB an entry, is made and removed; default: a temporary
-one.
+It fills a store with small files of their own, then runs commands on it, each in a process of its own, and prints the
+seconds and CPU seconds that each took, and the most memory it had. Last, it evicts a tenth while another process
+writes as an export does, and prints how long that one waited. FOLDER, where 6 kB an entry have to be free, is left as
+it was; default: a temporary one.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
+import statistics
 import subprocess
 import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from cachestore.blobs import BlobDigest, Blobs
 from cachestore.boot import boot_id
@@ -25,10 +29,18 @@ from cachestore.rows import TrackRow
 from cachestore.store.ledger import Ledger
 from cachestore.store.publish import add_blob
 from cachestore.store.writer import Store
+from cachestore.track import Track
 from cachestore.version import Version, VersionKind
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
 
 _PER_TRANSACTION = 2000
 _YEAR = 365 * 86400.0
+_BLOCK = 4096
+_FINDS = 2000
+_MIXES = (1, 1000)
+_BETWEEN_LEASES = 0.005  # seconds
 
 
 def fill(path: Path, entries: int) -> None:
@@ -72,38 +84,75 @@ def _add(ledger: Ledger, blobs: Blobs, number: int, when: float) -> None:
     add_blob(ledger, entry.digest, place.stat(), boot_id(), (entry.key,))
 
 
-def timed(folder: Path, *arguments: str) -> tuple[float, float, int]:
-    """Run a command and return its seconds, the megabytes it had at most, and its exit code."""
-    command = [sys.executable, "-m", "cachestore", "--config", str(folder / "config.toml"), *arguments]
+def finding(path: Path, entries: int) -> None:
+    """Print what one `find` takes, of tracks that are there and of one that is not."""
+    tracks = [Track("bench", f"t{random.randrange(max(entries, 1))}") for _ in range(_FINDS)]
+    with Store.open(path) as store:
+        for what, wanted in (("find", tracks if entries else []), ("find, a miss", [Track("bench", "none")] * _FINDS)):
+            rounds = []
+            for _ in range(5 if wanted else 0):
+                start = time.perf_counter()
+                for track in wanted:
+                    store.find(track)
+                rounds.append((time.perf_counter() - start) / _FINDS)
+            if rounds:
+                print(f"{what:35} {statistics.median(rounds) * 1e6:7.1f} us", flush=True)
+
+
+def leasing(path: Path, begun: Event, ended: Event) -> None:
+    """Take and end leases, as an export does for every track, and print how long that took."""
+    waits: list[float] = []
+    digests = [BlobDigest().hexdigest()]
+    with Store.open(path) as store, store.run("export") as run:
+        begun.set()
+        while not ended.is_set():
+            start = time.perf_counter()
+            store.lease(run, digests)
+            waits.append(time.perf_counter() - start)
+            store.unlease(run, digests)
+            time.sleep(_BETWEEN_LEASES)
+    waits.sort()
+    median, seldom, longest = (waits[int(share * (len(waits) - 1))] * 1e3 for share in (0.5, 0.999, 1))
+    print(f"  {len(waits)} leases meanwhile: {median:.1f} ms, 0.1 % over {seldom:.0f} ms, longest {longest:.0f} ms")
+
+
+def timed(folder: Path, command: str) -> None:
+    """Run a command and print its seconds, its CPU seconds, the megabytes it had at most, and its exit code."""
+    words = [sys.executable, "-m", "cachestore", "--config", str(folder / "config.toml"), *command.split()]
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return time.perf_counter() - start, used.ru_maxrss / 1024, process.returncode
+    wall, cpu, most = time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    told = command.replace(f" {folder}/", " ")
+    print(f"{told:35} {wall:7.2f} s {cpu:7.2f} s CPU {most:5.0f} MB, exit code {process.returncode}", flush=True)
 
 
 def main(entries: int, folder: Path) -> None:
     """Fill a store below `folder` and print what commands cost."""
-    root = folder / "store"
+    root, apart = folder / "store", get_context("spawn")  # what is in a parent's memory would count as the commands'
     (folder / "config.toml").write_text(f'root = {json.dumps(str(root))}\nmin_free = 0\nmax_size = "1 TB"\n')
-    (folder / "mix.json").write_text(json.dumps({"tracks": [{"source": "bench", "id": f"t{entries // 2}"}]}))
-    start = time.perf_counter()
-    filling = get_context("spawn").Process(target=fill, args=(root, entries))  # its memory would count as the commands'
-    filling.start()
-    filling.join()
-    print(f"{entries} entries, made in {time.perf_counter() - start:.0f} s")
-    nine_tenths = str(entries * 4096 * 9 // 10)
-    for words in (
-        "info",
-        f"export --offline {folder}/mix.json {folder}/DEST",
-        "ls --json",
-        f"prune --dry-run --max-size {nine_tenths}",
-        "verify --quick",
-        f"prune --max-size {nine_tenths}",
-        "info",
-    ):
-        seconds, megabytes, code = timed(folder, *words.split())
-        print(f"{words.replace(str(folder), ''):45} {seconds:8.2f} s {megabytes:6.0f} MB  exit code {code}")
+    for length in _MIXES:
+        tracks = [{"source": "bench", "id": f"t{entries // 2 + number}"} for number in range(length)]
+        (folder / f"{length}.json").write_text(json.dumps({"tracks": tracks}))
+    for job in (fill, finding):
+        start = time.perf_counter()
+        process = apart.Process(target=job, args=(root, entries))
+        process.start()
+        process.join()
+        if job is fill:
+            print(f"{entries} entries, made in {time.perf_counter() - start:.0f} s", flush=True)
+    bound = entries * _BLOCK * 99 // 100  # what is over a bound shrinks to nine tenths of it
+    exports = (f"export --offline {folder}/{length}.json {folder}/DEST{length}" for length in _MIXES)
+    for command in ("info", *exports, "ls", "ls --json", "verify --quick", f"prune --dry-run --max-size {bound}"):
+        timed(folder, command)
+    begun, ended = apart.Event(), apart.Event()
+    other = apart.Process(target=leasing, args=(root, begun, ended))
+    other.start()
+    begun.wait()
+    timed(folder, f"prune --max-size {bound}")
+    ended.set()
+    other.join()
 
 
 if __name__ == "__main__":

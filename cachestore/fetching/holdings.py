@@ -1,0 +1,72 @@
+"""What the store has of the tracks of a run: looked up, leased for as long as it is needed, given up for others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cachestore.fetching.decide import Hit, candidates
+from cachestore.fetching.wanted import stored_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cachestore.errors import TrackError
+    from cachestore.fetching.telling import Teller
+    from cachestore.fetching.wanted import Wanted
+    from cachestore.store.writer import Store
+
+
+class Holdings:
+    """The leases of one run, on what may serve its tracks."""
+
+    def __init__(self, store: Store, run_id: str, teller: Teller) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._tell = teller
+
+    def look_up(self, several: Sequence[Wanted]) -> None:
+        """Find what is kept of tracks, lease it, and see whether it is whole; what is damaged is retired."""
+        kept = self._store.kept(wanted.track for wanted in several)
+        ended = [digest for wanted in several for digest in wanted.leased]
+        for wanted in several:
+            entries_of_track = kept.get(wanted.track.address, [])
+            wanted.stored = stored_of(entries_of_track)
+            wanted.whole, wanted.gave_way = candidates(wanted.track, entries_of_track), False
+        entries = {entry.key: entry for wanted in several for entry in wanted.whole}
+        self._store.lease(self._run_id, [entry.digest for wanted in several for entry in wanted.whole])
+        whole = {entry.key for entry in self._store.whole(list(entries.values()))}
+        for entry in (entry for key, entry in entries.items() if key not in whole):
+            self._tell.damaged(entry, self._store.retire(entry.digest))
+        for wanted in several:
+            ended += [entry.digest for entry in wanted.whole if entry.key not in whole]
+            wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
+        self._store.unlease(self._run_id, ended)
+
+    def settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
+        """Give a track its outcome, and end the leases on what it is not about."""
+        if not wanted.gave_way:
+            chosen = outcome.entry.key if isinstance(outcome, Hit) and not wanted.downloaded else None
+            self._store.unlease(self._run_id, [entry.digest for entry in wanted.whole if entry.key != chosen])
+        wanted.outcome = outcome
+        wanted.gave_way = wanted.gave_way and not wanted.downloaded  # publishing has leased what was downloaded
+
+    def give_way(self, several: Sequence[Wanted]) -> bool:
+        """End the leases of tracks, so that others can have their room, and return whether there were any."""
+        leased = [wanted for wanted in several if wanted.leased]
+        for wanted in leased:
+            self._store.unlease(self._run_id, wanted.leased)
+            wanted.gave_way = True
+        return bool(leased)
+
+    def reclaim(self, wanted: Wanted) -> None:
+        """Lease again what a track gave up; it has no outcome any more if that is gone."""
+        before, wanted.outcome = wanted.outcome, None
+        wanted.downloaded = wanted.downloaded and not wanted.gave_way
+        self.look_up([wanted])
+        if isinstance(before, Hit) and any(entry.key == before.entry.key for entry in wanted.whole):
+            self.settle(wanted, before)
+
+    def let_go(self, wanted: Wanted) -> None:
+        """End the lease on what a track's result was about."""
+        if isinstance(wanted.outcome, Hit):
+            self._store.unlease(self._run_id, [wanted.outcome.entry.digest])

@@ -1,0 +1,44 @@
+"""Why there is no room: whether waiting helps, and what to say where it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cachestore.errors import NoRoom
+from cachestore.partials import track_name
+from cachestore.quantities import format_size
+from cachestore.store.costs import cost_of
+from cachestore.store.leases import IN_USE
+
+if TYPE_CHECKING:
+    from cachestore.prune import Plan
+    from cachestore.root import Root
+    from cachestore.store.reservations import Bounds, Room
+    from cachestore.track import Track
+
+
+def waited_for(root: Root, plan: Plan, room: Room, track: Track) -> int:
+    """Return how many bytes of disk will come free, or can be evicted, when those are done who need them.
+
+    What there is of `track` itself is no such thing.
+    """
+    own = sum(cost_of(path) for path in root.partials.glob(f"{track_name(track.address)}.*"))
+    return plan.stayed[IN_USE] + room.reserved + cost_of(root.partials) - own
+
+
+def refusal(track: Track, need: int, bounds: Bounds, room: Room) -> NoRoom:
+    """Return the failure of a track that there can be no room for."""
+    size = format_size(need)
+    if need > bounds.max_size:
+        reason = f"it takes {size}, and max_size allows {format_size(bounds.max_size)} for the whole store; raise it"
+    elif room.bounded + room.reserved + need > bounds.max_size:
+        reason = (
+            f"there is no room for its {size}: max_size allows {format_size(bounds.max_size)}, and what is pinned, in "
+            "quarantine or in use stays; unpin tracks or raise max_size"
+        )
+    else:
+        reason = (
+            f"there is no room for its {size}: min_free keeps {format_size(bounds.min_free)} of the store's disk free, "
+            f"and {format_size(max(0, room.free))} are; free space there or lower min_free"
+        )
+    return NoRoom(track.address, track.label, reason, need=need)

@@ -1,0 +1,502 @@
+"""Room is reserved before a body is written, by all processes together, and given back on every way out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cachestore.cache import Cache
+from cachestore.config import Config, SourceConfig
+from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarge
+from cachestore.events import State, TrackEvent, WarningEvent
+from cachestore.fetching import keeper
+from cachestore.partials import Partial
+from cachestore.prune import Limits, apply, plan_for
+from cachestore.quantities import format_size
+from cachestore.rows import RUNS
+from cachestore.runs import RunLock
+from cachestore.store.reservations import SIDECAR, Bounds, Room, cost_of_body, room_of
+from cachestore.store.writer import Store
+from cachestore.sweep import sweep
+from cachestore.track import Track
+from exporter_plugin import export_mix
+from exporter_plugin.row import Mix, Row
+from tests.downloads import answer, bare, come_true
+from tests.invariants import faults, leftovers
+from tests.library import make_wave
+from tests.neighbours import Street, is_downloading, requested
+from tests.raw_servers import Gate
+from tests.stores import put
+from tests.stranger import row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cachestore.cache import Result
+    from cachestore.events import Event
+    from tests.conftest import StartRawServer
+    from tests.raw_servers import Answer
+    from tests.stranger import Stranger
+
+SIZE = 200_000
+COST = cost_of_body(SIZE)
+PLENTY = Bounds(10**9, 0)
+
+
+def body(track: str, size: int = SIZE) -> bytes:
+    return make_wave(size, track)
+
+
+def serve(head: bytes) -> bytes:
+    """Answer with the body of any track, with an ETag."""
+    track = requested(head)
+    return answer(body(track), f'ETag: "{track}"')
+
+
+def serve_without_length(head: bytes) -> bytes:
+    data = body(requested(head))
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data[:90_000], data[90_000:]))
+    return bare(chunks + b"0\r\n\r\n", "Transfer-Encoding: chunked", 'ETag: "1"')
+
+
+def tracks(count: int) -> list[Track]:
+    return [Track("cloud", f"t{number}", title=f"T{number}") for number in range(count)]
+
+
+@pytest.fixture
+def open_cache(raw_server: StartRawServer, tmp_path: Path) -> Iterator[Callable[..., Cache]]:
+    """Open caches of one small store, whose server answers in a given way."""
+    opened: list[Cache] = []
+
+    def open_one(respond: Callable[[bytes], Answer] = serve, *, root: str = "root", **settings: Any) -> Cache:  # noqa: ANN401
+        cloud = SourceConfig("cloud", "http", {"url": f"{raw_server(respond).url}/{{id}}"})
+        known: dict[str, Any] = {"root": tmp_path / root, "retries": 0, "min_free": 0, "max_size": 10**9} | settings
+        opened.append(Cache.open(Config(sources={"cloud": cloud}, **known)))
+        return opened[-1]
+
+    yield open_one
+    for cache in opened:
+        cache.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture
+def other(store: Store) -> Iterator[Store]:
+    with Store.open(store.root.path) as opened:
+        yield opened
+
+
+def errors(results: list[Result]) -> list[str]:
+    return [str(result.error) for result in results if result.error]
+
+
+# The row
+
+
+def test_what_one_run_reserves_another_cannot(store: Store, other: Store) -> None:
+    bounds = Bounds(100_000, 0)
+    with store.run("fetch") as one, other.run("fetch") as two:
+        assert store.reserve(one, 70_000, spare=0, unwritten=0, bounds=bounds) == 70_000
+        assert other.reserve(two, 70_000, spare=0, unwritten=0, bounds=bounds) == 0
+        assert other.reserve(two, 30_000, spare=0, unwritten=0, bounds=bounds) == 30_000
+        assert store.reserved() == 100_000
+    assert store.reserved() == 0
+
+
+def test_as_much_to_spare_is_reserved_as_there_is_room_for(store: Store) -> None:
+    with store.run("fetch") as run_id:
+        assert store.reserve(run_id, 10_000, spare=500, unwritten=0, bounds=PLENTY) == 10_500
+        assert store.reserve(run_id, 10_000, spare=10**6, unwritten=7_000, bounds=Bounds(20_000, 0)) == 13_000
+        assert store.reserved() == 20_000
+
+
+def test_what_a_killed_run_has_reserved_counts_for_nothing_and_is_swept(store: Store) -> None:
+    with store.run("fetch") as run_id:
+        store.reserve(run_id, 70_000, spare=0, unwritten=0, bounds=PLENTY)
+        row_of_the_dead = dict(store.runs())[run_id]
+    dead = "0" * 32
+    with store._transaction() as ledger:
+        ledger.put_run(dead, row_of_the_dead)
+    assert row_of_the_dead.reserved == 70_000
+    assert store.reserved() == 0
+    sweep(store, time.time(), max_size=10**9)
+    assert store.existing(RUNS, [dead]) == set()
+
+
+def test_a_reservation_is_lowered_by_whatever_is_written_next(store: Store, other: Store) -> None:
+    with store.run("fetch") as run_id:
+        store.reserve(run_id, 70_000, spare=0, unwritten=0, bounds=PLENTY)
+        store.lower(run_id, 5_000)
+        assert other.reserved() == 70_000
+        put(store, "1", b"1")
+        assert other.reserved() == 5_000
+
+
+def test_the_disk_bounds_a_reservation_too(store: Store) -> None:
+    room = room_of(store)
+    assert Bounds(10**15, room.free - 500).left(Room(0, room.free, 100)) == 400
+    with store.run("fetch") as run_id:
+        assert store.reserve(run_id, 10**6, spare=0, unwritten=0, bounds=Bounds(10**15, room.free)) == 0
+
+
+def test_a_run_without_a_reservation_is_read_as_before(store: Store) -> None:
+    lock = RunLock(store.root.runs)
+    with store._transaction() as ledger:
+        ledger._rows.set(RUNS.key(lock.id), {"command": "fetch", "started_at": 1.0, "dest": None})
+    assert dict(store.runs())[lock.id].reserved == 0
+    lock.release()
+
+
+# One run
+
+
+def test_nothing_stays_reserved_when_a_fetch_is_done(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache()
+    assert errors(list(cache.fetch(tracks(5)))) == []
+    assert cache.store.reserved() == 0
+
+
+def test_room_for_the_whole_body_is_reserved_when_its_first_bytes_are_written(
+    open_cache: Callable[..., Cache],
+) -> None:
+    whole = serve(b"GET /t0 HTTP/1.1")
+    gate = Gate(whole[:60_000], whole[60_000:])
+    cache = open_cache(lambda _: gate)
+    seen: list[int] = []
+
+    def look() -> None:
+        with Store.open(cache.store.root.path) as other:
+            gate.wait()
+            come_true(lambda: other.reserved() > 0)
+            seen.append(other.reserved())
+        gate.open()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    assert errors(list(cache.fetch(tracks(1)))) == []
+    looking.join()
+    assert seen[0] >= COST
+    assert cache.store.reserved() == 0
+
+
+def test_a_track_larger_than_the_store_never_fits(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(max_size=SIZE)
+    [result] = cache.fetch(tracks(1))
+    assert type(result.error) is NoRoom
+    takes = f"T0: it takes {format_size(COST - SIDECAR)}"
+    assert str(result.error) == f"{takes}, and max_size allows 200 kB for the whole store; raise it"
+    assert list(cache.store.root.partials.iterdir()) == []
+
+
+def test_a_disk_below_min_free_has_no_room_and_says_what_to_do(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(min_free=10**15)
+    [result] = cache.fetch(tracks(1))
+    assert type(result.error) is NoRoom
+    assert result.error.exit_code == 4
+    said = str(result.error)
+    assert said.startswith(f"T0: there is no room for its {format_size(COST - SIDECAR)}: min_free keeps")
+    assert said.endswith(" are; free space there or lower min_free")
+
+
+def test_what_is_pinned_leaves_no_room_and_nobody_waits_for_it(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(max_size=COST + SIZE // 2)
+    one, two = tracks(2)
+    list(cache.fetch([one]))
+    cache.store.pin(one, pinned=True)
+    [result] = cache.fetch([two])
+    assert type(result.error) is NoRoom
+    assert "unpin tracks or raise max_size" in str(result.error)
+    assert cache.find(one) is not None
+
+
+def test_a_fetch_of_three_times_the_store_evicts_what_was_asked_for_before(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(max_size=5 * COST)
+    for result in cache.fetch(tracks(15)):
+        assert cache.store.is_whole(result.entry)
+        assert room_of(cache.store).bounded <= 5 * COST
+    assert cache.store.totals().exclusive <= 5 * COST
+
+
+def test_the_first_row_gets_its_room_from_what_came_for_later_rows(open_cache: Callable[..., Cache]) -> None:
+    late = Gate(b"", serve(b"GET /t0 HTTP/1.1"))
+    cache = open_cache(lambda head: late if requested(head) == "t0" else serve(head), max_size=2 * COST + 4096)
+
+    def open_when_another_is_done(event: Event) -> None:
+        if isinstance(event, TrackEvent) and event.state is State.DONE:
+            late.open()
+
+    for result in cache.fetch(tracks(4), on_event=open_when_another_is_done):
+        assert cache.store.is_whole(result.entry)
+
+
+def test_a_body_without_a_length_gets_room_as_it_grows(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(serve_without_length, max_size=3 * COST)
+    assert errors(list(cache.fetch(tracks(6)))) == []
+    assert cache.store.reserved() == 0
+
+
+def test_a_body_without_a_length_that_outgrows_the_store_stops(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(serve_without_length, max_size=SIZE - 50_000)
+    [result] = cache.fetch(tracks(1))
+    assert isinstance(result.error, NoRoom)
+    assert list(cache.store.root.partials.iterdir()) == []
+
+
+def test_a_body_without_a_length_ends_at_max_track_size(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(serve_without_length, max_track_size=SIZE - 1)
+    [result] = cache.fetch(tracks(1))
+    assert isinstance(result.error, TooLarge)
+
+
+def test_a_body_longer_than_announced_stops_at_what_was_reserved(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = Partial.write
+
+    def noted(self: Partial, chunk: bytes) -> None:
+        write(self, chunk)
+        written.append(self.received)
+
+    monkeypatch.setattr(Partial, "write", noted)
+    data = body("t0")
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data, data)) + b"0\r\n\r\n"
+    head = f"Content-Range: bytes 0-{SIZE - 1}/{SIZE}"
+    cache = open_cache(lambda _: bare(chunked, head, "Transfer-Encoding: chunked"), max_track_size=SIZE)
+    [result] = cache.fetch(tracks(1))
+    assert result.error is not None
+    assert max(written, default=0) <= SIZE
+
+
+def test_many_small_bodies_share_one_reservation(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    reserve = Store.reserve
+
+    def counted(self: Store, run_id: str, need: int, **rest: Any) -> int:  # noqa: ANN401
+        asked.append(need)
+        return reserve(self, run_id, need, **rest)
+
+    monkeypatch.setattr(Store, "reserve", counted)
+    cache = open_cache(max_size=20 * 10**9)
+    assert errors(list(cache.fetch(tracks(40)))) == []
+    assert len(asked) <= 4
+
+
+# Several runs
+
+
+@contextmanager
+def hold(store: Store, size: int) -> Iterator[None]:
+    """Reserve room as another run."""
+    with store.run("fetch") as run_id:
+        assert store.reserve(run_id, size, spare=0, unwritten=0, bounds=PLENTY) == size
+        yield
+
+
+@pytest.mark.long
+def test_a_fetch_waits_for_what_another_run_reserves_and_goes_on(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(max_size=2 * COST)
+    other = Store.open(cache.store.root.path)
+    warned = threading.Event()
+    freed = threading.Event()
+
+    def neighbour() -> None:
+        with Store.open(cache.store.root.path) as mine, hold(mine, COST + 8192):
+            freed.set()
+            warned.wait(60)
+
+    thread = threading.Thread(target=neighbour)
+    thread.start()
+    freed.wait(60)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, WarningEvent) and event.code == "waiting_for_room":
+            warned.set()
+
+    assert errors(list(cache.fetch(tracks(1), on_event=hear))) == []
+    assert warned.is_set()
+    thread.join()
+    other.close()
+
+
+def test_patience_ends_and_the_failure_is_temporary(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PATIENCE", 0.5)
+    cache = open_cache(max_size=2 * COST)
+    with Store.open(cache.store.root.path) as other, hold(other, 2 * COST):
+        results = list(cache.fetch(tracks(3)))
+    assert [type(result.error) for result in results] == [NoRoomYet] * 3
+    failures = [result.error for result in results if result.error]
+    assert FetchFailed(failures, 3).exit_code == 75
+    assert errors(list(cache.fetch(tracks(1)))) == []
+
+
+@pytest.mark.long
+def test_a_cancel_ends_the_wait_for_room(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(max_size=2 * COST)
+    cancel = threading.Event()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, WarningEvent):
+            cancel.set()
+            began.append(time.monotonic())
+
+    began: list[float] = []
+    with Store.open(cache.store.root.path) as other, hold(other, 2 * COST):
+        with pytest.raises(Cancelled):
+            list(cache.fetch(tracks(3), on_event=hear, cancel=cancel))
+        assert time.monotonic() - began[0] < 3
+    assert cache.store.reserved() == 0
+
+
+def cancel_when(happened: threading.Event, cancel: threading.Event) -> None:
+    happened.wait(30)
+    cancel.set()
+
+
+@pytest.mark.long
+def test_who_waits_long_holds_no_connection(open_cache: Callable[..., Cache]) -> None:
+    closed = threading.Event()
+
+    class Patient(Gate):
+        """See whether the client closes before all is sent."""
+
+        def play(self, connection: Any, stopped: threading.Event) -> None:  # noqa: ANN401
+            whole = serve(b"GET /t0 HTTP/1.1")
+            connection.sendall(whole[:60_000])
+            connection.settimeout(30)
+            if connection.recv(1) == b"":
+                closed.set()
+
+    first = Patient(b"", b"")
+    answers: list[Any] = [first]
+    cache = open_cache(lambda head: answers.pop() if answers else serve(head), max_size=2 * COST, stall_timeout=3.0)
+    with Store.open(cache.store.root.path) as other, hold(other, 2 * COST):
+        cancel = threading.Event()
+        threading.Thread(target=cancel_when, args=(closed, cancel), daemon=True).start()
+        with pytest.raises(Cancelled):
+            list(cache.fetch(tracks(1), cancel=cancel))
+    assert closed.is_set()
+    assert list(cache.store.root.partials.glob("*.work")) == []
+
+
+def test_a_partial_that_nobody_goes_on_with_gives_way(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(max_size=COST + 8192)
+    (cache.store.root.partials / f"{'0' * 32}.{'1' * 32}.part").write_bytes(bytes(SIZE))
+    assert errors(list(cache.fetch(tracks(1)))) == []
+    assert list(cache.store.root.partials.iterdir()) == []
+
+
+# An export larger than the store
+
+
+def mix_of(stranger: Stranger, count: int) -> str:
+    return stranger.mix(*(row(f"t{number}") for number in range(count)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["hardlink", "copy"])
+def test_a_mix_of_three_times_the_store_is_exported(mode: str, stranger: Stranger, raw_server: StartRawServer) -> None:
+    server = raw_server(serve)
+    stranger.configure(server.url, max_size=5 * COST)
+    stranger.run("export", mix_of(stranger, 15), "DEST", "--link-mode", mode)
+    assert [path.read_bytes() for path in stranger.media()] == [body(f"t{number}") for number in range(15)]
+    info = stranger.run("info", "--json").facts
+    assert info["exclusive_bytes"] + info["partial_bytes"] <= 5 * COST
+    assert info["reserved_bytes"] == 0
+    kept = len(stranger.run("ls", "--json").facts)
+    assert kept == 15 if mode == "hardlink" else kept <= 5
+    served = {f"open:t{number}": [body(f"t{number}")] for number in range(15)}
+    assert faults(stranger.root, served) == []
+    stranger.run("prune")
+    assert leftovers(stranger.root, stranger.home) == []
+    asked = len(server.received)
+    stranger.run("export", mix_of(stranger, 15), "OTHER", "--link-mode", mode)
+    if mode == "hardlink":
+        statuses = [head for head in server.received[asked:] if b"if-none-match" not in head.lower()]
+        assert statuses == []
+
+
+def test_a_prune_in_the_middle_of_an_export_spares_what_is_staged(
+    open_cache: Callable[..., Cache], tmp_path: Path
+) -> None:
+    cache = open_cache()
+    mix = Mix("M", tuple(Row(track) for track in tracks(3)))
+
+    def pruned(event: Event) -> None:
+        if isinstance(event, TrackEvent) and event.state is State.DONE and event.index == 1:
+            with Store.open(cache.store.root.path) as other:
+                gone.extend(apply(other, plan_for(other, Limits(0), time.time())))
+
+    gone: list[Any] = []
+    export_mix(mix, tmp_path / "DEST", cache=cache, on_event=pruned)
+    assert [outcome for outcome in gone if not outcome.stayed] == []
+    assert len(list(cache.store.entries())) == 3
+
+
+def test_a_failed_export_leaves_no_staging_registered(open_cache: Callable[..., Cache], tmp_path: Path) -> None:
+    def respond(head: bytes) -> bytes:
+        return answer(b"", status="404 Not Found") if requested(head) == "t9" else serve(head)
+
+    cache = open_cache(respond, max_size=3 * COST)
+    mix = Mix("M", tuple(Row(track) for track in tracks(10)))
+    with pytest.raises(Exception, match="1 of 10 tracks failed"):
+        export_mix(mix, tmp_path / "DEST", cache=cache)
+    assert list(cache.store.bundles()) == []
+    assert cache.store.totals().held == 0
+    cache.enforce_bound()
+    assert cache.store.totals().exclusive <= 3 * COST
+
+
+# Processes
+
+
+@pytest.mark.long
+def test_two_processes_share_the_last_room_and_both_get_done(stranger: Stranger, raw_server: StartRawServer) -> None:
+    stranger.configure(raw_server(serve).url, max_size=2 * COST + 4096, min_age=0)
+    with Street(stranger) as street:
+        one = street.fetch(*(f"open:a{number}" for number in range(4)))
+        two = street.fetch(*(f"open:b{number}" for number in range(4)))
+        assert (one.end(), two.end()) == (0, 0)
+    assert stranger.run("info", "--json").facts["reserved_bytes"] == 0
+    served = {f"open:{name}{number}": [body(f"{name}{number}")] for name in "ab" for number in range(4)}
+    assert faults(stranger.root, served) == []
+
+
+@pytest.mark.long
+def test_the_room_of_a_killed_process_is_had_by_the_one_that_waits(
+    stranger: Stranger, raw_server: StartRawServer
+) -> None:
+    held = Gate(serve(b"GET /held HTTP/1.1")[:20_000], b"")
+    server = raw_server(lambda head: held if requested(head) == "held" else serve(head))
+    stranger.configure(server.url, max_size=COST + 60_000, min_age=0)
+    with Street(stranger) as street:
+        dying = street.fetch("open:held")
+        dying.until(is_downloading)
+        waiting = street.fetch("open:t1")
+        waiting.until(lambda event: event.get("code") == "waiting_for_room")
+        dying.kill()
+        assert waiting.end() == 0
+    assert [entry["id"] for entry in stranger.run("ls", "--json").facts] == ["t1"]
+
+
+def test_a_store_that_has_no_room_for_it_ends_a_fetch_with_4(stranger: Stranger, raw_server: StartRawServer) -> None:
+    stranger.configure(raw_server(serve).url, max_size=SIZE)
+    said = stranger.run("fetch", "open:t0", code=4).err
+    assert "max_size allows 200 kB" in said
+    stranger.configure(raw_server(serve).url, min_free="900 TB")
+    said = stranger.run("fetch", "open:t0", code=4).err
+    assert "lower min_free" in said
