@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import stat
 import threading
 import wave
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -674,9 +674,9 @@ def test_editable_and_a_strict_link_mode_contradict_each_other(house: House) -> 
 
 
 def limit_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    """Let every disk have so many bytes free, as long as nothing is written."""
-    usage = shutil.disk_usage("/")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    """Let the disk of the bundle have so many bytes free, as long as nothing is written."""
+    usage = SimpleNamespace(free=free)
+    monkeypatch.setattr("exporter_plugin.space.shutil", SimpleNamespace(disk_usage=lambda _: usage))
 
 
 @pytest.mark.parametrize(("options", "unforeseen"), [({"link_mode": "copy"}, 0), ({"editable": True}, 1)])

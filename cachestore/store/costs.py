@@ -38,3 +38,10 @@ def _stat(path: Path | str) -> os.stat_result | None:
     with suppress(OSError):
         return os.lstat(path)
     return None
+
+
+def children(folder: Path) -> list[Path]:
+    """Return what is directly in a folder, nothing when there is none."""
+    with suppress(OSError):
+        return list(folder.iterdir())
+    return []

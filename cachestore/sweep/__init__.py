@@ -1,0 +1,72 @@
+"""What crashes leave behind, and nobody will come back for: dead runs, old partials, lost rows, old quarantine.
+
+One walk finds what goes; `foresee` adds it up, `sweep` takes it.
+
+leftovers    what a sweep gives back
+unfinished   partials and dead runs
+misjudged    blobs that their rows do not tell the truth about
+quarantine   what was put away long ago, or is too much
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from cachestore.runs import remove_unnamed
+from cachestore.sweep.leftovers import Leftovers
+from cachestore.sweep.misjudged import Misjudged, unindexed
+from cachestore.sweep.quarantine import surplus, trim_quarantine
+from cachestore.sweep.unfinished import dead_partials, dead_runs
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+
+    from cachestore.store.reader import StoreReader
+    from cachestore.store.writer import Store
+
+__all__ = ["Leftovers", "dead_runs", "foresee", "sweep", "trim_quarantine"]
+
+_LONGEST_BEGINNING = 60.0
+
+
+def sweep(store: Store, now: float, cancel: threading.Event | None = None, *, max_size: float) -> None:
+    """Take what is left of dead runs and what nothing refers to, and bring up to date what counts and is held.
+
+    What is to be old was so at the sweep before, too: one clock that is ahead takes nothing. Quarantine is cut down to
+    its share of `max_size`. Raise Cancelled when `cancel` is set.
+    """
+    for found in _findings(store, now, max_size, cancel):
+        found.take(store)
+    remove_unnamed(store.root.runs, now - _LONGEST_BEGINNING)
+    store.look_at_bundles()
+    store.swept(now)
+
+
+def foresee(store: StoreReader, now: float, cancel: threading.Event | None = None, *, max_size: float) -> Leftovers:
+    """Return what a sweep would give back, and take nothing. Raise Cancelled when `cancel` is set."""
+    left = Leftovers()
+    for found in _findings(store, now, max_size, cancel):
+        found.foresee(store, left)
+    left.unindexed.sort(key=lambda blob: blob[1].used_at)
+    return left
+
+
+class _Finding(Protocol):
+    """Something that a sweep takes."""
+
+    def foresee(self, store: StoreReader, left: Leftovers) -> None:
+        """Add what that gives back to what is `left`."""
+
+    def take(self, store: Store) -> None:
+        """Take it, if it is still so."""
+
+
+def _findings(store: StoreReader, now: float, max_size: float, cancel: threading.Event | None) -> Iterator[_Finding]:
+    """Yield what is to be taken, in an order that may be taken while this is walked."""
+    known_old_at = min(now, store.meta().swept_at)
+    yield from dead_partials(store, known_old_at)
+    yield from dead_runs(store)
+    yield from unindexed(store, cancel)
+    yield Misjudged(cancel)
+    yield from surplus(store.root.quarantine, known_old_at, max_size)

@@ -1,0 +1,102 @@
+"""What runs that died have not finished: their partials, and what they staged."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cachestore.errors import AddressError
+from cachestore.partials import abandoned
+from cachestore.partials.sidecar import sidecar_of
+from cachestore.runs import is_alive, remove_if_dead, run_ids, staging_suffix
+from cachestore.store.costs import children, cost_of, files_below
+from cachestore.track import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cachestore.partials import Abandoned
+    from cachestore.partials.sidecar import Sidecar
+    from cachestore.store.reader import StoreReader
+    from cachestore.store.writer import Store
+    from cachestore.sweep.leftovers import Leftovers
+
+_OLD_PARTIAL = 7 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    """A partial that nobody will go on with."""
+
+    partial: Abandoned
+
+    def foresee(self, _: StoreReader, left: Leftovers) -> None:
+        for path in {self.partial.path, sidecar_of(self.partial.path)}:
+            left.partial += cost_of(path)
+            left.add(files_below(path))
+
+    def take(self, _: Store) -> None:
+        self.partial.remove()
+
+
+def dead_partials(store: StoreReader, known_old_at: float) -> Iterator[_Partial]:
+    """Yield what is old, and what is claimed and of no use; nothing claimed while a run lives that may own it."""
+    left = list(abandoned(store.root.partials, before=known_old_at - _OLD_PARTIAL))
+    others = {run_id for run_id, run in store.runs() if run.command != "fetch"}
+    a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)
+    for partial in left:
+        if partial.is_claimed and a_fetch_lives:
+            continue
+        if partial.is_old or not _is_of_use(store, partial.rest):
+            yield _Partial(partial)
+
+
+def _is_of_use(store: StoreReader, rest: Sidecar | None) -> bool:
+    """Return whether a partial is one of something that is not in the store yet."""
+    if rest is None or rest.version is None:
+        return False
+    try:
+        track = parse_address(rest.address)
+    except AddressError:  # no program of ours wrote that
+        return False
+    return all(entry.version != rest.version for entry in store.kept([track]).get(track.address, []))
+
+
+@dataclass(frozen=True, slots=True)
+class _DeadRun:
+    """A run that has died: its lock file, its staging folders in `dest` or beside it, and its rows, if it has any."""
+
+    id: str
+    dest: str | None
+    has_row: bool
+
+    def foresee(self, _: StoreReader, left: Leftovers) -> None:
+        for staging in self._staged():
+            left.add(files_below(staging))
+
+    def take(self, store: Store) -> None:
+        if not remove_if_dead(store.root.runs, self.id):
+            return
+        for staging in self._staged():
+            shutil.rmtree(staging, ignore_errors=True)
+        # An unplugged disk may come back, and then nothing but the row tells what lies there.
+        if self.has_row and (self.dest is None or Path(self.dest).parent.is_dir()):
+            store.forget_runs([self.id])
+
+    def _staged(self) -> Iterator[Path]:
+        for place in (Path(self.dest), Path(self.dest).parent) if self.dest is not None else ():
+            for staging in children(place):
+                # The name ends in the run's id: nothing else can be meant.
+                if staging.name.endswith(staging_suffix(self.id)) and not staging.is_symlink():
+                    yield staging
+
+
+def dead_runs(store: StoreReader) -> Iterator[_DeadRun]:
+    """Yield the runs that have died; `take` removes what one left behind."""
+    folder, known = store.root.runs, dict(store.runs())
+    for run_id in {*known, *run_ids(folder)}:
+        if not is_alive(folder, run_id):
+            run = known.get(run_id)
+            yield _DeadRun(run_id, run.dest if run else None, has_row=run is not None)
