@@ -56,7 +56,7 @@ def _bring_cloud(
             try:
                 outcome = _linked(rows[index], result, staging, link)
             except BlobDamaged:
-                [again] = fetch([result.track], refresh=True, on_event=events.of_fetch([index]))
+                [again] = fetch([result.track], on_event=events.of_fetch([index]))
                 outcome = _linked_again(rows[index], again, staging, link)
             events.settled(index, outcome)
             outcomes[index] = outcome

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cachestore.cache import Result
+    from cachestore.entry import Entry
     from cachestore.events import Event
+    from cachestore.links import LinkMode
     from tests.conftest import StartRawServer
     from tests.raw_servers import Answer
     from tests.stranger import Stranger
@@ -237,6 +239,19 @@ def test_the_first_row_gets_its_room_from_what_came_for_later_rows(open_cache: C
 
     for result in cache.fetch(tracks(4), on_event=open_when_another_is_done):
         assert cache.store.is_whole(result.entry)
+
+
+def test_a_new_version_gets_its_room_from_the_old_one(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PATIENCE", 5.0)
+    served = ["old"]
+    cache = open_cache(lambda _: answer(body(served[0]), f'ETag: "{served[0]}"'), max_size=COST + 4096)
+    [old] = cache.fetch(tracks(1))
+    served[0] = "new"
+    [new] = cache.fetch(tracks(1))
+    assert new.entry.digest != old.entry.digest
+    assert cache.store.is_whole(new.entry)
 
 
 def test_a_body_without_a_length_gets_room_as_it_grows(open_cache: Callable[..., Cache]) -> None:
@@ -445,6 +460,28 @@ def test_a_prune_in_the_middle_of_an_export_spares_what_is_staged(
     export_mix(mix, tmp_path / "DEST", cache=cache, on_event=pruned)
     assert [outcome for outcome in gone if not outcome.stayed] == []
     assert len(list(cache.store.entries())) == 3
+
+
+def test_an_export_does_not_wait_for_the_room_of_what_it_has_staged(
+    open_cache: Callable[..., Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process put the blob's file away and stored it anew: what is staged holds the file of before."""
+    monkeypatch.setattr(keeper, "_PATIENCE", 5.0)
+    cache = open_cache(max_size=COST + 4096)
+
+    link = Cache.link
+
+    def stored_anew(self: Cache, entry: Entry, dest: Path, mode: LinkMode) -> LinkMode:
+        used = link(self, entry, dest, mode)
+        if entry.id == "t0":
+            with Store.open(cache.store.root.path) as other:
+                other.blobs.remove(entry.digest)
+                assert put(other, "t0", body("t0")).digest == entry.digest
+        return used
+
+    monkeypatch.setattr(Cache, "link", stored_anew)
+    export_mix(Mix("M", tuple(Row(track) for track in tracks(3))), tmp_path / "DEST", cache=cache)
+    assert cache.store.totals().exclusive <= COST + 4096
 
 
 def test_a_failed_export_leaves_no_staging_registered(open_cache: Callable[..., Cache], tmp_path: Path) -> None:

@@ -50,8 +50,14 @@ class Holdings:
         wanted.outcome = outcome
         wanted.gave_way = wanted.gave_way and not wanted.downloaded  # publishing has leased what was downloaded
 
-    def give_way(self, several: Sequence[Wanted]) -> bool:
-        """End the leases of tracks, so that others can have their room, and return whether there were any."""
+    def give_way(self, all_wanted: Sequence[Wanted], number: int) -> bool:
+        """End the leases of the tracks behind that number, so that it can have their room, else its own.
+
+        Return whether there were any.
+        """
+        return self._give_up(all_wanted[number + 1 :]) or self._give_up(all_wanted[number : number + 1])
+
+    def _give_up(self, several: Sequence[Wanted]) -> bool:
         leased = [wanted for wanted in several if wanted.leased]
         for wanted in leased:
             self._store.unlease(self._run_id, wanted.leased)

@@ -66,7 +66,7 @@ class _Waiting:
 class Keeper:
     """The room of one run, for its own thread; `rooms` is for the others.
 
-    `give_way(number)` ends what the rows behind that one lease, and returns whether they did; `tell` hears which track
+    `give_way(number)` ends what the rows from that one on lease, and returns whether it did; `tell` hears which track
     waits for room, once until there is some. What takes long raises Cancelled when `cancel` is set.
     """
 

@@ -111,7 +111,7 @@ class FetchRun:
             self._store,
             self._run_id,
             self._means,
-            give_way=lambda number: self._holdings.give_way(self._wanted[number + 1 :]),
+            give_way=lambda number: self._holdings.give_way(self._wanted, number),
             tell=self._tell.waiting_for_room,
             cancel=self._cancel,
         )

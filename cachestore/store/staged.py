@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Staged:
     """The hard links that a run makes in its staging folder, whose name ends in `runs.staging_suffix` of its id.
 
-    Evicting what they are links to would free nothing. So `hold` registers the folder as a bundle when it comes to
-    that; an export that has room for all its tracks never does.
+    Evicting what they are links to would free nothing, so it is leased. When room is short, `hold` registers the folder
+    as a bundle instead; an export that has room for all its tracks never does. A blob that was stored anew meanwhile is
+    no file of the folder: neither held nor leased any more, so that no run waits for its own end.
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
@@ -41,6 +42,7 @@ class Staged:
         """Let what is linked so far count as held."""
         if self._folder is not None and self._known < len(self._files):
             self._store.register(self._bundle(self._folder))
+            self._store.unlease(self._run_id, [file.digest for file in self._files[self._known :]])
             self._known = len(self._files)
 
     def end(self) -> None:
