@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import time
 import zlib
 from base64 import b64encode
 from dataclasses import replace
@@ -387,3 +388,21 @@ def test_the_library_for_crcs_is_loaded_only_when_a_crc_is_promised() -> None:
     code = "import sys, cachestore.download.digests; print('anycrc' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("between", [" ", "1 ", "a  ", "a;b ", '"" ', "a;  b=1 ", ":YQ==: "])
+def test_the_time_that_a_field_takes_grows_as_its_length_does(between: str) -> None:
+    def seconds(size: int) -> float:
+        text = "a=(" + between * (size // len(between)) + "!"
+        began = time.thread_time()
+        assert digests._MEMBER.match(text) is None
+        return time.thread_time() - began
+
+    short, long = (min(seconds(size) for _ in range(5)) for size in (4_000, 64_000))
+    assert long < 100 * short, "sixteen times as long; it would be 256 if each space were tried with each other"
+
+
+def test_a_field_that_is_longer_than_any_reason_promises_nothing() -> None:
+    given = f"sha-256=:{SHA_256}:"
+    assert len(of_200(("Repr-Digest", f"{given}, x={'y' * 8_000}"))) == 1
+    assert of_200(("Repr-Digest", f"{given}, x={'y' * 9_000}")) == []

@@ -131,6 +131,7 @@ def told(error: pytest.ExceptionInfo[SourceError]) -> str:
         (None, "None; expected Origin"),
         (URL, "str; expected Origin"),
         (AN_ORIGIN(None), "None as Origin.url; expected str"),
+        (AN_ORIGIN(URL + "/" * 65_536), "too long a text as Origin.url; expected one of up to 65,536 characters"),
         (AN_ORIGIN(URL, None), "None as Origin.headers; expected Mapping"),
         (AN_ORIGIN(URL, {"X": 5}), "int as a part of Origin.headers; expected str"),
         (AN_ORIGIN(URL, {5: "X"}), "int as a part of Origin.headers; expected str"),

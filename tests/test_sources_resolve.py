@@ -131,6 +131,7 @@ def test_headers_go_to_no_other_server_whatever_the_url_looks_like_to_another_pa
         ("https://[", "another text"),
         ("/a\nb", "another text"),
         ("\ud800", "another text"),
+        (f"https://music.example/{SECRET}{'/' * 65_536}", "another text"),
         ("https://evil.example\\@music.example/a", "another text"),
     ],
 )
@@ -139,7 +140,7 @@ def test_what_is_no_url_of_a_stream_is_named_by_its_kind_and_never_shown(url: ob
         origin(url)
     assert str(caught.value) == (
         f"Opus: sources.studio.stream_pointer: the document of this track has {found} at /stream/url; "
-        "expected the http(s) URL of a stream"
+        "expected the http(s) URL of a stream, of up to 65,536 characters"
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WANT = {"Want-Repr-Digest": "sha-256=10, sha-512=5"}  # RFC 9530 §4: the higher, the better liked
 
 _CHUNK = 256 * 1024
+_LONGEST_FIELD = 8192  # characters: all the digests there are take a tenth of it
 
 
 def promises(headers: Mapping[str, str], *, start: int = 0, end: int | None = None, partial: bool) -> list[Promise]:
@@ -207,7 +208,8 @@ _BARE = (
 )
 _PARAMETERS = rf"(?:; *{_KEY}(?:={_BARE})?)*"
 _ITEM = _BARE + _PARAMETERS
-_INNER_LIST = rf"\( *(?:{_ITEM}(?: +{_ITEM})*)? *\)"
+# No two runs of spaces side by side: a server could have them split in all ways there are.
+_INNER_LIST = rf"\( *(?:{_ITEM}(?: +{_ITEM})* *)?\)"
 _MEMBER = re.compile(
     rf"({_KEY})(?:=(?:{_BYTES}|{_BARE}|{_INNER_LIST}))?{_PARAMETERS}[ \t]*(?:,[ \t]*(?={_KEY})|\Z)", re.ASCII
 )
@@ -216,8 +218,11 @@ _MEMBER = re.compile(
 def _dictionary(text: str) -> Iterable[tuple[str, str]]:
     """Return the keys and byte sequences, still base64, of a structured field; none if any of it breaks the grammar.
 
-    The last of equal keys wins; a member of another type counts as one without bytes. RFC 9651 §3.2, §4.2.2.
+    Nor of one that is far longer than any that a server has reason to send. The last of equal keys wins; a member of
+    another type counts as one without bytes. RFC 9651 §3.2, §4.2.2.
     """
+    if len(text) > _LONGEST_FIELD:
+        return ()
     text = text.strip(" ")
     members: dict[str, str] = {}
     position = 0

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cachestore.version import Version
     from cachestore.web import Web
 
+LONGEST_URL = 65_536  # characters; servers take less, and what looks for secrets in one takes its time
+
 
 class Source(Protocol):
     """Turns tracks into origins; called from several threads at once."""

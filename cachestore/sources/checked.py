@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import TypeVar
 
-from cachestore.sources.base import Description, Playlist, PlaylistTrack
+from cachestore.sources.base import LONGEST_URL, Description, Playlist, PlaylistTrack
 from cachestore.text import is_steady
 from cachestore.track import Origin, Track
 from cachestore.version import Version, VersionKind
@@ -63,6 +63,8 @@ def _check_fields(value: object, place: str) -> None:
         _check(getattr(value, name), expected, f"{place}.{name}")
     match value:
         case Origin():
+            if len(value.url) > LONGEST_URL:
+                raise Unfit(f"too long a text as {place}.url", f"one of up to {LONGEST_URL:,} characters")
             for text in [*value.headers, *value.headers.values()]:
                 _check(text, _TEXT, f"a part of {place}.headers")
             _check_version(value.version, VersionKind.PROVIDER, place)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from cachestore.sources.base import LONGEST_URL
 from cachestore.sources.options import text
 from cachestore.sources.pointer import Pointer
 from cachestore.text import is_echo
@@ -62,7 +63,7 @@ class StreamPlace:
         value = self.url.value(document)
         url = _joined(asked, value) if isinstance(value, str) and value else ""
         if not url:
-            raise self.url.mistake(track, value, "the http(s) URL of a stream")
+            raise self.url.mistake(track, value, f"the http(s) URL of a stream, of up to {LONGEST_URL:,} characters")
         if (authority_of(asked).scheme, authority_of(url).scheme) == ("https", "http"):
             raise self.url.mistake(track, value, "an https URL, since resolve_url is one")
         return url
@@ -81,7 +82,9 @@ class StreamPlace:
 
 
 def _joined(base: str, reference: str) -> str:
-    """Return the URL that `reference` means at `base` (RFC 3986 §5), empty if it is none of http(s)."""
+    """Return the URL that `reference` means at `base` (RFC 3986 §5), empty if it is none of http(s) or too long."""
+    if len(base) + len(reference) > LONGEST_URL:
+        return ""
     if not reference.isprintable() or "\\" in reference:
         return ""  # parsers differ on which server this means
     try:
