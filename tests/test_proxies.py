@@ -131,8 +131,8 @@ def test_a_proxy_is_told_its_password_and_nobody_else_is(
     stranger.environment["HTTP_PROXY"] = proxy.url.replace("://", f"://dj:{HUSH}@")
     stranger.run("fetch", "open:t-flac")
     assert b"proxy-authorization: basic" in proxy.received[0].lower()
-    told = stranger.run("fetch", "open:t-mp3", "-vv", code=1)
-    assert "407 Proxy Authentication Required" in told.err
+    told = stranger.run("fetch", "open:t-mp3", "-vv", code=77)
+    assert "a proxy refused its credentials (407 Proxy Authentication Required); check user and password" in told.err
     assert HUSH not in told.out + told.err
     assert not [path for path in stranger.home.rglob("*") if path.is_file() and HUSH.encode() in path.read_bytes()]
 
@@ -149,6 +149,19 @@ def test_a_proxy_that_does_not_connect_is_told(
     assert f"no connection to the proxy 127.0.0.1:{closed_port}: connection refused" in told
     stranger.environment["HTTPS_PROXY"] = "proxy.invalid:3128"
     assert "the name of the proxy proxy.invalid:3128 does not resolve" in stranger.run("fetch", "open:t", code=75).err
+
+
+def test_a_proxy_that_refuses_its_password_is_asked_once_a_track_and_named_without_it(
+    stranger: Stranger, raw_server: StartRawServer
+) -> None:
+    proxy = raw_server(answer(status="407 Proxy Authentication Required"))
+    stranger.configure("https://music.invalid", retries=5)
+    stranger.environment["HTTPS_PROXY"] = proxy.url.replace("://", f"://dj:{HUSH}@")
+    told = stranger.run("fetch", "open:t", "open:u", code=77).err
+    place = proxy.url.removeprefix("http://")
+    assert told.count(f"the proxy {place} refused its credentials (407 Proxy Authentication Required); check") == 2
+    assert HUSH not in told
+    assert len(proxy.received) == 2
 
 
 # --- certificates

@@ -55,6 +55,8 @@ def _refusal(track: Track, status: int, retry_after: float) -> TrackError:
         return Unauthorized(*place, f"the server refused the credentials ({known})", status=status)
     if status == 403:
         return Forbidden(*place, f"the server does not allow it ({known})", status=status)
+    if status == 407:
+        return Forbidden(*place, _refusal_of("a proxy"), status=status)
     if status in {404, 410}:
         return NotFound(*place, f"the server has no such track ({known})", status=status)
     later = f" and wants to be asked again in {format_age(retry_after)}" if retry_after else ""
@@ -93,12 +95,23 @@ def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], st
         case httpx.TimeoutException():
             return TimedOut, f"{place} did not answer in time"
         case httpx.ProxyError():
-            return Unreachable, f"the proxy did not connect to {place}"
+            return _proxy_diagnosis(error, place)
         case httpx.RemoteProtocolError() if "disconnected" not in str(error):
             return BadResponse, f"the answer of {place} is no HTTP"
         case httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
             return SourceError, f"no request to {place} can be made of its URL and headers; check the source"
     return Unreachable, f"{place} closed the connection without an answer"
+
+
+def _proxy_diagnosis(error: httpx.ProxyError, place: str) -> tuple[type[TrackError], str]:
+    if str(error).startswith("407"):  # the status of its answer to CONNECT, which has no other place
+        return Forbidden, _refusal_of(_proxy(error.request.url) or "the proxy")
+    return Unreachable, f"the proxy did not connect to {place}"
+
+
+def _refusal_of(proxy: str) -> str:
+    known = "407 Proxy Authentication Required"
+    return f"{proxy} refused its credentials ({known}); check user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
 
 
 def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[TrackError], str]:
