@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.metadata import EntryPoint, EntryPoints
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from cachestore.fetching.asking import Asker
 from cachestore.fetching.reports import Arrived, Failed, RoomWanted
 from cachestore.fetching.run import FetchRun
 from cachestore.fetching.workers import Workers
+from cachestore.sources import registry
 from cachestore.store import publish
 from cachestore.store.writer import Store
 from cachestore.track import Track
@@ -164,3 +166,30 @@ def test_what_arrived_before_a_full_disk_was_told_is_published(cache: Cache, mon
     with pytest.raises(NoSpace):
         list(cache.fetch([ONE, TWO]))
     assert stored(cache) == ["one"]
+
+
+class Slow:
+    """A third party's source that is made when it is told to, and cancels the run meanwhile."""
+
+    goes_on, cancel = threading.Event(), threading.Event()
+
+    def __init__(self, *_: object) -> None:
+        Slow.cancel.set()
+        Slow.goes_on.wait(30)
+
+
+def test_a_cancel_does_not_wait_for_a_plugin_that_is_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = EntryPoints([EntryPoint("slow", f"{__name__}:Slow", "cachestore.sources")])
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    begun: list[threading.Thread] = []
+    config = Config(root=tmp_path / "root", sources={"slow": SourceConfig("slow", "slow", {})})
+    with Cache.open(config) as opened:
+        with pytest.raises(Cancelled):
+            list(opened.fetch([Track("slow", "one")], cancel=Slow.cancel))
+        begun += [thread for thread in threading.enumerate() if thread.name == "source"]
+    assert begun, "it was waited for"
+    Slow.goes_on.set()
+    for thread in begun:
+        thread.join()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -13,7 +15,7 @@ import httpx
 import pytest
 
 from cachestore.config import Config, SourceConfig, expand
-from cachestore.errors import SourceError, TrackError, Unauthorized
+from cachestore.errors import Busy, Cancelled, ConfigError, NoSpace, SourceError, TrackError, Unauthorized
 from cachestore.sources import registry
 from cachestore.sources.account import Account
 from cachestore.sources.base import Description, Playlist, PlaylistTrack
@@ -22,9 +24,10 @@ from cachestore.track import Origin, Track
 from cachestore.version import Version, VersionKind
 from cachestore.web.retries import Retries
 from cachestore.web.web import Web
+from tests.downloads import come_true
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 TRACK = Track("mine", "t1", title="Opus")
 URL = "https://mine.example/t1"
@@ -57,10 +60,13 @@ def asked(monkeypatch: pytest.MonkeyPatch, to: str) -> Account:
     monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
     table = {"token": "${TK}", "to": to}
     config = Config(root=Path("/nowhere"), sources={"mine": SourceConfig("mine", "asked", table)})
-    web = Web(
-        httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(500))), Retries(0, 1.0), threading.Event()
-    )
-    return Sources(config, web, {"TK": SECRET}).account("mine")
+    return Sources(config, web_for(1.0), {"TK": SECRET}).account("mine")
+
+
+def web_for(seconds: float) -> Web:
+    """Return a web that has so many seconds for a track, and that nobody answers."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(500))
+    return Web(httpx.Client(transport=transport), Retries(0, seconds), threading.Event())
 
 
 def refuse(account: Account) -> str:
@@ -250,3 +256,105 @@ def test_a_source_that_ends_more_than_itself_fails_its_track_only(error: type[Ba
     with pytest.raises(SourceError) as caught:
         Account("mine", Ending()).resolve(TRACK)
     assert str(caught.value) == f"Opus: the source mine failed ({error.__name__})"
+
+
+# --- a plugin that does what no source should
+
+
+@dataclass
+class Doing:
+    """A third party's source that does as it is told, and then knows all tracks."""
+
+    does: Callable[[], object]
+
+    def resolve(self, track: Track) -> Origin:
+        self.does()
+        return Origin(URL)
+
+    def describe(self, track: Track) -> Description:
+        self.does()
+        return Description()
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def error_of(account: Account) -> BaseException | None:
+    """Return what comes of a track on a thread of the run, as in life."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(account.resolve, TRACK).exception()
+
+
+A_TRACK_ERROR: Any = TrackError
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (SystemExit(SECRET), "SystemExit"),
+        (GeneratorExit(), "GeneratorExit"),
+        (StopIteration(SECRET), "StopIteration"),
+        (TimeoutError(SECRET), "TimeoutError"),
+        (Cancelled(), "Cancelled"),
+        (Busy(SECRET), "Busy"),
+        (NoSpace.of(OSError(errno.ENOSPC, SECRET), Path(SECRET)), "NoSpace"),
+        (A_TRACK_ERROR(TRACK.address, TRACK.label, None), "TrackError"),
+        (A_TRACK_ERROR(TRACK.address, TRACK.label, SECRET, status="401"), "TrackError"),
+        (A_TRACK_ERROR(TRACK.address, TRACK.label, SECRET, retry_after=1e18), "TrackError"),
+        (A_TRACK_ERROR.__new__(A_TRACK_ERROR), "TrackError"),
+    ],
+)
+def test_whatever_a_plugin_raises_fails_its_track_only(error: BaseException, name: str) -> None:
+    told = error_of(Account("mine", Doing(raising(error)), web=web_for(60)))
+    assert type(told) is SourceError
+    assert str(told) == f"Opus: the source mine failed ({name})"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TrackError(TRACK.address, TRACK.label, "no such number"), ConfigError("sources.mine.token", "it is not set")],
+)
+def test_what_a_plugin_may_raise_is_told_as_it_is(error: BaseException) -> None:
+    assert error_of(Account("mine", Doing(raising(error)), web=web_for(60))) is error
+
+
+def test_a_plugin_is_not_waited_for_once_the_run_is_cancelled() -> None:
+    web, goes_on = web_for(60), threading.Event()
+
+    def hang() -> None:
+        web.cancel.set()
+        goes_on.wait(30)
+
+    assert type(error_of(Account("mine", Doing(hang), web=web))) is Cancelled
+    assert not goes_on.is_set()
+    goes_on.set()
+
+
+def test_a_plugin_that_does_not_return_fails_its_track_in_time_and_is_soon_not_asked_any_more() -> None:
+    goes_on, calls = threading.Event(), list[int]()
+
+    def hang() -> None:
+        calls.append(1)
+        goes_on.wait(30)
+
+    account = Account("mine", Doing(hang), web=web_for(0.05))
+    told = [str(error_of(account)) for _ in range(9)]
+    assert told[:8] == ["Opus: the source mine did not return within total_timeout"] * 8
+    assert told[8] == "Opus: the source mine did not return from 8 calls, and is not asked until it does"
+    come_true(lambda: len(calls) == 8)
+    goes_on.set()
+    come_true(lambda: error_of(account) is None)
+
+
+def test_a_plugin_has_the_deadline_of_the_thread_that_asks_it() -> None:
+    web, found = web_for(60), list[float]()
+    account = Account("mine", Doing(lambda: found.append(web.deadline)), web=web)
+    with web.one_deadline():
+        account.resolve(TRACK)
+        account.describe(TRACK)
+        assert found == [web.deadline] * 2

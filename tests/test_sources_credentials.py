@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachestore.config import Config, SourceConfig
-from cachestore.errors import Cancelled, ConfigError, Forbidden, NotFound, SourceError, Unauthorized
+from cachestore.errors import Cancelled, ConfigError, Forbidden, NotFound, SourceError, TimedOut, Unauthorized
 from cachestore.sources.command import LARGEST_OUTPUT, CommandFailed, output_of
 from cachestore.sources.credentials import _BAD_NAME, _BAD_VALUE, _parsed
 from cachestore.sources.http import HttpSource
@@ -133,6 +133,17 @@ def test_a_program_is_found_on_the_path_of_the_run(web: Web, helper: Callable[[s
     printing = helper("""echo '{"X-Found": "yes"}'""")
     environ = printing.environ | {"PATH": f"{printing.path.parent}:{os.environ['PATH']}"}
     assert source(web, ["helper"], environ).resolve(TRACK).headers == {"X-Found": "yes"}
+
+
+def test_a_program_that_hangs_fails_its_track_by_the_tracks_deadline_and_may_be_run_for_the_next(
+    tmp_path: Path, helper: Callable[[str], Helper]
+) -> None:
+    hanging = helper("exec sleep 3600")
+    with closing(open_web(Config(root=tmp_path, total_timeout=0.5), jobs=1, cancel=threading.Event())) as hurried:
+        made = helped(hurried, hanging)
+        for track in (TRACK, OTHER):
+            with pytest.raises(TimedOut, match=r"credential_command: the program .* did not end within total_timeout"):
+                made.resolve(track)
 
 
 def test_a_variable_that_is_not_set_is_named(web: Web) -> None:
@@ -320,7 +331,7 @@ def test_a_program_that_takes_too_long_is_ended(helper: Callable[[str], Helper])
     slow = helper('echo $$ > "$RUNS.pid"; exec sleep 600')
     began = time.monotonic()
     with pytest.raises(CommandFailed, match=r"^did not end within 0.5 seconds$"):
-        output_of([str(slow.path)], slow.environ, timeout=0.5, raise_if_cancelled=lambda: None)
+        output_of([str(slow.path)], slow.environ, timeout=0.5, raise_if_over=lambda: None)
     assert time.monotonic() - began < PATIENCE
     assert not is_alive(int(Path(f"{slow.log}.pid").read_text()))
 

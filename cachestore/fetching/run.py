@@ -140,7 +140,7 @@ class FetchRun:
         if not questions:
             return
         self._workers = self._workers or self._hire(self._keeper.rooms)
-        self._workers.ask(questions)
+        self._workers.ask(questions, self._raise_if_cancelled)
         for question in questions:
             self._tell.state(self._wanted[question.number], State.CHECKING)
 

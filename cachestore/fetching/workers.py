@@ -17,11 +17,12 @@ from cachestore.fetching import reports
 from cachestore.fetching.asking import Asker
 from cachestore.fetching.lookout import Lookout
 from cachestore.fetching.reports import Failed, Question, Report, RoomWanted
+from cachestore.sources.aside import awaited, begun
 from cachestore.sources.crew import Crew
 from cachestore.store.reservations import SIDECAR, cost_of_body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cachestore.config import Config
     from cachestore.download.outcome import Room
@@ -51,10 +52,17 @@ class Workers:
         for _ in range(jobs):
             self._crew.start(self._work)
 
-    def ask(self, questions: Sequence[Question]) -> None:
-        """Queue questions. Raise ConfigError when a source is unknown or wrongly configured; then none is asked."""
-        for question in questions:
-            self._sources.account_of(question.track)
+    def ask(self, questions: Sequence[Question], raise_if_cancelled: Callable[[], None]) -> None:
+        """Queue questions. Raise ConfigError when a source is unknown or wrongly configured; then none is asked.
+
+        A plugin may take its time to be loaded and made: meanwhile `raise_if_cancelled` is called.
+        """
+
+        def make_sources() -> None:
+            for question in questions:
+                self._sources.account_of(question.track)
+
+        awaited(begun(make_sources), raise_if_cancelled)
         for question in questions:
             self._questions.put((question.number, next(self._turns), question))
 

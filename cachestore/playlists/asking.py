@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.errors import Cancelled
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from cachestore.sources.base import Playlist, PlaylistTrack
 
 _T = TypeVar("_T")
-_TICK = 0.1
 _PATIENCE = 1.5
 
 
@@ -47,6 +45,7 @@ def _asked(config: Config, source: str, question: Callable[[Account], _T], cance
 
     It is asked on a thread, which a cancel leaves behind: not every wait for the network can be ended.
     """
+    from cachestore.sources.aside import awaited, begun
     from cachestore.sources.crew import Crew
 
     crew = Crew(config, jobs=1)
@@ -55,19 +54,11 @@ def _asked(config: Config, source: str, question: Callable[[Account], _T], cance
         with crew.web.one_deadline():
             return question(crew.sources.account(source))
 
-    answer: Future[_T] = Future()
-    crew.start(lambda: _settle(answer, ask))
+    def raise_if_cancelled() -> None:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+
     try:
-        while not wait([answer], _TICK).done:
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
-        return answer.result()
+        return awaited(begun(ask), raise_if_cancelled)
     finally:
         crew.stop(patience=_PATIENCE)
-
-
-def _settle(answer: Future[_T], ask: Callable[[], _T]) -> None:
-    try:
-        answer.set_result(ask())
-    except BaseException as error:  # noqa: BLE001 - raised again where the answer is waited for
-        answer.set_exception(error)

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cachestore.errors import CacheStoreError, Forbidden, SourceError, TrackError, Unauthorized
+from cachestore.errors import Cancelled, Forbidden, SourceError, TimedOut, TrackError, Unauthorized
+from cachestore.sources.aside import awaited, begun
 from cachestore.sources.base import Describing, Description, Listing, Playlist, PlaylistTrack, Renewing
-from cachestore.sources.checked import Unfit, check_sources, checked, checked_list
+from cachestore.sources.checked import Unfit, check_sources, checked, checked_list, is_whole
 from cachestore.sources.secret_urls import carries
 from cachestore.track import Origin
 from cachestore.web.echoes import has_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from cachestore.sources.base import Source
     from cachestore.track import Track
+    from cachestore.web import Web
+
+_T = TypeVar("_T")
+_MOST_HANGING = 8
 
 
 class Account:
     """One configured source; used by several threads. `secrets` are by what a URL is known to carry its credentials.
 
     Once its credentials are refused without having been accepted since they were new, nothing more is asked with them
-    in this run: a hundred refusals would lock the account, and bring nothing.
+    in this run: a hundred refusals would lock the account, and bring nothing. With a `web`, the source is a plugin,
+    which may not return: it is waited for as long as for a server, and not asked again while many calls hang.
     """
 
-    def __init__(self, name: str, source: Source, secrets: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, name: str, source: Source, secrets: frozenset[str] = frozenset(), web: Web | None = None
+    ) -> None:
         self._name = name
         self._source = source
         self._secrets = secrets
+        self._web = web
+        self._late: list[Future[Any]] = []
         self._accepted = False
         self._refused = ""
         self._server_has_versions = False
@@ -51,7 +63,8 @@ class Account:
     def renew(self, track: Track, refused: Origin, error: TrackError) -> Origin | None:
         """Return another origin to try once after the server `refused` one, None when there is none to be had."""
         with self._asking(track):
-            if isinstance(self._source, Renewing) and self._source.renew(track, refused, error):
+            source = self._source
+            if isinstance(source, Renewing) and self._said(track, lambda: source.renew(track, refused, error)):
                 return self._resolved(track)
         return None
 
@@ -70,24 +83,50 @@ class Account:
     def describe(self, track: Track) -> Description:
         """Return what the source knows of `track`, which may be nothing. Raise TrackError."""
         with self._asking(track):
-            if isinstance(self._source, Describing):
-                return checked(self._source.describe(track), Description)
+            source = self._source
+            if isinstance(source, Describing):
+                return self._said(track, lambda: checked(source.describe(track), Description))
         return Description()
 
     def playlists(self, subject: Track) -> Sequence[Playlist]:
         """Return all playlists; an error is that of `subject`. Raise SourceError when the source has none."""
         with self._asking(subject):
-            return checked_list(self._listing(subject).playlists(), Playlist)
+            source = self._listing(subject)
+            return self._said(subject, lambda: checked_list(source.playlists(), Playlist))
 
     def playlist(self, subject: Track, playlist_id: str) -> Sequence[PlaylistTrack]:
         """Return the rows of a playlist; an error is that of `subject`. Raise SourceError when there are none."""
         with self._asking(subject):
-            rows = checked_list(self._listing(subject).playlist(playlist_id), PlaylistTrack)
+            source = self._listing(subject)
+            rows = self._said(subject, lambda: checked_list(source.playlist(playlist_id), PlaylistTrack))
             check_sources(rows, self._name)
             return rows
 
     def _resolved(self, track: Track) -> Origin:
-        return checked(self._source.resolve(track), Origin)
+        return self._said(track, lambda: checked(self._source.resolve(track), Origin))
+
+    def _said(self, track: Track, ask: Callable[[], _T]) -> _T:
+        """Return what the source says. Raise TimedOut when a plugin has not by the deadline of this thread."""
+        if self._web is None:
+            return ask()
+        web, reason = self._web, f"the source {self._name} did not return within total_timeout"
+
+        def ask_in_time() -> _T:
+            with web.one_deadline(deadline):
+                return ask()
+
+        def raise_if_over() -> None:
+            web.raise_if_cancelled()
+            web.raise_if_late(track, reason)
+
+        with web.one_deadline():
+            deadline = web.deadline
+            answer = begun(ask_in_time)
+            try:
+                return awaited(answer, raise_if_over)
+            except TimedOut:
+                self._late.append(answer)
+                raise
 
     def _listing(self, subject: Track) -> Listing:
         if isinstance(self._source, Listing):
@@ -106,25 +145,38 @@ class Account:
 
     @contextmanager
     def _asking(self, track: Track) -> Iterator[None]:
-        """Ask the source within the block, if its credentials were not refused; what it raises is the track's error.
+        """Ask the source within the block, if that is of any use; what it raises is the track's error.
 
         It may be a plugin, and the text of its exceptions may hold a secret.
         """
-        if self._refused:
-            reason = f"{self._refused}; the source {self._name} is not asked again in this run"
-            raise Unauthorized(track.address, track.label, reason)
+        self._raise_if_useless(track)
         try:
             yield
-        except Unauthorized as error:
-            self._note(error)
-            raise
-        except CacheStoreError:
-            raise
         except Unfit as error:
             reason = f"the source {self._name} returned {error.found}; expected {error.expected}"
             raise SourceError(track.address, track.label, f"{reason}; update or mend its package") from None
-        except KeyboardInterrupt:
+        except BaseException as error:  # a plugin may do anything, as end a program or a task of its own
+            if not (is_whole(error) or self._is_cancel(error) or is_interrupt(error)):
+                reason = f"the source {self._name} failed ({type(error).__name__})"
+                raise SourceError(track.address, track.label, reason) from None
+            if isinstance(error, Unauthorized):
+                self._note(error)
             raise
-        except BaseException as error:  # noqa: BLE001 - a plugin may do anything, as end a program or a task of its own
-            reason = f"the source {self._name} failed ({type(error).__name__})"
-            raise SourceError(track.address, track.label, reason) from None
+
+    def _raise_if_useless(self, track: Track) -> None:
+        if self._refused:
+            reason = f"{self._refused}; the source {self._name} is not asked again in this run"
+            raise Unauthorized(track.address, track.label, reason)
+        hanging = sum(not answer.done() for answer in self._late)
+        if hanging >= _MOST_HANGING:
+            reason = f"the source {self._name} did not return from {hanging} calls, and is not asked until it does"
+            raise TimedOut(track.address, track.label, reason)
+
+    def _is_cancel(self, error: BaseException) -> bool:
+        """Return whether the run was cancelled: a plugin may say so when it was not."""
+        return isinstance(error, Cancelled) and (self._web is None or self._web.cancel.is_set())
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether a person pressed Ctrl-C: Python tells no thread but the main one."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import TypeVar
 
+from cachestore.errors import ConfigError, TrackError
 from cachestore.sources.base import LONGEST_URL, Description, Playlist, PlaylistTrack
 from cachestore.text import is_steady
 from cachestore.track import Origin, Track
@@ -23,6 +24,12 @@ _FIELDS: Mapping[type, Mapping[str, tuple[type, ...]]] = {
     Description: {**_SAID, "version": _VERSION},
     Playlist: {"id": _TEXT, "name": _TEXT, "tracks": (int, NoneType)},
     PlaylistTrack: {"track": (Track,), "duration": _NUMBER},
+    TrackError: {
+        **dict.fromkeys(("track", "label", "reason", "provider_code"), _TEXT),
+        "status": (int, NoneType),
+        "retry_after": (int, float),
+    },
+    ConfigError: dict.fromkeys(("where", "problem"), _TEXT),
     Track: {"source": _TEXT, "id": _TEXT, **_SAID, "version": (str, NoneType), "url": (str, NoneType)},
 }
 
@@ -51,6 +58,15 @@ def checked_list(values: object, kind: type[_T]) -> Sequence[_T]:
     return [checked(value, kind) for value in values]
 
 
+def is_whole(error: BaseException) -> bool:
+    """Return whether `error` is a TrackError or ConfigError with the fields that it has to have."""
+    try:
+        _check_fields(error, "")
+    except Unfit:
+        return False
+    return isinstance(error, TrackError | ConfigError)
+
+
 def check_sources(rows: Sequence[PlaylistTrack], name: str) -> None:
     """Raise Unfit if a row is of another source than the one of that `name`, whose row it is, or ``url``."""
     if any(row.track.source not in {name, "url"} for row in rows):
@@ -60,7 +76,7 @@ def check_sources(rows: Sequence[PlaylistTrack], name: str) -> None:
 def _check_fields(value: object, place: str) -> None:
     fields = next((fields for kind, fields in _FIELDS.items() if isinstance(value, kind)), {})
     for name, expected in fields.items():
-        _check(getattr(value, name), expected, f"{place}.{name}")
+        _check(getattr(value, name, None), expected, f"{place}.{name}")
     match value:
         case Origin():
             if len(value.url) > LONGEST_URL:

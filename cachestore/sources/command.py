@@ -30,24 +30,24 @@ class CommandFailed(Exception):
 
 
 def output_of(
-    command: Sequence[str], environ: Mapping[str, str], *, timeout: float, raise_if_cancelled: Callable[[], None]
+    command: Sequence[str], environ: Mapping[str, str], *, timeout: float, raise_if_over: Callable[[], None]
 ) -> bytes:
     """Return what `command` prints within `timeout` seconds; it reads nothing, and what it says as errors is dropped.
 
-    Raise CommandFailed, what `raise_if_cancelled` raises (it is called every tenth of a second), and OSError or
+    Raise CommandFailed, what `raise_if_over` raises (it is called every tenth of a second), and OSError or
     ValueError when the program does not start.
     """
 
     def patiently(wait: Callable[[float], _T]) -> _T:
         while True:
-            raise_if_cancelled()
+            raise_if_over()
             try:
                 return wait(_TICK)
             except (TimeoutError, subprocess.TimeoutExpired):
                 if time.monotonic() >= deadline:
                     raise CommandFailed(f"did not end within {timeout:g} seconds") from None
 
-    raise_if_cancelled()
+    raise_if_over()
     deadline = time.monotonic() + timeout
     process = _start(command, environ)
     try:

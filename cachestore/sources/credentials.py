@@ -46,7 +46,7 @@ class Credentials:
         self._exhausted = False
 
     def headers(self, track: Track) -> Mapping[str, str]:
-        """Return the headers. Raise ConfigError, SourceError of `track`, or Cancelled; none has a value in it."""
+        """Return the headers. Raise ConfigError, SourceError or TimedOut of `track`, or Cancelled, without a value."""
         with self._lock:
             return self._known(track)
 
@@ -76,7 +76,7 @@ class Credentials:
         if not self._command:
             return written
         try:
-            printed = _parsed(self._output())
+            printed = _parsed(self._output(track))
         except CommandFailed as error:
             problem = f"the program {self._command[0]} {error.reason}; run the command in a shell to see why"
             self._failure = f"{self._where}.credential_command: {problem}"
@@ -93,13 +93,18 @@ class Credentials:
             raise ConfigError(where, problem)
         return value
 
-    def _output(self) -> bytes:
+    def _output(self, track: Track) -> bytes:
         where = f"{self._where}.credential_command"
         arguments = [expand(argument, where, self._environ) for argument in self._command]
+
+        def raise_if_over() -> None:
+            self._web.raise_if_cancelled()
+            reason = f"{where}: the program {self._command[0]} did not end within total_timeout"
+            self._web.raise_if_late(track, reason)
+
         try:
-            return output_of(
-                arguments, self._environ, timeout=_TIMEOUT, raise_if_cancelled=self._web.raise_if_cancelled
-            )
+            with self._web.one_deadline():
+                return output_of(arguments, self._environ, timeout=_TIMEOUT, raise_if_over=raise_if_over)
         except (OSError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or "it cannot be called so").lower()
             expected = "expected a program on PATH or its whole path, without ~, since no shell reads it"

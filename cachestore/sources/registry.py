@@ -9,9 +9,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from cachestore.config import nearest
-from cachestore.errors import CacheStoreError, ConfigError
-from cachestore.sources.account import Account
+from cachestore.errors import ConfigError
+from cachestore.sources.account import Account, is_interrupt
 from cachestore.sources.base import Covering
+from cachestore.sources.checked import is_whole
 from cachestore.sources.http import HttpSource
 from cachestore.sources.secret_urls import credentials_of, expand_url, secrets_of
 from cachestore.sources.subsonic import SubsonicSource
@@ -54,7 +55,9 @@ class Sources:
             if name not in self._accounts:
                 config = self._configured(name)
                 self._web.hide(secrets_of(config, self._environ))
-                self._accounts[name] = Account(name, self._make(config), credentials_of(config, self._environ))
+                web = None if config.kind in _KINDS else self._web
+                secrets = credentials_of(config, self._environ)
+                self._accounts[name] = Account(name, self._make(config), secrets, web)
             return self._accounts[name]
 
     def _configured(self, name: str) -> SourceConfig:
@@ -74,11 +77,9 @@ class Sources:
         try:
             factory: SourceFactory = points[config.kind].load()
             return factory(config, self._environ, self._web)
-        except CacheStoreError:
-            raise
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a plugin may do anything, and its text may hold a secret
+        except BaseException as error:  # a plugin may do anything, and its text may hold a secret
+            if is_whole(error) or is_interrupt(error):
+                raise
             problem = f"the plugin of kind {config.kind} failed ({type(error).__name__}); update or remove it"
             raise ConfigError(config.where, problem) from None
 

@@ -74,13 +74,13 @@ class Web:
         self._now = now
 
     @contextmanager
-    def one_deadline(self) -> Iterator[None]:
+    def one_deadline(self, deadline: float | None = None) -> Iterator[None]:
         """Let all that this thread asks for within the block end by one deadline, however many requests it takes.
 
-        Within another such block, by that one's.
+        Within another such block, by that one's. A `deadline` is that of a thread for which this one works.
         """
         outer: float | None = getattr(self._until, "deadline", None)
-        self._until.deadline = self.retries.deadline() if outer is None else outer
+        self._until.deadline = next(d for d in (outer, deadline, self.retries.deadline()) if d is not None)
         try:
             yield
         finally:
@@ -201,10 +201,10 @@ class Web:
             self._away.add(server)
             raise
 
-    def raise_if_late(self, track: Track) -> None:
+    def raise_if_late(self, track: Track, reason: str = "it took longer than total_timeout allows") -> None:
         """Raise TimedOut when the deadline of this thread has passed."""
         if self.retries.clock() >= self.deadline:
-            raise TimedOut(track.address, track.label, "it took longer than total_timeout allows")
+            raise TimedOut(track.address, track.label, reason)
 
     def raise_if_cancelled(self) -> None:
         """Raise Cancelled once the run was cancelled or aborted."""
