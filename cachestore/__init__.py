@@ -7,7 +7,7 @@ Importing this face costs nothing: each name is loaded when it is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # not that of typing: nothing is loaded before an interrupt is caught
 
 if TYPE_CHECKING:
     from cachestore.cache import Cache, Result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from cachestore.cli.options import (
     refuse_two_outputs,
     stdin_eof_option,
 )
-from cachestore.cli.output import plain, print_json
+from cachestore.cli.output import plain, print_json, while_read
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import NotCached
@@ -126,12 +127,14 @@ def export(
     except ExportFailed as failed:
         print_failed(failed, _again(settings, failed.failures))
         return failed.exit_code
-    if as_json:
-        print_json(facts(report))
-    elif not events and not settings.quiet:
-        print_report(report)
+    with while_read(sys.stdout):
+        if as_json:
+            print_json(facts(report))
+        elif not events and not settings.quiet:
+            print_report(report)
     if report.errors:
-        print_holes(report, _again(settings, report.errors))
+        with while_read(sys.stderr):
+            print_holes(report, _again(settings, report.errors))
     return report.exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cachestore.cli.failures import explain
 from cachestore.cli.main import cli, run
 from cachestore.cli.output import ago, plain, print_facts, print_table, rfc3339
 from cachestore.errors import Busy
+from tests.library import make_wave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -358,6 +360,29 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(("rows", "code"), [(["a.wav"], 0), (["a.wav", "gone.wav"], 3)])
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_the_exit_code_says_what_was_published_though_nobody_reads(
+    tmp_path: Path, rows: list[str], code: int, how: list[str]
+) -> None:
+    (tmp_path / "a.wav").write_bytes(make_wave(3000))
+    (tmp_path / "m.json").write_text(json.dumps({"name": "F", "tracks": [{"path": row} for row in rows]}))
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = cachestore(
+            *["--root", "store", "export", "m.json", "D", "--on-error", "skip", *how],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            capture_output=False,
+            cwd=tmp_path,
+        )
+    finally:
+        os.close(write)
+    assert (tmp_path / "D" / "bundle.json").exists()
+    assert (done.returncode, "published without 1 track" in done.stderr) == (code, code == 3)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

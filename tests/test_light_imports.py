@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 import wave
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +17,6 @@ import pytest
 from cachestore.cli.main import cli
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import StartRawServer
 
 ONLINE = {"export", "fetch", "playlists", "demo"}
@@ -67,6 +67,13 @@ def cached(tmp_path: Path, raw_server: StartRawServer) -> tuple[Path, str]:
     url = f"{raw_server(head.encode() + body).url}/track"
     assert "httpx" in loaded(["fetch", url], tmp_path / "root")
     return tmp_path / "root", url
+
+
+def test_nothing_is_loaded_before_an_interrupt_is_caught() -> None:
+    code = "import __future__, io, sys; had = {*sys.modules}; import cachestore.__main__; print({*sys.modules} - had)"
+    bare = [sys.executable, "-S", "-c", code]  # an installed package is found by modules that may need more
+    done = subprocess.run(bare, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == {"cachestore", "cachestore.__main__"}
 
 
 def test_there_is_a_call_for_every_offline_command() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from cachestore.cli.options import (
     refuse_two_outputs,
     stdin_eof_option,
 )
-from cachestore.cli.output import count, print_json
+from cachestore.cli.output import count, print_json, while_read
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import AddressError, FetchFailed
@@ -86,10 +87,11 @@ def fetch(
             if tracks_of:
                 tracks, local = tracks_of(config, cancel)
             results = _fetched(config, tracks, tell, cancel, jobs=jobs, refresh=refresh)
-        if as_json:
-            print_json([_facts(result) for result in results])
-        elif not events and not settings.quiet:
-            click.echo(_summary(results, local))
+        with while_read(sys.stdout):
+            if as_json:
+                print_json([_facts(result) for result in results])
+            elif not events and not settings.quiet:
+                click.echo(_summary(results, local))
         if failures := [result.error for result in results if result.error]:
             raise FetchFailed(failures, len(results))
 

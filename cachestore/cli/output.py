@@ -7,7 +7,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,6 +39,16 @@ def discard(out: IO[Any]) -> None:
         void = os.open(os.devnull, os.O_WRONLY)
         os.dup2(void, out.fileno())
         os.close(void)
+
+
+@contextmanager
+def while_read(out: IO[Any]) -> Iterator[None]:
+    """Print to `out` in the block, if anybody still reads: what was done is done, and the exit code says what."""
+    try:
+        yield
+        out.flush()
+    except BrokenPipeError:
+        discard(out)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
