@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.errors import BlobDamaged, Cancelled, Corrupt
@@ -49,18 +50,35 @@ def gather(
 def _bring_cloud(
     rows: Sequence[Row], staging: Staging, events: RowEvents, fetch: Fetch, link: Link
 ) -> dict[int, Outcome]:
+    """Bring the rows what was whole when it was looked up; what was not any more when it was linked, once more."""
     cloud = [index for index, row in enumerate(rows) if row.path is None]
-    outcomes: dict[int, Outcome] = {}
-    with closing(fetch([rows[index].track for index in cloud], on_event=events.of_fetch(cloud))) as results:
-        for index, result in zip(cloud, results, strict=True):
-            try:
-                outcome = _linked(rows[index], result, staging, link)
-            except BlobDamaged:
-                [again] = fetch([result.track], on_event=events.of_fetch([index]))
-                outcome = _linked_again(rows[index], again, staging, link)
-            events.settled(index, outcome)
-            outcomes[index] = outcome
+    bring = partial(_bring, rows, staging, events, fetch, link)
+    outcomes, damaged = bring(cloud)
+    if damaged:
+        again, twice = bring(damaged)
+        outcomes |= again
+        for index in twice:
+            outcomes[index] = _hole_of_damage(rows[index])
+            events.settled(index, outcomes[index])
     return outcomes
+
+
+def _bring(
+    rows: Sequence[Row], staging: Staging, events: RowEvents, fetch: Fetch, link: Link, indexes: Sequence[int]
+) -> tuple[dict[int, Outcome], list[int]]:
+    """Return the outcomes of rows, and the rows whose blobs turned out to be damaged, which is told."""
+    outcomes: dict[int, Outcome] = {}
+    damaged: list[int] = []
+    with closing(fetch([rows[index].track for index in indexes], on_event=events.of_fetch(indexes))) as results:
+        for index, result in zip(indexes, results, strict=True):
+            try:
+                outcomes[index] = _linked(rows[index], result, staging, link)
+            except BlobDamaged as error:
+                events.warn("damaged", str(error))
+                damaged.append(index)
+            else:
+                events.settled(index, outcomes[index])
+    return outcomes, damaged
 
 
 def _linked(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
@@ -72,13 +90,9 @@ def _linked(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
     return Placed(row, owned, result.origin, entry, result.stale)
 
 
-def _linked_again(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
-    """Link what was whole when it was looked up, was not when it was linked, and was downloaded once more."""
-    try:
-        return _linked(row, result, staging, link)
-    except BlobDamaged:
-        reason = "its cached file was changed while it was linked, twice; find out which program writes into the store"
-        return Hole(row, Corrupt(row.address, row.label, reason))
+def _hole_of_damage(row: Row) -> Hole:
+    reason = "its cached file was changed while it was linked, twice; find out which program writes into the store"
+    return Hole(row, Corrupt(row.address, row.label, reason))
 
 
 def _bring_local(

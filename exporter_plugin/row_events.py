@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cachestore.events import State, TrackEvent
+from cachestore.events import State, TrackEvent, WarningEvent
 from exporter_plugin.outcome import Hole
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class RowEvents:
         else:
             size = outcome.owned.size
             self._tell(replace(event, origin=outcome.origin, received=size, total=size, stale=outcome.stale))
+
+    def warn(self, code: str, message: str) -> None:
+        """Warn of something that is no row's end."""
+        self._on_event(WarningEvent(code, message))
 
     def close(self) -> None:
         """Tell that all rows which are still open were cancelled."""

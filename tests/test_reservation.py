@@ -241,6 +241,39 @@ def test_the_first_row_gets_its_room_from_what_came_for_later_rows(open_cache: C
         assert cache.store.is_whole(result.entry)
 
 
+def test_a_row_that_gave_way_begins_before_the_one_that_waits(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last row is the largest: it waits for what those before it lease, and these are asked for again."""
+    monkeypatch.setattr(keeper, "_PATIENCE", 10.0)
+    late = Gate(b"", serve(b"GET /t0 HTTP/1.1"))
+    sizes = {"t3": 2 * SIZE, "t4": 3 * SIZE}
+
+    def respond(head: bytes) -> Answer:
+        track = requested(head)
+        return late if track == "t0" else answer(body(track, sizes.get(track, SIZE)), f'ETag: "{track}"')
+
+    def open_when_two_are_done(event: Event) -> None:
+        if isinstance(event, TrackEvent) and event.state is State.DONE:
+            done.add(event.index)
+            if len(done) >= 2:
+                late.open()
+
+    done: set[int] = set()
+    cache = open_cache(respond, max_size=4 * COST)
+    for result in cache.fetch(tracks(5), jobs=2, on_event=open_when_two_are_done):
+        assert cache.store.is_whole(result.entry)
+
+
+def test_a_track_that_is_asked_for_twice_gives_way_in_between(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PATIENCE", 10.0)
+    cache = open_cache(max_size=3 * COST)
+    for result in cache.fetch([*tracks(6), *tracks(6)]):
+        assert cache.store.is_whole(result.entry)
+
+
 def test_a_new_version_gets_its_room_from_the_old_one(
     open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,11 +51,13 @@ class Holdings:
         wanted.gave_way = wanted.gave_way and not wanted.downloaded  # publishing has leased what was downloaded
 
     def give_way(self, all_wanted: Sequence[Wanted], number: int) -> bool:
-        """End the leases of the tracks behind that number, so that it can have their room, else its own.
+        """End leases, so that a track can have their room, and return whether there were any.
 
-        Return whether there were any.
+        First those of the tracks behind it, and of those that a row has had already, though another one is to have them
+        again; then its own.
         """
-        return self._give_up(all_wanted[number + 1 :]) or self._give_up(all_wanted[number : number + 1])
+        had = [wanted for wanted in all_wanted[:number] if wanted.delivered]
+        return self._give_up([*all_wanted[number + 1 :], *had]) or self._give_up(all_wanted[number : number + 1])
 
     def _give_up(self, several: Sequence[Wanted]) -> bool:
         leased = [wanted for wanted in several if wanted.leased]
@@ -73,6 +75,5 @@ class Holdings:
             self.settle(wanted, before)
 
     def let_go(self, wanted: Wanted) -> None:
-        """End the lease on what a track's result was about."""
-        if isinstance(wanted.outcome, Hit):
-            self._store.unlease(self._run_id, [wanted.outcome.entry.digest])
+        """End the lease on what a track's result was about, which its last row has had."""
+        self._give_up([wanted])

@@ -66,8 +66,8 @@ class _Waiting:
 class Keeper:
     """The room of one run, for its own thread; `rooms` is for the others.
 
-    `give_way(number)` ends what the rows from that one on lease, and returns whether it did; `tell` hears which track
-    waits for room, once until there is some. What takes long raises Cancelled when `cancel` is set.
+    `give_way(number)` ends leases of the run that the row can do without, and returns whether there were any; `tell`
+    hears which track waits for room, once until there is some. What takes long raises Cancelled when `cancel` is set.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Keeper:
                 yield number, error
             else:
                 self._answer(number, one.answer, error)
-        self.rooms.set_short(is_short=bool(self._waiting))
+        self.rooms.hold_back_behind(min(self._waiting, default=None))
 
     def look_soon(self) -> None:
         """Take that a row of this run has got on, so that there may be room. Looks that take long stay seldom."""

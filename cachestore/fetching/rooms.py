@@ -38,7 +38,7 @@ class Rooms:
         self._lock = Lock()
         self._spare = 0
         self._bodies: dict[int, _Body] = {}
-        self._is_short = False
+        self._first: int | None = None
 
     def room_of(self, number: int, ask: Callable[[int], bool]) -> Room:
         """Return what lets the body of a track grow. It raises Postponed, or what `ask` raises.
@@ -60,8 +60,12 @@ class Rooms:
             self._bodies.pop(number, None)
 
     def may_begin(self, number: int) -> bool:
-        """Return whether a track may be asked for: while there is no room, only one that has got some may."""
-        return not self._is_short or number in self._bodies
+        """Return whether a track may be asked for.
+
+        While one waits for room, only those may that have got some, and those before it: it may wait for their end.
+        """
+        first = self._first
+        return first is None or number < first or number in self._bodies
 
     def grant(self, number: int, need: int, spare: int) -> None:
         """Let the body of a track take `need` bytes of disk more, and others `spare`."""
@@ -82,9 +86,9 @@ class Rooms:
         with self._lock:
             return self._spare + sum(body.unwritten for body in self._bodies.values())
 
-    def set_short(self, *, is_short: bool) -> None:
-        """Say whether somebody waits for room."""
-        self._is_short = is_short
+    def hold_back_behind(self, first: int | None) -> None:
+        """Say which track waits for room, the first of those that do, None when none does."""
+        self._first = first
 
     def _grow(self, body: _Body, ask: Callable[[int], bool], size: int, written: int) -> None:
         body.written = written + SIDECAR

@@ -89,6 +89,7 @@ class FetchRun:
                         with checked(self._raise_if_cancelled):
                             self._pump()
                     yield result_of(wanted, row)
+                    wanted.delivered = True
                     if row == max(wanted.rows):  # who asks for the next result has linked this one
                         self._holdings.let_go(wanted)
                         self._keeper.look_soon()

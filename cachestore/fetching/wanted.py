@@ -25,7 +25,8 @@ class Wanted:
     """One distinct track, the rows that ask for it, the outcome once there is one.
 
     When it was last looked up, the store had `stored` of it, of which `whole` may serve it. When it `gave_way`, none of
-    that is leased any more; `told`, its end was told, though it may have to be asked for again.
+    that is leased any more; when it is `delivered`, a row has had its result; `told`, its end was told, though it may
+    have to be asked for again.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Wanted:
     outcome: Hit | TrackError | None = None
     downloaded: bool = False
     gave_way: bool = False
+    delivered: bool = False
     told: bool = False
 
     @property
