@@ -241,27 +241,26 @@ def test_the_first_row_gets_its_room_from_what_came_for_later_rows(open_cache: C
         assert cache.store.is_whole(result.entry)
 
 
+@pytest.mark.long
 def test_a_row_that_gave_way_begins_before_the_one_that_waits(
     open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last row is the largest: it waits for what those before it lease, and these are asked for again."""
-    monkeypatch.setattr(keeper, "_PATIENCE", 10.0)
+    """A large row waits for what those before it lease; they give way to the first one, and are asked for again."""
+    monkeypatch.setattr(keeper, "_PATIENCE", 8.0)
+    monkeypatch.setattr(keeper, "_UNTOLD", 0.0)
     late = Gate(b"", serve(b"GET /t0 HTTP/1.1"))
-    sizes = {"t3": 2 * SIZE, "t4": 3 * SIZE}
 
     def respond(head: bytes) -> Answer:
         track = requested(head)
-        return late if track == "t0" else answer(body(track, sizes.get(track, SIZE)), f'ETag: "{track}"')
+        data = body(track, 2 * SIZE if track == "t4" else SIZE)
+        return late if track == "t0" else answer(data, f'ETag: "{track}"')
 
-    def open_when_two_are_done(event: Event) -> None:
-        if isinstance(event, TrackEvent) and event.state is State.DONE:
-            done.add(event.index)
-            if len(done) >= 2:
-                late.open()
+    def open_when_one_waits(event: Event) -> None:
+        if isinstance(event, WarningEvent) and event.code == "waiting_for_room":
+            late.open()
 
-    done: set[int] = set()
-    cache = open_cache(respond, max_size=4 * COST)
-    for result in cache.fetch(tracks(5), jobs=2, on_event=open_when_two_are_done):
+    cache = open_cache(respond, max_size=2 * COST + 30_000, stall_timeout=9.0)
+    for result in cache.fetch(tracks(6), on_event=open_when_one_waits):
         assert cache.store.is_whole(result.entry)
 
 
