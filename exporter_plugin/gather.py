@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.errors import BlobDamaged, Cancelled, Corrupt
-from cachestore.events import Provenance, State
+from cachestore.events import Provenance, State, WarningEvent
 from exporter_plugin.local import place_local
 from exporter_plugin.outcome import Hole, Placed
 
@@ -74,7 +74,7 @@ def _bring(
             try:
                 outcomes[index] = _linked(rows[index], result, staging, link)
             except BlobDamaged as error:
-                events.warn("damaged", str(error))
+                events.warn(WarningEvent("damaged", str(error)))
                 damaged.append(index)
             else:
                 events.settled(index, outcomes[index])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cachestore.events import State, TrackEvent, WarningEvent
+from cachestore.events import State, TrackEvent
 from exporter_plugin.outcome import Hole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cachestore.events import Event, OnEvent, Provenance
+    from cachestore.events import Event, OnEvent, Provenance, WarningEvent
     from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Row
 
@@ -52,9 +52,9 @@ class RowEvents:
             size = outcome.owned.size
             self._tell(replace(event, origin=outcome.origin, received=size, total=size, stale=outcome.stale))
 
-    def warn(self, code: str, message: str) -> None:
-        """Warn of something that is no row's end."""
-        self._on_event(WarningEvent(code, message))
+    def warn(self, warning: WarningEvent) -> None:
+        """Tell a warning."""
+        self._on_event(warning)
 
     def close(self) -> None:
         """Tell that all rows which are still open were cancelled."""
