@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LIKE_A_URL = re.compile(
+    r"^//|^https?[:/]+|^url:(?:https?[:/]+)?|[a-z][a-z0-9+.-]+:/+", re.IGNORECASE | re.ASCII
+)  # a scheme of one letter is a drive
+_QUERY = re.compile(r"([^?#]*)(.*)", re.DOTALL)
+_AT = re.compile("@|%40")
 _SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
 _LONGEST = 1000  # characters; a title of megabytes would be in every line that names its track
 
@@ -26,6 +32,27 @@ def is_echo(text: str, secrets: Iterable[str]) -> bool:
     """Return whether a server says one of the `secrets` back to us in `text`, or as `text` is shown."""
     told = (text, _readable(text))
     return any(len(said) >= _SHORTEST_SECRET and said in one for said in secrets for one in told)
+
+
+def redacted(text: str) -> str:
+    """Return `text` without what follows a scheme in it as userinfo, parameters or query would, fit for an error.
+
+    It is for what is no URL, or none of ours: any scheme, any number of slashes, and ``%40`` for the ``@``. Rather too
+    much is left out than too little.
+    """
+    found = _LIKE_A_URL.search(text)
+    if found is None:
+        return text
+    front, (place, query) = text[: found.end()], _QUERY.findall(text, found.end())[0]
+    if _AT.search(query):  # of a password with a question mark in it, or of the query: nobody can tell
+        return f"{front}…"
+    *userinfo, place = _AT.split(place)
+    host, slash, path = place.partition("/")
+    name, colon, port = host.partition(":")
+    if colon and not port.isdecimal():  # where a password stands that has a slash in it
+        host = f"{name}:…"
+    path = re.sub(r";[^/]*", ";…", path)
+    return f"{front}{'…@' if userinfo else ''}{host}{slash}{path}{query[:1]}{'…' if query else ''}"
 
 
 def _readable(text: str) -> str:

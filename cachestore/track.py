@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cachestore.version import Version
 
 RESERVED_SOURCES = frozenset({"url", "http", "https", "file", "cachestore"})
+_UNREADABLE = "(an unreadable URL)"
 _SOURCE_NAME = re.compile(r"[a-z0-9_-]+")
 # Parameters of a query or path that authorize a URL change while the track does not, and they are secrets. A name that
 # could as well identify the track (``key``, ``t``, ``p``) counts as a credential only in the company that makes it one:
@@ -100,6 +101,8 @@ def parse_address(text: str) -> Track:
         raise AddressError(text, "the id is empty")
     if version and re.fullmatch(r"[0-9a-f]{16}", version) is None:
         raise AddressError(text, "the version after @ is not 16 hex digits (an @ within an id is written %40)")
+    if source == "url" and not _is_identity(track_id):
+        raise AddressError(text, "what is behind url: is no identity as ls shows it; give the URL itself")
     return Track(source, track_id, version or None, url=_refetchable_url(source, track_id))
 
 
@@ -113,7 +116,7 @@ def url_track(url: str, track_id: str | None = None, *, title: str = "", artist:
     try:
         identity = _url_identity(url)
     except ValueError:  # urllib's text quotes parts of the URL, which may be secret
-        raise AddressError(redact_url(url), "the URL does not parse as http(s)://host/path") from None
+        raise AddressError(url, "the URL does not parse as http(s)://host/path") from None
     if track_id:
         identity = f"{urlsplit(identity).netloc}#{track_id}"
     return Track("url", identity, url=url, title=title, artist=artist, album=album)
@@ -123,10 +126,11 @@ def redact_url(url: str) -> str:
     """Return `url` without userinfo, credentials in its path, query and fragment, fit to be shown."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # a password with a slash in it ends in the place of a port
+        if not parts.hostname or parts.port == 0:  # a password with a slash in it ends in the place of a port
+            return _UNREADABLE
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], _lasting_path(parts.path), "", ""))
     except ValueError:
-        return "(an unreadable URL)"
+        return _UNREADABLE
 
 
 def url_secrets(url: str) -> set[str]:
@@ -145,6 +149,13 @@ def url_secrets(url: str) -> set[str]:
         credentials = _credentials(name for name, _ in rows) - {"u"}
         hidden |= {value for name, value in rows if name in credentials}
     return {text for secret in hidden for text in (secret, unquote_plus(secret)) if text}
+
+
+def credential_parameters(query: str) -> list[str]:
+    """Return the parameters of a query that authorize, as they are written."""
+    names = {each: unquote_plus(each.partition("=")[0]).lower() for each in query.split("&")}
+    credentials = _credentials(names.values())
+    return [each for each, name in names.items() if name in credentials]
 
 
 def alike(tracks: Sequence[Track]) -> tuple[int, int] | None:
@@ -185,6 +196,17 @@ def _url_identity(url: str) -> str:
     )
     lasting = _lasting_parameters(_parameters(parts.query))
     return f"{identity}#{xxh3_64_hexdigest(repr(lasting).encode())}" if lasting else identity
+
+
+def _is_identity(text: str) -> bool:
+    """Return whether `text` is the id that some URL has: no other may be stored, since it could hold a credential."""
+    place, mark, rest = text.partition("#")
+    if not place.startswith(("http://", "https://")):
+        return bool(rest) and re.fullmatch(r"[^/?@]+", place) is not None
+    try:
+        return _url_identity(place) == place and (not mark or re.fullmatch(r"[0-9a-f]{16}", rest) is not None)
+    except ValueError:
+        return False
 
 
 def _lasting_parameters(query: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from cachestore.errors import LocalFileError
 from cachestore.events import Provenance
 from cachestore.links import copy_private
 from cachestore.media import recognize
+from cachestore.text import redacted
 from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def _unusable(row: Row, error: Exception | None) -> LocalFileError:
 
 def _problem(row: Row, error: Exception | None) -> str:
     # The sentence goes into the bundle too, which is no place for the folders of this machine.
-    shown = row.address if Path(row.address).is_absolute() else f"{row.address} (relative to the mix)"
+    address = redacted(row.address)
+    shown = address if Path(row.address).is_absolute() else f"{address} (relative to the mix)"
     match error:
         case None:
             return f"{shown} is not an audio file"

@@ -166,6 +166,8 @@ def test_a_version_that_says_a_secret_is_none() -> None:
     for version in (SECRET, f"v1-{SECRET}", "another-secret"):
         assert place.origin(TRACK, asked, headers, {"url": "/a", "v": version}).version is None
     assert place.origin(TRACK, asked, headers, {"url": "/a", "v": "v1"}).version is not None
+    signed = {"url": f"https://cdn.example/a?X-Amz-Signature={SECRET}", "v": f"rev-{SECRET}"}
+    assert place.origin(TRACK, "https://host/t1", {}, signed).version is None
 
 
 @pytest.mark.parametrize("asked", ["https://host/s3cret-4f1d/t1", "https://host/t1?key=s3cret-4f1d"])

@@ -42,7 +42,7 @@ def ds64(form: int, sound: int) -> bytes:
     return b"ds64" + struct.pack("<IQQQI", 28, form, sound, 0, 0)
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFF0000, 0x80000000, 0xFFFFFFFF - 36])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF - 36, 0x7FFF0000, 0x80000024, 0xFFFFFFFF - 36])
 def test_the_sizes_of_a_wave_file_that_was_streamed_say_nothing(tmp_path: Path, size: int) -> None:
     assert verdict(tmp_path, wave(FMT + data(SOUND, size), size)) == "wav"
     assert verdict(tmp_path, wave(FMT + data(SOUND, size))[:-1]).startswith("Truncated")
@@ -79,6 +79,9 @@ def test_a_wave_file_is_whole_in_all_the_ways_in_which_programs_write_it(tmp_pat
         (wave(FMT + data(SOUND[:-1]) + b"\0LIST\4\0\0\0INF", 252), "ends after 255 of 260 bytes"),
         (wave(FMT + data(SOUND), 237), "ends after 244 of 245 bytes"),
         (wave(FMT + data(SOUND[:-1]) + b"\0LIST\4\0\0\0INF", 248), "ends after 255 of 256 bytes"),
+        (wave(FMT + data(SOUND, 0x7F100000)), "ends after 244 of 2131755052 bytes"),
+        (wave(FMT + data(SOUND, 3_200_000_000)), "ends after 244 of 3200000044 bytes"),
+        (wave(FMT + data(SOUND), 3_200_000_000), "ends after 244 of 3200000008 bytes"),
         (wave(FMT), "the file ends after 36 bytes, before its sound begins"),
         (wave(b"LIST\xff\xff\0\0" + FMT + data(SOUND)), "before its sound begins"),
         (wave(ds64(1000, 0) + FMT + data(SOUND, 0xFFFFFFFF), 0xFFFFFFFF, form=b"RF64"), "ends after 280 of 1008"),

@@ -76,13 +76,24 @@ CUT = "the MP4 file ends after"
         (mp4(table(0, b""), table(0, b""), sizes()), "m4a"),
         (mp4(chunks(START), table(9, b""), sizes(1, 2, 3)), "m4a"),
         (mp4(b"", b"", b""), "m4a"),
-        (FTYP + box(b"moov", b"") + box(b"mdat", b"", size=0), "m4a"),
-        (FTYP + box(b"moov", box(b"trak", b"", size=1 << 31)) + box(b"mdat", b"", size=0), "m4a"),
-        (FTYP + box(b"moov", box(b"trak", b"", size=2) * 50) + box(b"mdat", b"", size=0), "m4a"),
+        (FTYP + box(b"moov", b"") + box(b"mdat", b"s", size=0), "m4a"),
+        (FTYP + box(b"moov", box(b"trak", b"", size=1 << 31)) + box(b"mdat", b"s", size=0), "m4a"),
+        (FTYP + box(b"moov", box(b"trak", b"", size=2) * 50) + box(b"mdat", b"s", size=0), "m4a"),
     ],
 )
 def test_the_last_chunk_of_an_open_mp4_file_must_be_there(tmp_path: Path, made: bytes, told: str) -> None:
     assert verdict(tmp_path, made).startswith(told)
+
+
+def test_an_mp4_file_is_cut_when_the_second_box_of_its_sound_is_missing(tmp_path: Path) -> None:
+    def index(second: int) -> bytes:
+        return mp4(chunks(START, second), per_chunk(1), sizes(50, 50), sound=0)[:-8]
+
+    first, other = box(b"mdat", b"s" * 50), box(b"mdat", b"s" * 50)
+    whole = len(index(0) + first + other)
+    made = index(whole - 50)
+    assert verdict(tmp_path, made + first + other) == "m4a"
+    assert verdict(tmp_path, made + first) == f"{CUT} {whole - 58} of {whole} bytes that its header announces"
 
 
 MOOV, MDAT, MOOF = box(b"moov", b""), box(b"mdat", b"sound"), box(b"moof", b"")
@@ -97,6 +108,9 @@ MOOV, MDAT, MOOF = box(b"moov", b""), box(b"mdat", b"sound"), box(b"moof", b"")
         (MOOV + MDAT + bytes(70), "m4a"),
         (MOOV + MDAT + b"\xff" * 70, "m4a"),
         (MOOV + MOOF + MDAT, "m4a"),
+        (MOOV + MDAT + box(b"mdat", b""), "m4a"),
+        (MOOV + box(b"mdat", b""), "the MP4 file has no sound in it"),
+        (MOOV + box(b"mdat", b"", size=0), "the MP4 file has no sound in it"),
         (MDAT + box(b"moov", box(b"trak", b""), size=0), "m4a"),
         (MDAT, f"{CUT} 33 bytes, before its index (moov)"),
         (MOOV, f"{CUT} 28 bytes, before the sound (mdat) that its index announces"),

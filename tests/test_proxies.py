@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from base64 import b64encode
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -135,6 +136,20 @@ def test_a_proxy_is_told_its_password_and_nobody_else_is(
     assert "a proxy refused its credentials (407 Proxy Authentication Required); check user and password" in told.err
     assert HUSH not in told.out + told.err
     assert not [path for path in stranger.home.rglob("*") if path.is_file() and HUSH.encode() in path.read_bytes()]
+
+
+def test_what_a_proxy_says_of_its_own_password_is_not_kept(
+    stranger: Stranger, raw_server: StartRawServer, library: Mapping[str, Sample]
+) -> None:
+    basic = b64encode(f"dj:{HUSH}".encode()).decode()
+    name = f'Content-Disposition: attachment; filename="{basic}.flac"'
+    proxy = raw_server(answer(library["flac"].data, f'ETag: "{HUSH}"', name))
+    stranger.configure("http://music.invalid")
+    stranger.environment["HTTP_PROXY"] = proxy.url.removeprefix("http://").replace("127", f"dj:{HUSH}@127", 1)
+    stranger.run("fetch", "open:t-flac")
+    files = [path.read_bytes() for path in stranger.root.rglob("*") if path.is_file()]
+    assert len(stranger.blobs()) == 1
+    assert not any(secret.encode() in content for secret in (HUSH, basic) for content in files)
 
 
 def test_a_proxy_that_does_not_connect_is_told(

@@ -315,12 +315,30 @@ def _travel(scribe: Scribe, server: RawServer, away: RawServer) -> None:
     rows: list[Row] = [{"url": url, "title": f"Song {n}"} for n, url in enumerate(_urls(server))]
     rows += [{"source": source, "id": "audio", "title": source} for source in ("mirror", "signed", "home", "keyed")]
     mix = json.dumps({"name": "Friday", "tracks": rows})
+    _mistype(scribe, _urls(server)[0])
     for how in (("-vv",), ("--json",), ("--events", "ndjson")):
         scribe.run("export", "-", f"DEST{how[0]}", "--on-error", "skip", *how, stdin=mix)
     scribe.run("export", "-", "NONE", "-v", stdin=mix)
     scribe.run("export", "-", "BROKEN", stdin=mix[:-40])
     scribe.run("export", "-", "LIST", "-v", "--on-error", "skip", stdin="#EXTM3U\n" + "\n".join(_urls(server)))
     _look_at_everything(scribe)
+
+
+def _mistype(scribe: Scribe, url: str) -> None:
+    """Write a URL wrongly, and where none is expected."""
+    escaped = url.partition("#")[0].replace("@", "%40")
+    wrong = [url.replace("http://", instead) for instead in ("http:/", "htps://")]
+    for text in (*wrong, f"url:{escaped}", f"mirror:{url}@zz"):
+        scribe.run("fetch", text)
+    for how in ([], ["--events", "ndjson"]):
+        scribe.run("export", url, "MISTYPED", *how)
+        scribe.run("fetch", "--mix", url, *how)
+    for command in (["playlists", url], ["why", url], ["--config", url, "info"]):
+        scribe.run(*command)
+    rows = [{"source": url, "id": "1"}, {"path": url}, *({name: text} for name in ("url", "path") for text in wrong)]
+    texts = [json.dumps({"tracks": [{"source": "mirror", "id": "audio"}, row]}) for row in rows]
+    for text in (*texts, *(f"#EXTM3U\n{text}\n" for text in wrong)):
+        scribe.run("export", "-", "MISTYPED", "--on-error", "skip", stdin=text)
 
 
 def _look_at_everything(scribe: Scribe) -> None:

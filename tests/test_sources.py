@@ -64,6 +64,27 @@ def test_an_id_is_encoded_to_the_last_slash_so_that_it_cannot_leave_its_place() 
     assert origin.url == "https://music.example/api/tracks/a%2Fb%20%3Fc%23d%252F%40%C3%A9%7Bid%7D/stream"
 
 
+@pytest.mark.parametrize(
+    ("template", "url", "asked"),
+    [
+        ("https://dj:pw@nas/{id}", "https://nas/a.flac", "https://dj:pw@nas/a.flac"),
+        ("https://nas/{id}?token=tok&v=1", "https://nas/a?id=2", "https://nas/a?id=2&token=tok"),
+        ("https://nas/{id}?token=${STUDIO_TOKEN}", "https://nas/a", "https://nas/a?token=tok-7c1d"),
+        ("https://nas/{id}?token=tok", "https://nas/a?token=its", "https://nas/a?token=its"),
+        ("https://dj:pw@nas/{id}?token=tok", "https://me:its@nas/a", "https://me:its@nas/a"),
+        ("https://nas/a?v=1&sig={id}", "https://nas/a", "https://nas/a"),
+        ("https://dj:pw@nas/music/{id}", "https://nas/other/a", "https://nas/other/a"),
+        ("https://dj:pw@nas/{id}?token=tok", "https://nas:8443/a", "https://nas:8443/a"),
+    ],
+)
+def test_a_url_below_a_source_is_asked_with_the_credentials_of_its_url_unless_it_has_its_own(
+    template: str, url: str, asked: str
+) -> None:
+    track = url_track(url)
+    assert resolve(sources(nas={"url": template}), track).url == asked
+    assert track == url_track(url)
+
+
 @pytest.mark.parametrize("track_id", ["..", ".", "../../admin", "x/../../admin", "..\\admin", "..;/admin"])
 def test_an_id_that_steps_back_is_refused(track_id: str) -> None:
     with pytest.raises(SourceError, match="step of a path"):

@@ -240,7 +240,7 @@ def test_what_a_source_has_to_return_is_returned() -> None:
     origin = Origin(URL, httpx.Headers({"X": "5"}), PROVIDED)
     assert returning(origin).resolve(TRACK) is origin
     described = Description("Opus", version=Version(VersionKind.DESCRIBED, "size=9"))
-    assert returning(described).describe(TRACK) is described
+    assert returning(described).describe(TRACK) == described
     playlists = (Playlist("1", "Friday"), Playlist("2", "", 0))
     assert returning(playlists).playlists(TRACK) == [*playlists]
     rows = [PlaylistTrack(TRACK, 9), PlaylistTrack(TRACK, 9.5), PlaylistTrack(TRACK)]
@@ -358,3 +358,24 @@ def test_a_plugin_has_the_deadline_of_the_thread_that_asks_it() -> None:
         account.resolve(TRACK)
         account.describe(TRACK)
         assert found == [web.deadline] * 2
+
+
+@dataclass
+class Telling:
+    """A third party's source that says its own token back as what it knows of a track."""
+
+    said: Description
+
+    def resolve(self, track: Track) -> Origin:
+        return Origin(URL, {"Authorization": f"Bearer {SECRET}"})
+
+    def describe(self, track: Track) -> Description:
+        return self.said
+
+
+def test_what_a_third_party_says_of_the_header_that_it_sends_is_left_out() -> None:
+    account = Account(
+        "mine", Telling(Description(f"of {SECRET}", "E.P.", SECRET, Version(VersionKind.DESCRIBED, SECRET)))
+    )
+    account.resolve(TRACK)
+    assert account.describe(TRACK) == Description("", "E.P.", "", None)

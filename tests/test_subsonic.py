@@ -757,3 +757,11 @@ def test_a_real_server_refuses_in_its_own_way(subsonic: StartSubsonic, web: Web)
     assert refusal(real(server, web, password="wrong")).provider_code == "40"
     keyed = SubsonicSource(SourceConfig("home", "subsonic", {"url": server.url, "api_key": KEY}), {}, web)
     assert "knows no API keys" in str(refusal(keyed))
+
+
+def test_what_the_server_says_of_the_password_itself_is_not_kept() -> None:
+    song = {"id": "t1", "title": f"of {PASSWORD}", "artist": "E.P.", "size": 9, "created": PASSWORD}
+    lists = {"playlist": [{"id": "p", "name": PASSWORD}]}
+    made = source(Server(answers={"getSong.view": ok(song=song), "getPlaylists.view": ok(playlists=lists)}))
+    assert made.describe(TRACK) == Description("", "E.P.", "", Version(VersionKind.DESCRIBED, "size=9"))
+    assert made.playlists() == [Playlist("p", "")]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachestore.errors import AddressError
+from cachestore.errors import AddressError, ConfigError, MixError, NotInBundle
+from cachestore.text import redacted
 from cachestore.track import RESERVED_SOURCES, Track, alike, is_source_name, parse_address, redact_url, url_track
 
 FORMS = "expected source:id, source:id@version or an http(s) URL"
@@ -194,11 +196,80 @@ def test_a_pasted_url_address_can_be_fetched_unless_its_query_is_lost() -> None:
     assert parse_address(url_track("https://host/a?id=1").address).url is None
 
 
+@pytest.mark.parametrize(
+    "track_id",
+    [
+        "http://h/a.wav?token=hunter22",
+        "http://dj:hunter22%40h/b.wav",
+        "http://h/box;token=hunter22/a",
+        "http://h/a#hunter22",
+        "http://h:hunter22/a",
+        "http:///a",
+        "HTTP://h/?token=hunter22",
+        "dj:hunter22%40h#7",
+        "h/a?token=hunter22#7",
+        "opus",
+        "h#",
+    ],
+)
+def test_what_is_behind_url_is_the_identity_of_a_url_or_refused_without_its_secrets(track_id: str) -> None:
+    with pytest.raises(AddressError, match="give the URL itself") as caught:
+        parse_address(f"url:{track_id}")
+    assert "hunter22" not in str(caught.value)
+
+
+@given(
+    st.sampled_from(["http://h", "https://dj:pw@H:80", "HTTP://[::1]"]),
+    st.lists(st.sampled_from([*"/;=&ab%@#?:ü", "token", "sig", "%3b", "%40"]), max_size=12).map("".join),
+    st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+)
+def test_the_address_of_every_url_can_be_pasted_back(server: str, rest: str, track_id: str | None) -> None:
+    track = url_track(f"{server}/{rest}", track_id)
+    assert parse_address(track.address) == track
+
+
 def test_neither_a_track_nor_its_url_shows_a_secret() -> None:
     track = parse_address("https://dj:hunter2@host/a?token=s3cret")
     assert "hunter2" not in repr(track)
     assert "s3cret" not in repr(track)
     assert redact_url("https://dj:hunter2@host/a?token=s3cret#x") == "https://host/a"
+    assert "hunter2" not in redact_url("https:/dj:hunter2@host/a")
+    assert "hunter2" not in redact_url("https://dj:hunter2/x@host/a")
+
+
+PASSWORD = "hunter22pw"
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("https:/dj:{}@nas/x.mp3", "https:/…@nas/x.mp3"),
+        ("https:dj:{}@nas/x.mp3", "https:…@nas/x.mp3"),
+        ("https//dj:{}@nas/x", "https//…@nas/x"),
+        ("//dj:{}@nas/x", "//…@nas/x"),
+        ("htps://dj:{}@nas/x", "htps://…@nas/x"),
+        ("FTP://dj:{}@nas/x?token={}", "FTP://…@nas/x?…"),
+        ("https:///dj:{}@nas/x#{}", "https:///…@nas/x#…"),
+        ("https://nas:{}/x", "https://nas:…/x"),
+        ("https://dj:a/{}@nas:80/x", "https://…@nas:80/x"),
+        ("https://dj:a?{}@nas/x", "https://…"),
+        ("https://dj:a@b?{}@nas/x", "https://…"),
+        ("https://nas/x?to={}@nas", "https://…"),
+        ("https://nas/a;token={}/b", "https://nas/a;…/b"),
+        ("url:http://dj:{}%40h/b.wav", "url:http://…@h/b.wav"),
+        ("/home/dj/https:/dj:{}@nas/x.json?token={}", "/home/dj/https:/…@nas/x.json?…"),
+    ],
+)
+def test_an_error_shows_nothing_of_a_mistyped_url_that_may_be_secret(typed: str, shown: str) -> None:
+    text = typed.replace("{}", PASSWORD)
+    assert redacted(text) == shown
+    told = (AddressError(text, "x"), MixError(text, "", "x"), ConfigError(text, "x"), NotInBundle(Path(text)))
+    assert not any(PASSWORD in str(error) for error in told)
+
+
+@pytest.mark.parametrize("text", ["studio:dj@home", "C:/a@b/c?.json", "/home/dj@nas/a.json", "a;b", "https://h:80/a b"])
+def test_what_is_no_url_with_a_secret_is_shown_as_it_is(text: str) -> None:
+    assert redacted(text) == text
 
 
 def test_a_label_says_as_much_as_is_known() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.errors.base import CacheStoreError
+from cachestore.text import redacted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +89,8 @@ class NotInBundle(CacheStoreError):
     path: Path
 
     def __str__(self) -> str:
-        return f"{self.path} is no file that an export took from this cache; expected a cloud track's file in a bundle"
+        expected = "expected a cloud track's file in a bundle"
+        return f"{redacted(str(self.path))} is no file that an export took from this cache; {expected}"
 
 
 @dataclass(eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cachestore.errors.base import CacheStoreError
+from cachestore.text import redacted
 
 
 class UsageError(CacheStoreError):
@@ -21,15 +22,18 @@ class ConfigError(UsageError):
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}"
+        return f"{redacted(self.where)}: {self.problem}"
 
 
 @dataclass(eq=False)
 class AddressError(UsageError):
-    """A text is no address of a track."""
+    """A text is no address of a track; `text` is it without what may be secret in it."""
 
     text: str
     problem: str
+
+    def __post_init__(self) -> None:
+        self.text = redacted(self.text)
 
     def __str__(self) -> str:
         expected = "expected source:id, source:id@version or an http(s) URL"
@@ -49,11 +53,17 @@ class QuantityError(UsageError):
 
 @dataclass(eq=False)
 class MixError(UsageError):
-    """A mix cannot be read; `place` is where in it (line and column, or the track's number), or empty."""
+    """A mix cannot be read; `place` is where in it (line and column, or the track's number), or empty.
+
+    `file` is without what may be secret in it, if it is a URL by mistake.
+    """
 
     file: str
     place: str
     problem: str
+
+    def __post_init__(self) -> None:
+        self.file = redacted(self.file)
 
     def __str__(self) -> str:
         where = f"{self.file}, {self.place}" if self.place else self.file

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from cachestore.media.span import Span
 
 _MOST_CHUNKS = 10_000
-# What a program writes that cannot go back to its header: sox 0x7F000000 in AIFF and 0x7FFFF000 in WAVE, ffmpeg and
-# others 0 or 0xFFFFFFFF; each plus what stands before it.
-_PLACEHOLDER = 0x7F000000
+# What a program writes that cannot go back to its header: sox 0x7F000000 in AIFF and 0x7FFFF000 in WAVE, arecord
+# 0x80000000, ffmpeg and others 0, 0x7FFFFFFF or 0xFFFFFFFF; each plus or minus what stands before it, some of 4 KiB.
+_PLACEHOLDERS = frozenset({0x7F000, 0x7FFF0, 0x7FFFF, 0x80000, 0xFFFFF})  # without the last twelve bits
 _OFFSET = 8  # bytes in the chunk of an AIFF file's sound that come before it
 _WHOLE_FILE = 8  # some programs count the eight bytes of name and size of the outermost chunk
 
@@ -81,7 +81,7 @@ def _chunks(span: Span, order: Literal["little", "big"], *, sound: bytes) -> Ite
 
 def _chunk(header: bytes, place: int, order: Literal["little", "big"]) -> _Chunk:
     size = int.from_bytes(header[4:], order)
-    return _Chunk(header[:4], place + 8, size if 0 < size < _PLACEHOLDER else None)
+    return _Chunk(header[:4], place + 8, size if size and size >> 12 not in _PLACEHOLDERS else None)
 
 
 def _behind(span: Span, place: int) -> int:

@@ -34,21 +34,25 @@ class _Box(NamedTuple):
 def check_mp4(span: Span) -> None:
     """Raise Cut when a box is cut or one is missing, or a list of fragments or the last chunk of sound reaches further.
 
-    A cut between two fragments is seen only with the list (``sidx``) that announces them.
+    Raise Broken when there is no sound at all. A cut between two fragments is seen only with the list
+    (``sidx``) that announces them.
     """
     solid, end = sound_end(span)
     found: dict[bytes, _Box] = {}
-    behind = span.start
+    behind, has_sound = span.start, False
     for number, box in enumerate(_boxes(span, span.start, end)):
         if number == _MOST_BOXES:
             raise Broken(f"the MP4 file has more than {_MOST_BOXES} boxes")
         span.hold("MP4 file", box.end)
         if box.name in _PARTS and (box.name != b"sidx" or b"sidx" not in found):
             found[box.name] = box
+        has_sound |= box.name == b"mdat" and box.body < box.end
         behind = box.end
     if 0 < solid - behind < 8:
         span.hold("MP4 file", behind + 8)
     _check_parts(span, found)
+    if not has_sound:
+        raise Broken("the MP4 file has no sound in it")
 
 
 def _check_parts(span: Span, found: dict[bytes, _Box]) -> None:
@@ -63,10 +67,9 @@ def _check_parts(span: Span, found: dict[bytes, _Box]) -> None:
     if index.open:
         for box in islice(_boxes(span, index.body, index.end), _MOST_INNER_BOXES):
             span.hold("MP4 file", box.end)
-    if sound.open:
-        for track in _inner(span, index):
-            if track.name == b"trak":
-                span.hold("MP4 file", _track_end(span, track))
+    for track in _inner(span, index):  # the sound may be in several boxes, of which the last ones may be missing
+        if track.name == b"trak":
+            span.hold("MP4 file", _track_end(span, track))
 
 
 def _boxes(span: Span, place: int, end: int) -> Iterator[_Box]:

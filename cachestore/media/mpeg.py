@@ -35,7 +35,10 @@ def first_frame(head: bytes, *, complete: bool, skip_padding: bool) -> tuple[str
 
 
 def check_mp3(span: Span) -> None:
-    """Raise Cut when more than a frame is missing of the bytes that the first frame announces; many announce none."""
+    """Raise Cut when more bytes are missing than the largest frame has, of those that the first frame announces.
+
+    That can be three frames of a low bit rate: not all encoders count alike. Many files announce nothing.
+    """
     head = span.read(span.start, 64).ljust(64, b"\0")
     announced = _xing_bytes(head) or _vbri_bytes(head)
     if span.end - span.start + _LARGEST_MP3_FRAME < announced:

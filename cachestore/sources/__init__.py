@@ -3,6 +3,7 @@
 base          what a source is
 account       a source as one run uses it
 checked       what a source returned, field by field
+echoes        what metadata says back of credentials
 crew          threads that ask sources, and all that they ask with
 registry      the account of a track, by the configuration; third parties by the entry point group `cachestore.sources`
 http          URLs from a template, or from a document, and headers

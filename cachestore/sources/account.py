@@ -10,9 +10,10 @@ from cachestore.errors import Cancelled, Forbidden, SourceError, TimedOut, Track
 from cachestore.sources.aside import awaited, begun
 from cachestore.sources.base import Describing, Description, Listing, Playlist, PlaylistTrack, Renewing
 from cachestore.sources.checked import Unfit, check_sources, checked, checked_list, is_whole
+from cachestore.sources.echoes import without_echoes
 from cachestore.sources.secret_urls import carries
 from cachestore.track import Origin
-from cachestore.web.echoes import has_credentials
+from cachestore.web.echoes import has_credentials, sent_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +43,7 @@ class Account:
         self._secrets = secrets
         self._web = web
         self._late: list[Future[Any]] = []
+        self._sent: frozenset[str] = frozenset()
         self._accepted = False
         self._refused = ""
         self._server_has_versions = False
@@ -81,11 +83,15 @@ class Account:
         self._accepted = True
 
     def describe(self, track: Track) -> Description:
-        """Return what the source knows of `track`, which may be nothing. Raise TrackError."""
+        """Return what the source knows of `track`, which may be nothing. Raise TrackError.
+
+        Texts that say a header back that its origins were asked with are left out.
+        """
         with self._asking(track):
             source = self._source
             if isinstance(source, Describing):
-                return self._said(track, lambda: checked(source.describe(track), Description))
+                said = self._said(track, lambda: checked(source.describe(track), Description))
+                return without_echoes(said, self._sent)
         return Description()
 
     def playlists(self, subject: Track) -> Sequence[Playlist]:
@@ -103,7 +109,9 @@ class Account:
             return rows
 
     def _resolved(self, track: Track) -> Origin:
-        return self._said(track, lambda: checked(self._source.resolve(track), Origin))
+        origin = self._said(track, lambda: checked(self._source.resolve(track), Origin))
+        self._sent |= sent_secrets("", origin.headers)  # another set: threads may be reading this one
+        return origin
 
     def _said(self, track: Track, ask: Callable[[], _T]) -> _T:
         """Return what the source says. Raise TimedOut when a plugin has not by the deadline of this thread."""

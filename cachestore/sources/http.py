@@ -52,7 +52,7 @@ class HttpSource:
         """
         headers = self._credentials.headers(track)
         if self._stream is None:
-            return Origin(track.url or self._template.fill(track), headers)
+            return Origin(self._template.lend(track.url) if track.url else self._template.fill(track), headers)
         url = self._template.fill(track)
         try:
             document = self._web.json(track, url, headers)

@@ -17,6 +17,7 @@ from cachestore.sources.http import HttpSource
 from cachestore.sources.secret_urls import credentials_of, expand_url, secrets_of
 from cachestore.sources.subsonic import SubsonicSource
 from cachestore.sources.url import UrlSource
+from cachestore.text import redacted
 from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Sources:
         sources = self._config.sources
         if name not in sources:
             where = str(self._config.path or "the configuration")
-            raise ConfigError(where, f"there is no table [sources.{name}]{nearest(name, sources)}")
+            raise ConfigError(where, f"there is no table [sources.{redacted(name)}]{nearest(name, sources)}")
         return sources[name]
 
     def _make(self, config: SourceConfig) -> Source:

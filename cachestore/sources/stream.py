@@ -51,10 +51,11 @@ class StreamPlace:
 
         The `headers` it was asked with go to the same scheme, host and port only: anyone else must not see them, and
         signed URLs are refused with another authorization beside their own. A version that says one of the `secrets`
-        back, or of what was sent, is none.
+        back, or of what was sent or the stream's own URL hides, is none.
         """
         url = self._url(track, asked, document)
-        version = self._version(track, document, sent_secrets(asked, headers).union(secrets))
+        hidden = sent_secrets(asked, headers) | sent_secrets(url, {})
+        version = self._version(track, document, hidden.union(secrets))
         if authority_of(url) != authority_of(asked):
             return Origin(url, {}, version)
         return Origin(_with_userinfo(url, asked), headers, version)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from cachestore.errors import ConfigError, SourceError
 from cachestore.sources.secret_urls import expand_url
+from cachestore.track import credential_parameters, url_secrets
 from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ class Template:
         except UnicodeEncodeError:
             raise SourceError(track.address, track.label, "its id is no valid Unicode") from None
         return self.text.replace("{id}", encoded)
+
+    def lend(self, url: str) -> str:
+        """Return a covered `url` with the template's userinfo and credentials in its query, if it has none itself."""
+        its, ours = urlsplit(url), urlsplit(self.text)
+        userinfo = "".join(ours.netloc.rpartition("@")[:2])
+        parameters = [each for each in credential_parameters(ours.query) if "{id}" not in each]
+        if url_secrets(url) or not (userinfo or parameters):
+            return url
+        query = "&".join(filter(None, [its.query, *parameters]))
+        return urlunsplit(its._replace(netloc=userinfo + its.netloc.rpartition("@")[2], query=query))
 
     def covers(self, url: str) -> bool:
         """Return whether `url` is on the template's server and its path begins as the template's does up to ``{id}``.

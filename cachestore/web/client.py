@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 from http.cookiejar import CookieJar
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+from urllib.request import getproxies
 
 import httpx
 
 from cachestore.errors import ConfigError
+from cachestore.web.echoes import sent_secrets
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -35,6 +39,17 @@ def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> h
     except (OSError, ValueError, ImportError, httpx.InvalidURL):
         problem = "a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) or CA bundle (SSL_CERT_FILE, SSL_CERT_DIR) is unusable"
         raise ConfigError("the environment", f"{problem}; correct or unset it") from None
+
+
+def proxy_secrets() -> set[str]:
+    """Return what the proxies of the environment are asked with, each password as it is and as Basic authorization."""
+    secrets: set[str] = set()
+    for proxy in getproxies().values():
+        userinfo = proxy.rpartition("://")[2].rpartition("@")[0]
+        if userinfo:
+            basic = b64encode(unquote_to_bytes(userinfo)).decode()
+            secrets |= sent_secrets("", {"Proxy-Authorization": f"Basic {basic}"}) | {userinfo.partition(":")[2]}
+    return secrets
 
 
 class _NoCookies(CookieJar):

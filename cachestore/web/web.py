@@ -25,7 +25,7 @@ from cachestore.errors import (
 from cachestore.quantities import format_size
 from cachestore.web import fields
 from cachestore.web.authority import Authority, authority_of
-from cachestore.web.client import open_client
+from cachestore.web.client import open_client, proxy_secrets
 from cachestore.web.echoes import drop_echoes, sent_secrets
 from cachestore.web.failures import RefusedAnswer, body_failure, network_failure, status_failure
 from cachestore.web.flights import Flights
@@ -249,4 +249,6 @@ def _server(url: str) -> Authority | None:
 def open_web(config: Config, *, jobs: int, cancel: threading.Event) -> Web:
     """Return what `jobs` workers ask with. Raise ConfigError when the environment's proxy or CA bundle is unusable."""
     client = open_client(connect_timeout=config.connect_timeout, stall_timeout=config.stall_timeout, jobs=jobs)
-    return Web(client, Retries(config.retries, config.total_timeout), cancel)
+    web = Web(client, Retries(config.retries, config.total_timeout), cancel)
+    web.hide(proxy_secrets())
+    return web

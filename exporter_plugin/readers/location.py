@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from exporter_plugin.row import Row
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE | re.ASCII)  # one letter is a drive
+# A scheme with two slashes, or with what in URLs is or precedes a secret; docs/mix.schema.json has the same.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/(/|.*[@?;]|.*%40)|[Hh][Tt][Tt][Pp][Ss]?//.*([@?;]|%40)|//[^/]*(@|%40))")
 
 
 def located(document: Document, place: str, location: str, said: Said) -> Row:
@@ -26,10 +28,16 @@ def located(document: Document, place: str, location: str, said: Said) -> Row:
         case "file":
             path = _file_path(document, place, location)
             return said.of_file(path, document.local_path([path]))
-        case other if other and location[len(other) + 1 :].startswith("//"):
-            raise document.error(place, f"{other}:// is not supported; expected a path, file:// or http(s)://")
+        case other if looks_like_url(location):
+            found = f"{other}:// is not supported" if other else "it looks like a URL without a scheme"
+            raise document.error(place, f"{found}; expected a path, file:// or http(s)://")
     spellings = [location, unquote(location), location.replace("\\", "/")]
     return said.of_file(location, document.local_path(s for s in spellings if is_steady(s)))
+
+
+def looks_like_url(path: str) -> bool:
+    """Return whether a path is a URL, or may be one with a secret: that would stand in bundles."""
+    return _URL.match(path) is not None
 
 
 def _file_path(document: Document, place: str, url: str) -> str:

@@ -12,9 +12,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cachestore.text import is_steady, shown
+from cachestore.text import is_steady, redacted, shown
 from cachestore.track import RESERVED_SOURCES, Track, is_source_name
 from exporter_plugin.readers.document import Said
+from exporter_plugin.readers.location import looks_like_url
 from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def _row(document: Document, place: str, value: object) -> Row:
     fields = _Fields(document, place, value)
     said = _said(fields)
     path, track = fields.exact("path"), _track(fields)
+    if path is not None and looks_like_url(path):
+        raise fields.error(f'"path" {redacted(path)!r} is a URL; expected a path, or "url" for one of http(s)')
     if path is not None and track is None:
         return said.of_file(path, document.local_path([path]))
     if path is None and track is not None:
@@ -94,7 +97,9 @@ def _track(fields: _Fields) -> Track | None:
         return None
     if not is_source_name(source):
         why = "is reserved" if source in RESERVED_SOURCES else "is no name of a source"
-        raise fields.error(f'"source" {source!r} {why}; expected the name of a configured source ([a-z0-9_-]+)')
+        raise fields.error(
+            f'"source" {redacted(source)!r} {why}; expected the name of a configured source ([a-z0-9_-]+)'
+        )
     if track_id is None:
         raise fields.error('it has a source without an id; expected "id" with the service\'s id of the track')
     return Track(source, track_id, version)

@@ -14,7 +14,7 @@ from cachestore.sources.subsonic.answers import Record, read_answer
 from cachestore.track import url_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from cachestore.sources.subsonic.settings import Settings
     from cachestore.track import Track
@@ -30,11 +30,13 @@ class Server:
     """Asks with the first proof that the server takes; used by several threads.
 
     Which one that is, one thread finds out once in a run, with ``ping``, and the others wait for it. Refused
-    credentials are not tried again: a hundred refusals would lock the account.
+    credentials are not tried again: a hundred refusals would lock the account. `secrets` are what the options hide,
+    also what is never sent as it is: an answer may say it all the same.
     """
 
-    def __init__(self, settings: Settings, web: Web) -> None:
+    def __init__(self, settings: Settings, web: Web, secrets: Collection[str] = frozenset()) -> None:
         self._settings = settings
+        self._secrets = secrets
         self._web = web
         self._proof: Proof | None = None
         self._failure: TrackError | None = None
@@ -101,7 +103,7 @@ class Server:
 
     def _ask(self, subject: Track, method: str, proof: Proof, parameters: Mapping[str, str]) -> Record:
         url = self._url(subject, method, proof, {**parameters, "f": "json"})
-        return read_answer(subject, self._web.document(subject, url).content, url_secrets(url))
+        return read_answer(subject, self._web.document(subject, url).content, url_secrets(url).union(self._secrets))
 
     def _url(self, subject: Track, method: str, proof: Proof, parameters: Mapping[str, str]) -> str:
         query = {**_COMMON, **proof(self._settings), **parameters}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cachestore.sources.base import Description, Playlist, PlaylistTrack
+from cachestore.sources.secret_urls import secrets_of
 from cachestore.sources.subjects import all_playlists, one_playlist
 from cachestore.sources.subsonic.server import Server
 from cachestore.sources.subsonic.settings import read_settings
@@ -29,7 +30,7 @@ class SubsonicSource:
 
     def __init__(self, config: SourceConfig, environ: Mapping[str, str], web: Web) -> None:
         self._name = config.name
-        self._server = Server(read_settings(config, environ), web)
+        self._server = Server(read_settings(config, environ), web, secrets_of(config, environ))
         self._method = "download"
 
     def resolve(self, track: Track) -> Origin:
