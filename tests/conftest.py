@@ -49,7 +49,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sample]:
 class StartNginx(Protocol):
     """The type of the `nginx` fixture."""
 
-    def __call__(self, folder: Path, *, body: str | None = None, tls: bool = False) -> Nginx: ...
+    def __call__(self, folder: Path, *, body: str | None = None, tls: bool = False, port: int = 0) -> Nginx: ...
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartNginx]:
     program("nginx")
     with ExitStack() as running:
 
-        def start(folder: Path, *, body: str | None = None, tls: bool = False) -> Nginx:
-            server = Nginx(folder, tmp_path_factory.mktemp("nginx"), body, tls=tls)
+        def start(folder: Path, *, body: str | None = None, tls: bool = False, port: int = 0) -> Nginx:
+            server = Nginx(folder, tmp_path_factory.mktemp("nginx"), body, tls=tls, port=port)
             running.callback(server.stop)
             return server
 

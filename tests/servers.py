@@ -117,14 +117,17 @@ def most_at_once(requests: list[Request]) -> int:
 
 
 class Nginx:
-    """A running nginx that serves `folder`; its files and logs are in `scratch`."""
+    """A running nginx that serves `folder`; its files and logs are in `scratch`.
 
-    def __init__(self, folder: Path, scratch: Path, body: str | None, *, tls: bool) -> None:
+    `port` is that of one that was stopped, for one that comes back; any free one by default.
+    """
+
+    def __init__(self, folder: Path, scratch: Path, body: str | None, *, tls: bool, port: int = 0) -> None:
         self._scratch = scratch
         self._marks = itertools.count()
         self._tls = tls
         self.ca = scratch / "tls.crt"
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_server(("127.0.0.1", port)) as listener:
             self.port: int = listener.getsockname()[1]
             self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
             self._process = self._start(listener, _locations(folder) if body is None else body)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.download import Body, Downloader, Elsewhere, NotModified
+from cachestore.download.question import resource_of
 from cachestore.errors import Cancelled, NotFound, TimedOut
 from cachestore.partials import DownloadLock, claim
 from cachestore.track import Origin, Track
@@ -105,7 +106,7 @@ def test_what_another_left_since_we_began_is_gone_on_with(desk: Desk, raw_server
     assert lock is not None
     with ExitStack() as other:
         partial = other.enter_context(claim(desk.folder, TRACK.address, lock, threading.Event()))
-        partial.begin(strong('"a"'), strong('"a"'), 9000)
+        partial.begin(strong('"a"'), strong('"a"'), 9000, resource=resource_of(server.url))
         partial.write(SMALL[:5000])
         after(2, desk, other.close)
         assert desk.ask(downloader, Origin(server.url)) == Elsewhere()
@@ -181,6 +182,9 @@ def test_another_that_stands_still_is_left_alone_after_two_minutes(
     desk: Desk, others_partial: Partial, raw_server: StartRawServer, known: Sequence[Version]
 ) -> None:
     server = raw_server(lambda head: rest(SMALL, 5000, 'ETag: "a"') if b"Range:" in head else WHOLE)
+    others_partial.begin(strong('"a"'), strong('"a"'), 9000, resource=resource_of(server.url))
+    others_partial.write(SMALL[:5000])
+    others_partial.flush()
     began = desk.seconds
     body = desk.get(server.url, known)
     assert isinstance(body, Body)

@@ -96,13 +96,14 @@ def test_a_renewed_origin_stays_renewed_over_retries(desk: Desk, raw_server: Sta
 
 
 def test_a_renewal_that_comes_after_bytes_goes_on_from_there(desk: Desk, raw_server: StartRawServer) -> None:
-    old = raw_server(answer(SMALL[:5000], 'ETag: "a"', length=9000), answer(status="403 Forbidden"))
-    new = raw_server(rest(SMALL, 5000, 'ETag: "a"'))
-    desk.other_origin = Origin(new.url)
-    body = desk.body(old.url, [strong('"old"')], retries=1)
+    cut, refused = answer(SMALL[:5000], 'ETag: "a"', length=9000), answer(status="403 Forbidden")
+    server = raw_server(cut, refused, rest(SMALL, 5000, 'ETag: "a"'))
+    desk.other_origin = Origin(f"{server.url}?signature=new")
+    body = desk.body(f"{server.url}?signature=old", [strong('"old"')], retries=1)
     assert (body.path.read_bytes(), body.version) == (SMALL, strong('"a"'))
-    assert (asked(new, "Range"), asked(new, "If-Range")) == (["bytes=5000-"], ['"a"'])
-    assert asked(new, "If-None-Match") == ['"old"']
+    assert b"signature=new" in server.received[2]
+    assert (asked(server, "Range")[1:], asked(server, "If-Range")[1:]) == (["bytes=5000-"] * 2, ['"a"'] * 2)
+    assert asked(server, "If-None-Match") == ['"old"'] * 3
 
 
 @pytest.mark.parametrize("version", [provided("rev-7"), provided("rev-8"), None])

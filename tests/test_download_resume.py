@@ -12,6 +12,7 @@ import pytest
 from cachestore.blobs import hash_file
 from cachestore.boot import boot_id
 from cachestore.download import Body, NotModified
+from cachestore.download.question import resource_of
 from cachestore.errors import BadResponse, Corrupt, NotAudio, Truncated
 from cachestore.partials import DownloadLock, claim
 from cachestore.track import Origin
@@ -73,11 +74,11 @@ def studio(nginx: StartNginx, served: Path) -> Nginx:
     return nginx(served)
 
 
-def complete(desk: Desk, version: Version, data: bytes = SMALL) -> None:
-    """Leave what a run leaves that was killed between the last byte and publishing."""
+def complete(desk: Desk, url: str, version: Version, data: bytes = SMALL) -> None:
+    """Leave what a run leaves that was killed between the last byte of `url` and publishing."""
     validator = None if version.kind is VersionKind.PROVIDER else version
     with claim(desk.folder, TRACK.address, DownloadLock.without(desk.folder), threading.Event()) as partial:
-        partial.begin(version, validator, len(data))
+        partial.begin(version, validator, len(data), resource=resource_of(url))
         partial.write(data)
     assert desk.files() == [".json", ".part"]
 
@@ -138,13 +139,15 @@ def test_a_part_that_is_shorter_than_asked_for_is_gone_on_from(desk: Desk, raw_s
 
 
 def test_a_name_is_that_of_any_answer_that_brought_bytes(desk: Desk, raw_server: StartRawServer) -> None:
-    desk.refusal(raw_server(CUT).url)
     named = rest(SMALL, 5000, 'ETag: "a"', 'Content-Disposition: attachment; filename="Opus.wav"')
-    assert desk.body(raw_server(named).url).name == "Opus.wav"
+    server = raw_server(CUT, named)
+    desk.refusal(server.url)
+    assert desk.body(server.url).name == "Opus.wav"
 
 
 def test_a_sidecar_tells_no_secret(desk: Desk, raw_server: StartRawServer) -> None:
-    desk.refusal(raw_server(CUT).url, headers=OPENED_BY)
+    server = raw_server(CUT)
+    desk.refusal(server.url, headers=OPENED_BY)
     [sidecar] = desk.folder.glob("*.json")
     assert json.loads(sidecar.read_text()) == {
         "track": TRACK.address,
@@ -152,6 +155,7 @@ def test_a_sidecar_tells_no_secret(desk: Desk, raw_server: StartRawServer) -> No
         "validator": ["etag", '"a"'],
         "total": 9000,
         "boot": boot_id(),
+        "resource": resource_of(server.url),
         "hint": None,
         "promised": [],
         "digest": hash_file(sidecar.with_suffix(".part")),
@@ -200,8 +204,8 @@ def test_what_was_promised_with_any_part_has_to_hold(desk: Desk, raw_server: Sta
 def test_what_a_304_promises_of_a_complete_partial_has_to_hold(
     desk: Desk, raw_server: StartRawServer, told: bytes, holds: bool
 ) -> None:
-    complete(desk, strong('"a"'))
     server = raw_server(unchanged(sha256(told)))
+    complete(desk, server.url, strong('"a"'))
     if holds:
         assert desk.body(server.url).path.read_bytes() == SMALL
     else:
@@ -225,7 +229,7 @@ def test_what_a_304_promises_of_a_complete_partial_has_to_hold(
         rest(SMALL, 5000),
         rest(SMALL, 5000, 'ETag: "a"', "Content-Encoding: gzip"),
         rest(SMALL, 5000, 'ETag: "a"').replace(b"Content-Length: 4000", b"Content-Length: 3999"),
-        rest(SMALL, 5000, 'ETag: "a"').replace(b"/9000", b"/*"),
+        rest(SMALL, 5000, 'ETag: "a"').replace(b"8999/9000", b"9000/*").replace(b"4000", b"4001"),
         answer(SMALL[5000:], 'ETag: "a"', status="206 Partial Content"),
         answer(SMALL[5000:], 'ETag: "a"', "Content-Range: bytes */9000", status="206 Partial Content"),
         answer(b"--x", 'ETag: "a"', "Content-Type: multipart/byteranges; boundary=x", status="206 Partial Content"),
@@ -372,8 +376,8 @@ def test_a_server_that_changes_the_bytes_before_its_provider_says_so_is_found_ou
 
 @pytest.mark.parametrize("version", [strong('"a"'), dated(NOON, 9000)])
 def test_a_complete_partial_is_only_confirmed(desk: Desk, raw_server: StartRawServer, version: Version) -> None:
-    complete(desk, version)
     server = raw_server(unchanged())
+    complete(desk, server.url, version)
     body = desk.body(server.url)
     assert (body.path.read_bytes(), body.version, body.media.ext) == (SMALL, version, "wav")
     assert asked(server, "Range") == asked(server, "If-Range") == [None]
@@ -385,28 +389,30 @@ def test_a_complete_partial_is_really_confirmed_by_a_server(desk: Desk, studio: 
     first = desk.body(f"{studio.url}/plain/t42")
     first.path.unlink()
     assert first.version is not None
-    complete(desk, first.version, BYTES)
+    complete(desk, f"{studio.url}/plain/t42", first.version, BYTES)
     assert desk.body(f"{studio.url}/plain/t42").path.read_bytes() == BYTES
     assert [(row.status, row.sent) for row in studio.requests()] == [(200, len(BYTES)), (304, 0)]
 
 
 def test_a_complete_partial_is_begun_anew_when_the_server_sends_bytes(desk: Desk, raw_server: StartRawServer) -> None:
-    complete(desk, strong('"a"'))
-    body = desk.body(raw_server(answer(OTHER, 'ETag: "b"')).url)
+    server = raw_server(answer(OTHER, 'ETag: "b"'))
+    complete(desk, server.url, strong('"a"'))
+    body = desk.body(server.url)
     assert (body.path.read_bytes(), body.version) == (OTHER, strong('"b"'))
 
 
 def test_a_complete_partial_of_the_providers_version_needs_no_request(desk: Desk, closed_port: int) -> None:
-    complete(desk, provided("rev-7"))
-    body = desk.body(f"http://127.0.0.1:{closed_port}/", version=provided("rev-7"))
+    url = f"http://127.0.0.1:{closed_port}/"
+    complete(desk, url, provided("rev-7"))
+    body = desk.body(url, version=provided("rev-7"))
     assert (body.path.read_bytes(), body.version) == (SMALL, provided("rev-7"))
 
 
 def test_a_complete_partial_of_a_version_that_the_provider_does_not_have_any_more_is_begun_anew(
     desk: Desk, raw_server: StartRawServer
 ) -> None:
-    complete(desk, provided("rev-7"))
     server = raw_server(answer(OTHER))
+    complete(desk, server.url, provided("rev-7"))
     assert desk.body(server.url, version=provided("rev-8")).path.read_bytes() == OTHER
     assert asked(server, "If-None-Match") == [None]
 
@@ -415,8 +421,8 @@ def test_a_complete_partial_of_a_version_that_the_provider_does_not_have_any_mor
 def test_a_304_tells_a_known_version_from_a_complete_partial(
     desk: Desk, raw_server: StartRawServer, tag: str, is_kept: bool
 ) -> None:
-    complete(desk, strong('"a"'))
     server = raw_server(unchanged(f"ETag: {tag}"))
+    complete(desk, server.url, strong('"a"'))
     outcome = desk.get(server.url, [strong('"old"')])
     assert asked(server, "If-None-Match") == ['"old", "a"']
     if is_kept:
@@ -429,22 +435,24 @@ def test_a_304_tells_a_known_version_from_a_complete_partial(
 
 @pytest.mark.parametrize("headers", [[], ['ETag: "other"']])
 def test_a_304_that_may_mean_either_is_not_believed(desk: Desk, raw_server: StartRawServer, headers: list[str]) -> None:
-    complete(desk, strong('"a"'))
     server = raw_server(unchanged(*headers), answer(OTHER))
+    complete(desk, server.url, strong('"a"'))
     assert desk.body(server.url, [strong('"old"')]).path.read_bytes() == OTHER
     assert asked(server, "If-None-Match") == ['"old", "a"', None]
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "503 Service Unavailable", "401 Unauthorized"])
 def test_a_complete_partial_outlives_a_failure(desk: Desk, raw_server: StartRawServer, status: str) -> None:
-    complete(desk, strong('"a"'))
-    desk.refusal(raw_server(answer(status=status)).url)
+    server = raw_server(answer(status=status))
+    complete(desk, server.url, strong('"a"'))
+    desk.refusal(server.url)
     assert desk.files() == [".json", ".part"]
 
 
 def test_a_complete_partial_that_is_no_audio_is_dropped(desk: Desk, raw_server: StartRawServer) -> None:
-    complete(desk, strong('"a"'), b"<html>")
-    assert isinstance(desk.refusal(raw_server(unchanged()).url), NotAudio)
+    server = raw_server(unchanged())
+    complete(desk, server.url, strong('"a"'), b"<html>")
+    assert isinstance(desk.refusal(server.url), NotAudio)
     assert desk.files() == []
 
 

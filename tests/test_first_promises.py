@@ -311,8 +311,7 @@ def test_network_interruption_and_retry(
     assert stranger.has_no_bundle()
     assert partials(stranger) == [".json", ".part"]
     assert stranger.run("info", "--json").facts["partial_bytes"] > 0
-    back = nginx(music)
-    stranger.configure(back.url)
+    back = nginx(music, port=server.port)
     done = stranger.run("export", mix, "DEST")
     assert "downloaded  1\n" in done.out
     [resumed] = back.requests("/slow/")

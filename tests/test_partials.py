@@ -253,6 +253,7 @@ def test_a_sidecar_tells_what_the_bytes_are_of_and_nothing_else(tmp_path: Path) 
         "validator": ["etag", '"a"'],
         "total": 100,
         "boot": boot_id(),
+        "resource": "",
         "hint": None,
         "promised": [],
         "digest": hash_file(path),
@@ -271,6 +272,7 @@ _SIDECAR: dict[str, object] = {
     "track": TRACK,
     "version": _TAG,
     "validator": _TAG,
+    "resource": "0123",
     "hint": ["weak-etag", 'W/"a"'],
     "promised": [_PROMISE],
     "digest": "",
@@ -285,6 +287,7 @@ _WRONG: list[dict[str, object]] = [
     {"version": 7},
     {"validator": ["etag", None]},
     {"validator": None},
+    {"resource": None},
     {"hint": "a"},
     {"promised": None},
     {"promised": [[]]},
@@ -296,11 +299,11 @@ _WRONG: list[dict[str, object]] = [
     {"promised": [[*_PROMISE[:3], 5, 3]]},
     {"promised": [[*_PROMISE[:3], 10, None]]},
     {"promised": [[*_PROMISE[:3], 10**30, 10**30]]},
+    {"total": None},
     {"total": "9"},
     {"total": True},
     {"total": -1},
     {"total": 2},
-    {"total": None},
     {"track": None},
     {"boot": 1},
 ]
@@ -310,6 +313,7 @@ def test_a_partial_whose_sidecar_is_as_it_should_be_is_taken_over(tmp_path: Path
     kept(tmp_path, b"abc").with_suffix(".json").write_text(json.dumps(_SIDECAR))
     with claimed(tmp_path) as partial:
         assert (partial.received, partial.version, partial.validator, partial.total) == (3, STRONG, STRONG, 9)
+        assert partial.resource == "0123"
         assert partial.hint == Version(VersionKind.WEAK, 'W/"a"')
         assert partial.promised == (Promise("Repr-Digest", "MD5", bytes(16)),)
 

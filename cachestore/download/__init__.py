@@ -2,7 +2,8 @@
 
 downloader   the download of one track, by this process or another one
 outcome      what becomes of it
-transfer     its attempts: conditions, status, body, resume
+transfer     its attempts: status, body, resume
+question     what is asked for: conditions and ranges
 gate         whether a body is whole, right and audio
 digests      what servers promise of their bytes
 """

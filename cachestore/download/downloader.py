@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.download.outcome import BodyNeeded
 from cachestore.download.transfer import Transfer
+from cachestore.errors import TrackError
 from cachestore.partials import DownloadLock, Remains, Unfinished, claim, newest
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class Downloader:
         """Transfer the body under `lock`, which goes to the `Body`; without one, only find out whether it is needed."""
         with self._claimed(track, lock) as claimed:
             attempts = transfer(partial=claimed)
+            try:
+                return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
+            except TrackError as error:
+                if not attempts.without_range(error):
+                    raise
             return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
 
     def _claimed(self, track: Track, lock: DownloadLock | None) -> AbstractContextManager[Partial | None]:

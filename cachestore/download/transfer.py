@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cachestore.download.digests import WANT, promises
+from cachestore.download import question
+from cachestore.download.digests import promises
 from cachestore.download.gate import examine
 from cachestore.download.outcome import Body, BodyNeeded, NotModified, Postponed
 from cachestore.errors import BadResponse, NotFound, TimedOut, TooLarge, TrackError, Truncated
 from cachestore.quantities import format_size
 from cachestore.track import Origin
-from cachestore.version import VersionKind
 from cachestore.web import fields
 
 if TYPE_CHECKING:
@@ -33,19 +33,6 @@ Renew = Callable[[Origin, TrackError], Origin | None]
 
 _PROGRESS = 16 * 1024
 _ENDS = frozenset({"content-length", "transfer-encoding"})
-# What only we may ask: who copies a source's headers from a browser has a Range among them.
-_OURS = frozenset(
-    {
-        "accept-encoding",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "range",
-        "want-repr-digest",
-    }
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +50,8 @@ class Transfer:
     watch: Watch
     _renewed: bool = field(default=False, init=False)
     _is_origin_fresh: bool = field(default=True, init=False)
+    _may_resume: bool = field(default=True, init=False)
+    _asked_for_rest: bool = field(default=False, init=False)
     _name: str = field(default="", init=False)
     _farthest: int = field(init=False)
     _before: str = field(default="", init=False)
@@ -91,11 +80,22 @@ class Transfer:
         self._farthest = received
         return True
 
+    def without_range(self, error: TrackError) -> bool:
+        """Ask for the whole from now on, if the question for a rest was refused; return whether that changes it.
+
+        Some servers refuse any Range. The partial stays until a whole body begins: the refusal may mean the track.
+        """
+        self._may_resume = not (self._asked_for_rest and question.may_refuse_range(error))
+        return not self._may_resume
+
     def _ask(self) -> Body | NotModified | BodyNeeded | None:
         partial = self.partial
         if partial is not None and partial.complete and self.origin.version == partial.version:
             return self._finished(partial, self._examined(partial))
-        with self.web.get(self.track, self.origin.url, self._headers()) as response:
+        rest = question.rest_of(partial, self.origin, is_fresh=self._is_origin_fresh) if self._may_resume else {}
+        self._asked_for_rest = bool(rest)
+        headers = question.asked(self.origin, question.offered(self.known, partial), rest)
+        with self.web.get(self.track, self.origin.url, headers) as response:
             return self._receive(response)
 
     def _renew_or_raise(self, error: TrackError) -> None:
@@ -106,37 +106,12 @@ class Transfer:
             raise error
         self._renewed, self._is_origin_fresh, self.origin = True, True, other
 
-    def _headers(self) -> dict[str, str]:
-        theirs = {name: value for name, value in self.origin.headers.items() if name.lower() not in _OURS}
-        ours = WANT | {"Accept-Encoding": "identity"}
-        return theirs | ours | fields.conditions(self._offered()) | self._range()
-
-    def _offered(self) -> list[Version]:
-        """Return the versions that need no body: the known ones, and that of a partial that only lacks this answer."""
-        partial = self.partial
-        return [*self.known, partial.version] if partial and partial.complete and partial.version else [*self.known]
-
-    def _range(self) -> dict[str, str]:
-        """Return the fields that ask for the rest of the partial, if it can be resumed (RFC 9110 §13.1.5, §14.2)."""
-        partial = self.partial
-        if partial is None or not partial.resumable or partial.complete:
-            return {}
-        validator = partial.validator
-        if partial.version != (self.origin.version or validator):
-            return {}
-        rest = {"Range": f"bytes={partial.received}-"}
-        if validator is None:
-            # Only the provider's word says what the rest is of, and that counts while it is new.
-            return rest if self._is_origin_fresh else {}
-        is_date = validator.kind is VersionKind.MODIFIED
-        return rest | {"If-Range": fields.date_of(validator) if is_date else validator.value}
-
     def _receive(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
         """Return the outcome, or None to ask again with less in the question."""
         asked = response.request.headers
         match response.status_code:
             case 304 if "if-none-match" in asked or "if-modified-since" in asked:
-                return self._confirm(response.headers)
+                return self._confirm(response)
             case 304 | 416 if "range" in asked and self.partial is not None:
                 self.partial.clear()
                 return None
@@ -153,15 +128,14 @@ class Transfer:
                 raise self._refused(f"the server answered {status} to a question that does not allow it")
         raise self.web.failure_of(self.track, response)
 
-    def _confirm(self, headers: httpx.Headers) -> Body | NotModified | None:
-        partial, version = self.partial, fields.confirmed(self._offered(), headers)
+    def _confirm(self, response: httpx.Response) -> Body | NotModified | None:
+        partial = self.partial
+        version = fields.confirmed(question.offered(self.known, partial), response.headers)
         if version in self.known and version is not None:
-            if partial is not None:
-                partial.clear()  # it is a beginning of something that is not wanted any more
-            return NotModified(version)
-        if partial is not None and version is not None:
+            return self._unchanged(version)
+        if partial is not None and version is not None and question.is_comparable(response, partial, self.origin):
             # Of the file, and not of the empty content of this answer (RFC 9530 §2, §3).
-            said = [one for one in promises(headers, partial=True) if one.field.lower() == "repr-digest"]
+            said = [one for one in promises(response.headers, partial=True) if one.field.lower() == "repr-digest"]
             partial.promise(said)
             return self._finished(partial, self._examined(partial))
         self.known = ()  # nothing tells which version it means: ask for the bytes
@@ -169,34 +143,26 @@ class Transfer:
             partial.clear()
         return None
 
+    def _unchanged(self, version: Version) -> NotModified:
+        if self.partial is not None:
+            self.partial.clear()  # it is a beginning of something that is not wanted any more
+        return NotModified(version)
+
     def _go_on(self, response: httpx.Response, partial: Partial) -> Body | None:
-        part = self._rest(response.headers, partial)
-        if part is None:
+        part = question.part_of(partial, response.headers)
+        if part is None or not question.is_comparable(response, partial, self.origin):
             partial.clear()
             return None
         partial.promise(promises(response.headers, start=part.start, end=part.end, partial=True))
         self._name = self._name or fields.file_name(response.headers.get("content-disposition", ""))
         return self._read(response, partial, part.end + 1)
 
-    def _rest(self, headers: httpx.Headers, partial: Partial) -> fields.ContentRange | None:
-        """Return what a 206 holds if it goes on where the partial ends: servers ignore If-Range (RFC 9110 §13.1.5)."""
-        part = fields.content_range(headers.get("content-range", ""))
-        if part is None or (part.start, part.total) != (partial.received, partial.total):
-            return None
-        if fields.content_length(headers) not in {None, part.end - part.start + 1} or fields.is_encoded(headers):
-            return None
-        if headers.get("content-type", "").lower().startswith("multipart/"):
-            return None
-        said = partial.validator or partial.hint
-        return part if said is None or fields.is_of(said, headers) else None
-
     def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
         headers, partial = response.headers, self.partial
         found = fields.version_of(headers)
         promised = promises(headers, partial=False)
-        was_asked_by_date = "if-modified-since" in response.request.headers  # several at once cannot be asked for
-        if found is not None and not was_asked_by_date and not promised and fields.is_told_by_date(found, self.known):
-            return NotModified(found)
+        if found is not None and not promised and self._is_told(found, response):
+            return self._unchanged(found)
         if partial is None:
             return BodyNeeded()
         if fields.is_encoded(headers):
@@ -206,9 +172,20 @@ class Transfer:
         version = self.origin.version or found
         self._refuse_other_than_pinned(version)
         validator = found if found and fields.is_strong(found, headers) else None
-        partial.begin(version, validator, total, hint=None if validator else found, promised=promised)
+        hint, resource = None if validator else found, question.resource_of(str(response.request.url))
+        partial.begin(version, validator, total, hint=hint, promised=promised, resource=resource)
         self._name = fields.file_name(headers.get("content-disposition", ""))
         return self._read(response, partial, total)
+
+    def _is_told(self, found: Version, response: httpx.Response) -> bool:
+        """Return whether the head of a 200 tells that the bytes are known.
+
+        It should have been a 304, but some servers know no conditions, and several dates at once cannot be asked for.
+        """
+        by_tag, by_date = (name in response.request.headers for name in ("if-none-match", "if-modified-since"))
+        if by_tag and fields.is_told_by_tag(found, self.known):
+            return True
+        return not by_date and fields.is_told_by_date(found, self.known)
 
     def _refuse_other_than_pinned(self, version: Version | None) -> None:
         """Raise NotFound before the body of a version that is not wanted; without one, the body has to tell."""

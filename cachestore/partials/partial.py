@@ -59,6 +59,11 @@ class Partial:
         return self._is.hint
 
     @property
+    def resource(self) -> str:
+        """Return a hash of what the validators are unique for, empty if unknown."""
+        return self._is.resource
+
+    @property
     def promised(self) -> tuple[Promise, ...]:
         """Return the digests that the server gave for the bytes."""
         return self._is.promised
@@ -91,11 +96,18 @@ class Partial:
         *,
         hint: Version | None = None,
         promised: Sequence[Promise] = (),
+        resource: str = "",
     ) -> None:
         """Start from nothing with the body of `version`; the rest is as in `Sidecar`. Raise NoSpace."""
         self._reset()
         self._is = replace(
-            self._nothing, version=version, validator=validator, total=total, hint=hint, promised=tuple(promised)
+            self._nothing,
+            version=version,
+            validator=validator,
+            total=total,
+            resource=resource,
+            hint=hint,
+            promised=tuple(promised),
         )
         with self._or_nothing():
             self._file = self.path.open("wb")

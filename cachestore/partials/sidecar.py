@@ -20,10 +20,10 @@ class Sidecar:
     """What the bytes are a part of: `total` of them in the whole, None if unknown.
 
     `validator`: the strong one of the answer that brought them, None if it had none; not the same as the version where
-    that is the provider's word. `boot`: the boot in which the bytes were written; under another one, those that nobody
-    synced may be missing. `hint`: a weak validator, which can show that another answer is of other bytes.
-    `promised`: the digests that the server gave so far. `digest`: that of the bytes when they were given back, empty
-    while somebody has them.
+    that is the provider's word. `resource`: a hash of what it is the validator of, empty if unknown. `boot`: the boot
+    in which the bytes were written; under another one, those that nobody synced may be missing. `hint`: a weak one,
+    which can show that another answer is of other bytes. `promised`: the digests that the server gave so far.
+    `digest`: that of the bytes when they were given back, empty while somebody has them.
     """
 
     address: str
@@ -31,13 +31,17 @@ class Sidecar:
     validator: Version | None
     total: int | None
     boot: str
+    resource: str = ""
     hint: Version | None = None
     promised: tuple[Promise, ...] = ()
     digest: str = ""
 
     @property
     def resumable(self) -> bool:
-        """Return whether the rest can be asked for: of these very bytes, up to a known end."""
+        """Return whether the rest can be asked for: of these very bytes, up to a known end.
+
+        Without one, nothing would tell what is left of an error page with the validator of the file.
+        """
         is_provided = self.version is not None and self.version.kind is VersionKind.PROVIDER
         return self.total is not None and (is_provided or self.validator is not None)
 
@@ -49,6 +53,7 @@ class Sidecar:
             "validator": self.validator and [self.validator.kind, self.validator.value],
             "total": self.total,
             "boot": self.boot,
+            "resource": self.resource,
             "hint": self.hint and [self.hint.kind, self.hint.value],
             "promised": [promise.to_row() for promise in self.promised],
             "digest": self.digest,
@@ -62,10 +67,11 @@ def read_sidecar(path: Path) -> Sidecar | None:
         row = json.loads(path.read_bytes())
         versions = _version(row["version"]), _version(row["validator"])
         promised = tuple(Promise.from_row(promise) for promise in row["promised"])
-        total, boot, hint = _total(row["total"]), _text(row["boot"]), _version(row["hint"])
+        total, boot, resource = _total(row["total"]), _text(row["boot"]), _text(row["resource"])
         if any(promise.start > (total or 0) for promise in promised):
             return None
-        return Sidecar(_text(row["track"]), *versions, total, boot, hint, promised, _text(row["digest"]))
+        hint, digest = _version(row["hint"]), _text(row["digest"])
+        return Sidecar(_text(row["track"]), *versions, total, boot, resource, hint, promised, digest)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 

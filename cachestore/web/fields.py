@@ -27,15 +27,15 @@ _HTTP_DATE = re.compile(
     r"[a-z]+, \d\d[ -][a-z]{3}[ -]\d{2,4} \d\d:\d\d:\d\d GMT|[a-z]{3} [a-z]{3} [ \d]\d \d\d:\d\d:\d\d \d{4}",
     re.IGNORECASE | re.ASCII,
 )
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:([0-9]{1,15})|\*)", re.IGNORECASE)
 
 
 class ContentRange(NamedTuple):
-    """Which bytes of how many an answer holds; `end` is the last one."""
+    """Which bytes of how many an answer holds; `end` is the last one, `total` None if the server does not know it."""
 
     start: int
     end: int
-    total: int
+    total: int | None
 
 
 def version_of(headers: Mapping[str, str]) -> Version | None:
@@ -116,6 +116,13 @@ def is_whole(headers: Mapping[str, str]) -> bool:
     return part is not None and (part.start, part.end + 1) == (0, part.total) and content_length(headers) == part.total
 
 
+def is_told_by_tag(found: Version, known: Sequence[Version]) -> bool:
+    """Return whether a version is one of the `known` whose strong ETag is asked for, and the only one that has it."""
+    return found.kind is VersionKind.STRONG and [one for one in _asked_by_tag(known) if one.value == found.value] == [
+        found
+    ]
+
+
 def is_told_by_date(found: Version, known: Sequence[Version]) -> bool:
     """Return whether a version of kind MODIFIED is one of the `known`, and its date not that of other bytes as well."""
     if found.kind is not VersionKind.MODIFIED:
@@ -158,12 +165,12 @@ def content_length(headers: Mapping[str, str]) -> int | None:
 
 
 def content_range(text: str) -> ContentRange | None:
-    """Return what a Content-Range says, None when it is no possible range of a known total."""
+    """Return what a Content-Range says, None when it is no possible range (RFC 9110 §14.4)."""
     match = _CONTENT_RANGE.fullmatch(text.strip())
     if match is None:
         return None
-    start, end, total = (int(number) for number in match.groups())
-    return ContentRange(start, end, total) if start <= end < total else None
+    start, end, total = int(match[1]), int(match[2]), int(match[3]) if match[3] else None
+    return ContentRange(start, end, total) if start <= end and (total is None or end < total) else None
 
 
 def retry_after(text: str, now: float, date: str) -> float | None:
