@@ -179,6 +179,7 @@ def test_a_collection_of_timelines_is_redacted_whole(editor: Stranger, cloud: Ng
     assert "5ecret" not in otio.adapters.write_to_string(linked(Path("all.otio")))
 
 
+@pytest.mark.long
 def test_redacting_costs_no_more_than_there_is_to_read(editor: Stranger) -> None:
     urls = [f"https://elsewhere.example/{number}?sig=5ecret{number:08}" for number in range(3000)]
     editor.configure(
