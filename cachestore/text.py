@@ -14,7 +14,7 @@ _LIKE_A_URL = re.compile(
 )  # a scheme of one letter is a drive
 _QUERY = re.compile(r"([^?#]*)(.*)", re.DOTALL)
 _AT = re.compile("@|%40")
-_SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
+SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
 _LONGEST = 1000  # characters; a title of megabytes would be in every line that names its track
 
 
@@ -31,7 +31,7 @@ def is_steady(text: str) -> bool:
 def is_echo(text: str, secrets: Iterable[str]) -> bool:
     """Return whether a server says one of the `secrets` back to us in `text`, or as `text` is shown."""
     told = (text, _readable(text))
-    return any(len(said) >= _SHORTEST_SECRET and said in one for said in secrets for one in told)
+    return any(len(said) >= SHORTEST_SECRET and said in one for said in secrets for one in told)
 
 
 def redacted(text: str) -> str:

@@ -22,6 +22,11 @@ def safe_stem(text: str, limit: int = MAX_STEM_BYTES) -> str:
     return f"_{stem}" if device in _DEVICES else stem
 
 
+def is_safe(name: str) -> bool:
+    """Return whether a file may be called `name` as it is."""
+    return safe_stem(name, MAX_NAME_BYTES + len("_")) == name
+
+
 def fold(name: str) -> str:
     """Return what filesystems without case or with normalization compare: equal folds may be one file."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.manifest import TrackRecord
+from exporter_plugin.naming import safe_stem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +80,11 @@ class BundleView:
     _facts: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
+    def stem(self) -> str:
+        """Return the name as that of a file, without an extension and safe on every filesystem."""
+        return safe_stem(self.name)
+
+    @property
     def has_positions(self) -> bool:
         """Return whether the mix says where on a timeline its tracks are."""
         return any(outcome.row.start is not None for outcome in self.outcomes)
@@ -90,9 +96,13 @@ class BundleView:
         return self._facts[placed.file]
 
     def duration(self, placed: Placed) -> float | None:
-        """Return for how many seconds a row plays: what the mix says, else what is left of the file from its offset."""
+        """Return for how many seconds a row plays: what the mix says, else what is left of the file from its offset.
+
+        It is 0 if the file ends before its offset, None if nobody knows.
+        """
         row = placed.row
-        if row.duration is not None:
+        if row.duration and not row.offset:
             return row.duration
-        whole = self.facts(placed).duration
-        return None if whole is None else max(0.0, whole - row.offset)
+        whole = self.facts(placed).duration or row.file_length
+        left = None if whole is None else max(0.0, whole - row.offset)
+        return left if left == 0 else row.duration or left

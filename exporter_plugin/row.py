@@ -19,7 +19,8 @@ class Row:
 
     A local track is of the source ``file``, and its id is the path as the mix writes it. `start` is the place on the
     timeline, None if the mix gives none; `offset` is where in the file it begins to play, and `fade_in` and `fade_out`
-    are how long its fades are, all in seconds. `bpm` is in beats per minute.
+    are how long its fades are, all in seconds. `bpm` is in beats per minute. `file_length` is how many seconds its file
+    has as a playlist tells, which asks for no less: the file itself knows better.
     """
 
     track: Track
@@ -31,6 +32,7 @@ class Row:
     offset: float = 0.0
     fade_in: float = 0.0
     fade_out: float = 0.0
+    file_length: float | None = None
 
     @property
     def label(self) -> str:

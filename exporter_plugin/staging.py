@@ -125,9 +125,8 @@ class Staging:
 
     def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
         """Write the bundle in the `formats`, or each that applies, and return our files; only what is new is staged."""
-        with TemporaryDirectory(prefix="cachestore-") as scratch, writing(Path(scratch)):
-            write_all(view, Path(scratch), self._tell, formats)
-            playlists = [self._settle(path) for path in sorted(Path(scratch).iterdir()) if path.is_file()]
+        with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
+            playlists = [self._settle(path) for path in write_all(view, Path(scratch), self._tell, formats)]
         return [owned for owned in playlists if owned]
 
     def locate(self, file: str) -> Path:

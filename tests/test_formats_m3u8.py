@@ -59,5 +59,5 @@ def test_what_is_written_can_be_read_as_a_mix(tmp_path: Path) -> None:
     row = Row(Track("s", "1", title="Ünï", artist="A"), duration=3.0)
     written(tmp_path, placed(row, "media/01 - A - Ünï 100%25.wav"))
     [read] = read_mix(tmp_path / "Friday.m3u8").rows
-    assert (read.track.title, read.track.artist, read.duration) == ("Ünï", "A", 3.0)
+    assert (read.track.title, read.track.artist, read.file_length) == ("Ünï", "A", 3.0)
     assert read.path == tmp_path / "media/01 - A - Ünï 100%25.wav"

@@ -83,6 +83,27 @@ def schema(name: str) -> Any:  # noqa: ANN401 - lxml has no types
     return etree.XMLSchema(file=str(SCHEMAS / name))
 
 
+def in_seconds(root: ET.Element, tag: str) -> list[float]:
+    """Return the times of all `tag`, each of which has to be in seconds: its own unit, else that of what is around."""
+    parents = {child: parent for parent in root.iter() for child in parent}
+    times = []
+    for element in root.iter(tag):
+        around: ET.Element | None = element
+        while around is not None and "timeUnit" not in around.attrib:
+            around = parents.get(around)
+        assert around is not None, f"<{tag}> is in beats"  # DAWproject 1.0: the unit where none is given
+        assert around.get("timeUnit") == "seconds"
+        times.append(float(element.attrib["time"]))
+    return times
+
+
+def test_every_time_is_in_seconds() -> None:
+    root = project(view(*MIX))
+    assert sorted(in_seconds(root, "Clip")) == [0.0, 292.0, 530.0, 540.0]
+    assert in_seconds(root, "Marker") == [470.0]
+    assert in_seconds(root, "RealPoint") == [0.0, 292.0]
+
+
 def validate(bundle: BundleView) -> None:
     archive = zipfile.ZipFile(BytesIO(DAWPROJECT.render(bundle)))
     schema("Project.xsd").assertValid(etree.fromstring(archive.read("project.xml")))
@@ -170,6 +191,40 @@ def test_what_the_mix_does_not_say_the_file_does(tmp_path: Path, library: Mappin
     sounds = [dict(audio.attrib) for audio in project(bundle).iter("Audio")]
     assert sounds[0] == {"duration": "1", "sampleRate": "44100", "channels": "2"}
     validate(bundle)
+
+
+def test_what_a_playlist_says_of_a_file_cuts_nothing_of_it(tmp_path: Path, library: Mapping[str, Sample]) -> None:
+    library["flac"].copy_to(tmp_path / "media", "01.flac")
+    rows = (
+        placed("A", "01.flac", start=0.0, file_length=0.6),
+        placed("B", "01.flac", duration=0.6),
+        placed("C", "gone.wav", file_length=7.0),
+    )
+    bundle = view(*rows, hole("D", file_length=5.0), folder=tmp_path)
+    timeline = timeline_of(bundle)
+    assert [clip.length for clip in timeline.clips] == [1.0, 0.6, 7.0]
+    assert [gap.length for gap in timeline.gaps] == [5.0]
+
+
+def test_a_row_that_begins_after_the_end_of_its_file_is_a_marker(tmp_path: Path, library: Mapping[str, Sample]) -> None:
+    library["flac"].copy_to(tmp_path / "media", "01.flac")
+    after = [placed("A", "01.flac", start=3.0, offset=9.0), placed("B", "01.flac", offset=1.0, duration=4.0)]
+    longer = placed("C", "01.flac", offset=0.25, duration=4.0)  # a header may say too little: the mix stands
+    bundle = view(*after, longer, folder=tmp_path)
+    timeline = timeline_of(bundle)
+    assert [(clip.row.label, clip.start, clip.length) for clip in timeline.clips] == [("C", 3.0, 4.0)]
+    silent = "(its offset is at or after its end)"
+    assert [(gap.start, gap.length, gap.label) for gap in timeline.gaps] == [
+        (3.0, 0.0, f"SILENT: A {silent}"),
+        (3.0, 0.0, f"SILENT: B {silent}"),
+    ]
+    validate(bundle)
+
+
+def test_a_duration_of_zero_is_an_unknown_one(tmp_path: Path, library: Mapping[str, Sample]) -> None:
+    library["flac"].copy_to(tmp_path / "media", "01.flac")
+    [clip] = timeline_of(view(placed("A", "01.flac", start=0.0, duration=0.0), folder=tmp_path)).clips
+    assert clip.length == 1.0
 
 
 def test_a_project_is_the_same_bytes_for_the_same_bundle() -> None:

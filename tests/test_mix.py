@@ -49,6 +49,10 @@ def test_a_cloud_track_is_read_with_all_that_is_said_of_it(tmp_path: Path) -> No
     assert (row.label, row.address, row.identity) == ("E.P. - Opus", "studio:t42", 'studio:t42@"v1"')
 
 
+def test_a_duration_of_zero_is_an_unknown_one(tmp_path: Path) -> None:
+    assert row_of(tmp_path, path="a.wav", duration=0).duration is None
+
+
 def test_a_track_is_read_with_its_place_on_the_timeline(tmp_path: Path) -> None:
     placed = {"start": 300, "offset": 12.5, "fade_in": 4, "fade_out": 8.25, "bpm": 124, "key": "8A"}
     row = row_of(tmp_path, source="s", id="1", **placed)
@@ -228,8 +232,8 @@ def test_a_playlist_has_paths_urls_and_what_extinf_says(tmp_path: Path) -> None:
     first, second, third = read.rows
     assert read.name == "Friday Warm-up"
     intro = Track("file", "Local/Intro.wav", artist="E.P.", title="Opus - Live", album="An Album")
-    assert first == Row(intro, tmp_path / "Local/Intro.wav", 215.4)
-    assert (second.address, second.track.title, second.duration) == (
+    assert first == Row(intro, tmp_path / "Local/Intro.wav", file_length=215.4)
+    assert (second.address, second.track.title, second.file_length) == (
         "url:https://example.org/a.flac",
         "",
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -53,9 +54,9 @@ def test_a_playlist_has_locations_and_what_is_said_of_them(tmp_path: Path) -> No
     first, second, third = read.rows
     assert read.name == "Friday Warm-up"
     assert (first.track.title, first.track.artist, first.track.album) == (cloud.title, cloud.artist, cloud.album)
-    assert (first.track.url, first.duration) == ("https://example.org/a.flac?sig=x&q=1", 215.4)
-    assert (second.path, second.track.title, second.duration) == (tmp_path / "Local/In tro.wav", "In tro", None)
-    assert (third.path, third.duration) == (Path("/music/A B.wav"), None)
+    assert (first.track.url, first.file_length) == ("https://example.org/a.flac?sig=x&q=1", 215.4)
+    assert (second.path, second.track.title, second.file_length) == (tmp_path / "Local/In tro.wav", "In tro", None)
+    assert (third.path, third.file_length) == (Path("/music/A B.wav"), None)
 
 
 def test_a_playlist_without_namespace_or_title_is_called_as_its_file(tmp_path: Path) -> None:
@@ -97,6 +98,14 @@ def test_what_is_wrong_is_one_sentence_with_the_place(content: str, sentence: st
 def test_deep_nesting_is_no_harm() -> None:
     deep = "<x>" * 100_000 + "</x>" * 100_000
     assert len(from_stdin(xspf(f"<location>a.wav</location>{deep}")).rows) == 1
+
+
+@pytest.mark.parametrize("inner", ["", "a"])
+def test_deep_nesting_costs_no_more_than_its_length(inner: str) -> None:
+    deep = "<x>" * 400_000 + f"{inner}</x>" * 400_000
+    began = time.process_time()
+    assert len(from_stdin(xspf(f"<location>a.wav</location>{deep}")).rows) == 1
+    assert time.process_time() - began < 20  # a few tenths of a second; a cost by the square of the depth takes minutes
 
 
 def test_a_track_that_is_wrong_leaves_no_half_read_mix() -> None:

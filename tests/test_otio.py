@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -121,14 +122,32 @@ def test_what_fails_is_missing_with_its_reason(editor: Stranger) -> None:
     }
 
 
+@pytest.mark.parametrize("named", ["stream", "address"])
 @pytest.mark.parametrize("track", ["t-flac", "t99"])
-def test_no_url_and_no_credential_reaches_a_file_that_is_written(editor: Stranger, cloud: Nginx, track: str) -> None:
+def test_no_url_and_no_credential_reaches_a_file_that_is_written(
+    editor: Stranger, cloud: Nginx, track: str, named: str
+) -> None:
     stream = f"{cloud.url}/api/tracks/{track}/stream{SIGNED}"
-    marked = clip(stream, stream, origin={"url": [stream, "a"], "note": "sig is 5ecret-5ecret"}, gain=1.5)
+    said = {"url": [stream, "a"], "note": "sig is 5ecret-5ecret", stream: 1, f"<{stream}>": {"5ecret-5ecret": 2}}
+    said |= {"json": json.dumps({"u": stream}).replace("/", r"\/"), "query": f"?next={quote(stream, safe='')}"}
+    said |= {"marker": otio.schema.Marker(stream, metadata={"u": stream}), "header": f"Bearer {TOKEN}"}
+    target = {"stream": stream, "address": f"cachestore:studio:{track}"}[named]
+    marked = clip(stream, target, origin=said, gain=1.5)
+    marked.metadata[stream] = "as a key"
     marked.media_reference.metadata["headers"] = {"Authorization": f"Bearer {TOKEN}"}
+    marked.markers.append(otio.schema.Marker(stream, metadata=said))
+    marked.effects.append(otio.schema.Effect(stream, metadata=said))
     alternative = otio.schema.ExternalReference(stream + "&quality=low")
     marked.set_media_references({"DEFAULT_MEDIA": marked.media_reference, "low": alternative}, "DEFAULT_MEDIA")
-    read = linked(timeline(marked))
+    other = clip("other", "relative.wav", origin=said)
+    other.media_reference.metadata["origin"] = said
+    lane = otio.schema.Track(stream, [marked, other, otio.schema.Gap(metadata=said)], metadata=said)
+    lane.insert(1, otio.schema.Transition(stream, metadata=said))
+    made = otio.schema.Timeline(stream, metadata={"origin": said, "kept": [1, True, "Friday"]})
+    made.tracks.metadata["origin"] = said
+    made.tracks.append(lane)
+    otio.adapters.write_to_file(made, "friday.otio")
+    read = linked(Path("friday.otio"))
     otio.adapters.write_to_file(read, "out.otio")
     for name in ("out.otiod", "out.otioz"):
         policy = otio.adapters.file_bundle_utils.MediaReferencePolicy.MissingIfNotFile
@@ -138,9 +157,48 @@ def test_no_url_and_no_credential_reaches_a_file_that_is_written(editor: Strange
     assert len(documents) == 3
     for document in documents:
         text = document.read_text()
-        assert [secret for secret in ("5ecret", TOKEN, "http://", "stream") if secret in text] == []
-        assert json.loads(text)["tracks"]["children"][0]["children"][0]["metadata"]["gain"] == 1.5
+        assert [secret for secret in ("5ecret", TOKEN, "http:", "stream") if secret in text] == []
+        written = json.loads(text)
+        assert written["metadata"]["kept"] == [1, True, "Friday"]
+        first = written["tracks"]["children"][0]["children"][0]
+        assert (first["metadata"]["gain"], first["name"]) == (1.5, "url:127.0.0.1")
+        origin = first["metadata"]["origin"]
+        assert [origin["url:127.0.0.1"], origin["url:127.0.0.1 2"]] == [{"(hidden)": 2}, 1]
     assert bool(list(Path("out.otiod/media").glob("*.flac"))) == (track == "t-flac")
+    as_text = otio.adapters.read_from_string(
+        Path("friday.otio").read_text(), media_linker_name="cachestore", media_linker_argument_map={"folder": "media"}
+    )
+    assert "5ecret" not in otio.adapters.write_to_string(as_text)
+
+
+def test_a_collection_of_timelines_is_redacted_whole(editor: Stranger, cloud: Nginx) -> None:
+    stream = f"{cloud.url}/api/tracks/t-flac/stream{SIGNED}"
+    made = otio.schema.Timeline(stream, metadata={"u": stream})
+    made.tracks.append(otio.schema.Track("A", [clip("a", stream)]))
+    otio.adapters.write_to_file(otio.schema.SerializableCollection(stream, [made], {"u": stream}), "all.otio")
+    assert "5ecret" not in otio.adapters.write_to_string(linked(Path("all.otio")))
+
+
+@pytest.mark.long
+def test_redacting_costs_no_more_than_there_is_to_read(editor: Stranger) -> None:
+    urls = [f"https://elsewhere.example/{number}?sig=5ecret{number:08}" for number in range(3000)]
+    editor.configure(
+        "https://elsewhere.example", sources='[sources.e]\nkind = "http"\nurl = "https://elsewhere.example/{id}"\n'
+    )
+    clips = [
+        clip(f"t{each}", "x.wav", u=url, notes=[f"note {each} {n}" for n in range(10)]) for each, url in enumerate(urls)
+    ]
+    read = otio.adapters.read_from_file(str(timeline(clip("a", urls[0]), *clips)))
+    began = time.process_time()
+    otio.media_linker.linked_media_reference(next(iter(read.find_clips())), "cachestore", {"folder": "media"})
+    assert time.process_time() - began < 20  # about a second; each text against each secret takes minutes
+    assert "5ecret" not in otio.adapters.write_to_string(read)
+
+
+def test_a_timeline_that_is_read_without_the_linker_stays_as_it_is(editor: Stranger, cloud: Nginx) -> None:
+    stream = f"{cloud.url}/api/tracks/t-flac/stream{SIGNED}"
+    path = timeline(clip(stream, stream, u=stream))
+    assert otio.adapters.write_to_string(otio.adapters.read_from_file(str(path))).count(stream) == 3
 
 
 def test_the_stream_url_of_a_subsonic_server_is_a_track_too(editor: Stranger, cloud: Nginx) -> None:

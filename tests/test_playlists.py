@@ -303,7 +303,7 @@ def test_what_a_server_says_of_a_row_can_be_shown(
     answers = played(getPlaylists=LISTED, getPlaylist={"playlist": {"id": "7", "entry": [entry]}})
     mix = read_mix("home:playlist/7", config=configure(stranger, raw_server(answers).url))
     [read] = mix.rows
-    assert (read.track.title, read.track.artist, read.duration) == row
+    assert (read.track.title, read.track.artist, read.file_length) == row
     assert (mix.name, read.address) == ("Friday", "home:1")
 
 

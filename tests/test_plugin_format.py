@@ -17,18 +17,71 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
 HEADING = "A project of your own"
 BROKEN = """
+import os, shutil, sys
 def half(view, folder):
     (folder / "half.txt").write_text("half")
     raise RuntimeError("no more")
+def half_folder(view, folder):
+    (folder / "x").mkdir()
+    raise RuntimeError("line\\n\\x1b[31mbreak")
+def leave(view, folder):
+    sys.exit(7)
+def folder(view, folder):
+    (folder / "good.txt").write_text("x")
+    (folder / "x").mkdir()
+def link(view, folder):
+    (folder / "x.txt").symlink_to(__file__)
+def pipe(view, folder):
+    os.mkfifo(folder / "x.txt")
+def manifest(view, folder):
+    (folder / "Bundle.JSON").write_text("{}")
+def media(view, folder):
+    (folder / "media").write_text("x")
+def playlist(view, folder):
+    (folder / f"{view.stem.upper()}.M3U8").write_text("mine")
+def unsafe(view, folder):
+    (folder / "a:b?.txt").write_text("x")
+def hidden(view, folder):
+    (folder / ".x.txt").write_text("x")
+def bytes(view, folder):
+    (folder / os.fsdecode(b"caf\\xe9.txt")).write_text("x")
+def away(view, folder):
+    shutil.rmtree(folder)
+def wrong(view, folder):
+    pass
+wrong.applies = lambda view: 1 / 0
 """
+LEAVING = "raise SystemExit(9)\n"
+NO_FILE = "is no regular file; expected files only"
+NO_NAME = "is no name that every filesystem has; expected one such as view.stem"
+TAKEN = "is taken; expected a name that nothing else in the bundle has"
+FAILURES = {
+    "half": "RuntimeError: no more",
+    "half_folder": "RuntimeError: line [31mbreak",
+    "leave": "SystemExit: 7",
+    "folder": f"FormatMisuse: 'x' {NO_FILE}",
+    "link": f"FormatMisuse: 'x.txt' {NO_FILE}",
+    "pipe": f"FormatMisuse: 'x.txt' {NO_FILE}",
+    "manifest": f"FormatMisuse: 'Bundle.JSON' {TAKEN}",
+    "media": f"FormatMisuse: 'media' {TAKEN}",
+    "playlist": f"FormatMisuse: 'FRIDAY WARM-UP.M3U8' {TAKEN}",
+    "unsafe": f"FormatMisuse: 'a:b?.txt' {NO_NAME}",
+    "hidden": f"FormatMisuse: '.x.txt' {NO_NAME}",
+    "bytes": f"FormatMisuse: 'caf\\udce9.txt' {NO_NAME}",
+    "away": "FileNotFoundError: ",
+    "wrong": "ZeroDivisionError: division by zero",
+    "gone": "AttributeError: ",
+    "leaving": "SystemExit: 9",
+}
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the package is installed in."""
     [module], [points] = blocks(PAGE, HEADING, "python"), blocks(PAGE, HEADING, "toml")
-    broken = {"half": "my_broken:half", "gone": "my_broken:gone", "rpp": "my_broken:half"}
-    folder, files = tmp_path_factory.mktemp("wheel"), {"my_lof.py": module, "my_broken.py": BROKEN}
+    broken = {name: f"my_broken:{name}" for name in FAILURES} | {"leaving": "my_leaving:write", "rpp": "my_broken:half"}
+    sources = {"my_lof.py": module, "my_broken.py": BROKEN, "my_leaving.py": LEAVING}
+    folder, files = tmp_path_factory.mktemp("wheel"), sources
     return install(build_wheel(folder, files, points, {"exporter_plugin.bundle_formats": broken}), folder / "installed")
 
 
@@ -104,5 +157,13 @@ def test_a_format_that_fails_costs_a_warning_and_leaves_nothing(producer: Strang
     producer.environment["PYTHONPATH"] = str(installed)
     ran = producer.export(row("t-flac"))
     assert files(producer) == ["Friday Warm-up.m3u8", "bundle.json"]
-    assert "the bundle has no half file (RuntimeError: no more)" in ran.err
-    assert "the bundle has no gone file (AttributeError" in ran.err
+    told = [line for line in ran.err.splitlines() if "the bundle has no" in line]
+    assert len(told) == len(FAILURES)
+    for name, reason in FAILURES.items():
+        assert any(f"the bundle has no {name} file ({reason}" in line for line in told), name
+    before = snapshot(producer.home / "DEST")
+    producer.export(row("t-flac"))
+    assert snapshot(producer.home / "DEST") == before
+    assert "#EXTM3U" in (producer.home / "DEST" / "Friday Warm-up.m3u8").read_text()
+    del producer.environment["PYTHONPATH"]
+    producer.export(row("t-flac"), row("t-wav"))

@@ -1,19 +1,24 @@
 """The files of a bundle beside its audio: M3U8 always, projects when they apply, and what other packages add.
 
 A format is a callable ``write(view, folder)`` under the entry point ``exporter_plugin.bundle_formats``: it writes files
-that refer to the audio by paths relative to `folder`, directly into `folder`. It may have a method ``applies(view)``;
-without one it always does. What it raises costs a warning only. Ours are registered in the same way.
+that refer to the audio by paths relative to `folder`, directly into `folder`, which it has for itself. It may have a
+method ``applies(view)``; without one it always does. What it raises, and files that a bundle cannot have, cost a
+warning only. Ours are registered in the same way.
 """
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from cachestore.errors import UsageError, is_full
 from cachestore.events import WarningEvent
+from cachestore.text import shown
 from exporter_plugin.formats import m3u8
+from exporter_plugin.manifest import MANIFEST, MEDIA
+from exporter_plugin.naming import fold, is_safe
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from exporter_plugin.outcome import BundleView
 
 ENTRY_POINTS = "exporter_plugin.bundle_formats"
+_NOT_THEIRS = (MANIFEST, MEDIA)
 
 
 @dataclass(eq=False)
@@ -37,37 +43,76 @@ class FormatUnknown(UsageError):
         return f"there is no format {self.name!r}; expected {' or '.join(self.known)}"
 
 
+class FormatMisuse(Exception):
+    """A format of another package wrote a file that a bundle cannot have."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.name!r} {self.problem}"
+
+
 def chosen(names: Collection[str]) -> list[EntryPoint]:
-    """Return the formats `names`, or all when there are none. Raise FormatUnknown."""
-    # Nobody takes a format of ours over by registering its name.
-    ours_last = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.value.startswith("exporter_plugin."))
+    """Return the formats `names`, or all when there are none; ours come first. Raise FormatUnknown."""
+    # Nobody takes a format of ours over by registering its name, nor its file by writing it before.
+    ours_last = sorted(entry_points(group=ENTRY_POINTS), key=_is_ours)
     known = {point.name: point for point in ours_last}
     for name in names:
         if name not in known:
             raise FormatUnknown(name, sorted(known))
-    return [known[name] for name in sorted(set(names) or known)]
+    return [known[name] for name in sorted(set(names) or known, key=lambda name: (not _is_ours(known[name]), name))]
 
 
-def write_all(view: BundleView, folder: Path, tell: OnEvent, formats: Collection[str] = ()) -> None:
-    """Write the playlist into `folder`, and each of `formats`, or, when there are none, each format that applies.
+def _is_ours(point: EntryPoint) -> bool:
+    return point.value.startswith("exporter_plugin.")
 
-    One that fails costs a warning. Raise FormatUnknown, or OSError on a full disk.
+
+def write_all(view: BundleView, scratch: Path, tell: OnEvent, formats: Collection[str] = ()) -> list[Path]:
+    """Write the playlist below `scratch`, and each of `formats`, or, when there are none, each format that applies.
+
+    Return the files: their names are safe and unlike each other. A format that fails has none and costs a warning,
+    whatever it did in the folder of its own. Raise FormatUnknown, or OSError on a full disk.
     """
-    m3u8.write(view, folder)
-    for point in chosen(formats):
-        _write_other(point, view, folder, tell, asked=bool(formats))
+    m3u8.write(view, scratch)
+    files = list(scratch.iterdir())
+    for number, point in enumerate(chosen(formats)):
+        folder = scratch / str(number)
+        folder.mkdir()
+        files += _write_guarded(point, view, folder, tell, taken=files, asked=bool(formats))
+    return files
 
 
-def _write_other(point: EntryPoint, view: BundleView, folder: Path, tell: OnEvent, *, asked: bool) -> None:
-    before = set(folder.iterdir())
+def _write_guarded(
+    point: EntryPoint, view: BundleView, folder: Path, tell: OnEvent, *, taken: Collection[Path], asked: bool
+) -> list[Path]:
+    """Return the files that a format writes into `folder`, none if it fails, which is told."""
     try:
         write = point.load()
         if asked or getattr(write, "applies", lambda _: True)(view):
             write(view, folder)
-    except Exception as error:
-        for half in set(folder.iterdir()) - before:
-            half.unlink()
+        return _written(folder, {fold(name) for name in (*_NOT_THEIRS, *(file.name for file in taken))})
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may do anything
         if is_full(error):
             raise
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {shown(str(error))}"
         tell(WarningEvent("format_failed", f"the bundle has no {point.name} file ({reason})"))
+        return []
+
+
+def _written(folder: Path, taken: set[str]) -> list[Path]:
+    """Return the files in `folder`. Raise FormatMisuse if a bundle cannot have one of them, or OSError."""
+    files = sorted(folder.iterdir())
+    for file in files:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            raise FormatMisuse(file.name, "is no regular file; expected files only")
+        if not is_safe(file.name):
+            raise FormatMisuse(file.name, "is no name that every filesystem has; expected one such as view.stem")
+        if fold(file.name) in taken:
+            raise FormatMisuse(file.name, "is taken; expected a name that nothing else in the bundle has")
+        file.open("rb").close()  # raises if it cannot be read
+    return files

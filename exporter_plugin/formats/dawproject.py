@@ -90,14 +90,14 @@ def _clip(clips: Element, view: BundleView, clip: Clip) -> None:
 
 def _markers(arrangement: Element, timeline: Timeline) -> None:
     if timeline.gaps:
-        markers = SubElement(arrangement, "Markers")
+        markers = SubElement(arrangement, "Markers", timeUnit="seconds")  # without one: beats
         for gap in timeline.gaps:
             SubElement(markers, "Marker", time=decimal(gap.start), name=gap.label)
 
 
 def _tempos(arrangement: Element, timeline: Timeline) -> None:
     if len(timeline.tempos) > 1:
-        points = SubElement(arrangement, "TempoAutomation", unit="bpm")
+        points = SubElement(arrangement, "TempoAutomation", timeUnit="seconds", unit="bpm")
         SubElement(points, "Target", parameter="tempo")
         for time, tempo in timeline.tempos:
             SubElement(points, "RealPoint", time=decimal(time), value=decimal(tempo), interpolation="hold")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_plugin.naming import safe_stem
 from exporter_plugin.outcome import Hole
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ def write(view: BundleView, folder: Path) -> None:
     """Write ``<name>.m3u8`` into `folder`; holes are comments."""
     lines = ["#EXTM3U", f"#PLAYLIST:{_line(view.name)}", *(line for row in view.outcomes for line in _lines(view, row))]
     content = "".join(f"{line}\n" for line in lines)
-    (folder / f"{safe_stem(view.name)}.m3u8").write_text(content, encoding="utf-8", errors="replace", newline="\n")
+    (folder / f"{view.stem}.m3u8").write_text(content, encoding="utf-8", errors="replace", newline="\n")
 
 
 def _lines(view: BundleView, outcome: Outcome) -> Iterator[str]:

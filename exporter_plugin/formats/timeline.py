@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.text import shown
-from exporter_plugin.naming import safe_stem
 from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A hole, which keeps its place on the timeline; its `length` in seconds is 0 where the mix gives none."""
+    """A row without a clip, which keeps its place; its `length` in seconds is 0 where the mix gives none."""
 
     start: float
     length: float
@@ -96,7 +95,7 @@ class TimelineFormat:
 
     def __call__(self, view: BundleView, folder: Path) -> None:
         """Write the project into `folder`; a mix without a timeline is laid out track after track."""
-        (folder / f"{safe_stem(view.name)}{self.suffix}").write_bytes(self.render(view))
+        (folder / f"{view.stem}{self.suffix}").write_bytes(self.render(view))
 
 
 def timeline_of(view: BundleView) -> Timeline:
@@ -107,14 +106,21 @@ def timeline_of(view: BundleView) -> Timeline:
     for outcome in view.outcomes:
         start = end if outcome.row.start is None else outcome.row.start
         if isinstance(outcome, Hole):
-            length = outcome.row.duration or 0.0
+            length = outcome.row.duration or outcome.row.file_length or 0.0
             gaps.append(Gap(start, length, f"MISSING: {text(outcome.row.label)} ({text(outcome.error.reason)})"))
+        elif (length := _length(view, outcome)) == 0:
+            gaps.append(Gap(start, length, f"SILENT: {text(outcome.row.label)} (its offset is at or after its end)"))
         else:
-            length = view.duration(outcome) or _UNKNOWN_LENGTH
             clips.append((outcome, start, length))
         end = start + length
     laid = _in_lanes(sorted(clips, key=lambda clip: clip[1]))
     return Timeline(text(view.name), laid, sorted(gaps, key=lambda gap: gap.start), _tempos(laid))
+
+
+def _length(view: BundleView, placed: Placed) -> float:
+    """Return how long a clip is, in seconds, as well as anybody knows."""
+    duration = view.duration(placed)
+    return _UNKNOWN_LENGTH if duration is None else duration
 
 
 def _in_lanes(clips: Iterable[tuple[Placed, float, float]]) -> list[Clip]:

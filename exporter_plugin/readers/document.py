@@ -64,6 +64,7 @@ class Said:
     offset: float = 0.0
     fade_in: float = 0.0
     fade_out: float = 0.0
+    file_length: float | None = None
 
     def of(self, track: Track) -> Row:
         """Return the row of a cloud track."""
@@ -75,5 +76,5 @@ class Said:
         return self._row(Track("file", typed, title=title, artist=self.artist, album=self.album), path)
 
     def _row(self, track: Track, path: Path | None) -> Row:
-        placed = self.start, self.offset, self.fade_in, self.fade_out
+        placed = self.start, self.offset, self.fade_in, self.fade_out, self.file_length
         return Row(track, path, self.duration, self.bpm, self.musical_key, *placed)

@@ -75,7 +75,7 @@ def _said(fields: _Fields) -> Said:
         title=fields.shown("title"),
         artist=fields.shown("artist"),
         album=fields.shown("album"),
-        duration=fields.seconds("duration"),
+        duration=fields.seconds("duration") or None,  # 0 stands for an unknown one, as in playlists
         bpm=fields.tempo("bpm"),
         musical_key=fields.shown("key"),
         start=fields.seconds("start"),

@@ -60,4 +60,4 @@ def _extinf(said: Said, line: str) -> Said:
     artist, dash, title = shown(match[2] or "").partition(" - ")
     if not dash:
         artist, title = said.artist, artist
-    return replace(said, title=title, artist=artist, duration=seconds if 0 < seconds < 1e9 else None)
+    return replace(said, title=title, artist=artist, file_length=seconds if 0 < seconds < 1e9 else None)

@@ -33,5 +33,5 @@ def _row(address: PlaylistAddress, number: int, listed: PlaylistTrack) -> Row:
     track, seconds = listed.track, listed.duration or 0.0
     if not track.id or not is_steady(track.id):
         raise MixError(str(address), f"track {number}", "its id is empty or holds control or broken characters")
-    duration = seconds if 0 < seconds < 1e9 else None
-    return Said(shown(track.title), shown(track.artist), shown(track.album), duration).of(track)
+    length = seconds if 0 < seconds < 1e9 else None
+    return Said(shown(track.title), shown(track.artist), shown(track.album), file_length=length).of(track)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NAMESPACES = {"", "http://xspf.org/ns/0/"}
 _TITLE = ("playlist", "title")
 _TRACK = ("playlist", "trackList", "track")
+_DEEPEST = len(_TRACK) + 1  # no element that is read has more around it
 
 
 def read(document: Document) -> Mix:
@@ -49,7 +50,8 @@ class _Reading:
         self.parser.CharacterDataHandler = self._hear
         self.parser.EndElementHandler = self._end
         self._document = document
-        self._path: list[str] = []
+        self._path: list[str] = []  # down to the deepest that is read
+        self._depth = 0
         self._text: list[str] = []
         self._said: dict[str, str] = {}
         self._line = 0
@@ -59,19 +61,26 @@ class _Reading:
         raise self._document.error(place, "it has a document type (<!DOCTYPE); expected XSPF, which has none")
 
     def _start(self, tag: str, _: object) -> None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            return
         namespace, _, name = tag.rpartition(" ")
         self._path.append(name if namespace in _NAMESPACES else "")
         self._text.clear()
-        if len(self._path) == 1 and self._path != ["playlist"]:
+        if self._depth == 1 and self._path != ["playlist"]:
             place = f"line {self.parser.CurrentLineNumber}"
             raise self._document.error(place, f"the top level is <{shown(name)}>; expected <playlist> of XSPF")
         if self._path == [*_TRACK]:
             self._said, self._line = {}, self.parser.CurrentLineNumber
 
     def _hear(self, text: str) -> None:
-        self._text.append(text)
+        if self._depth <= _DEEPEST:
+            self._text.append(text)
 
     def _end(self, _: str) -> None:
+        self._depth -= 1
+        if self._depth >= _DEEPEST:
+            return
         path, text = tuple(self._path), "".join(self._text).strip()
         if path == _TITLE:
             self.name = shown(text)
@@ -87,7 +96,7 @@ class _Reading:
         if not location:
             raise self._document.error(place, "it has no <location>; expected one with a URL or a path")
         title, artist, album = (shown(self._said.get(name, "")) for name in ("title", "creator", "album"))
-        return located(self._document, place, location, Said(title, artist, album, _seconds(self._said)))
+        return located(self._document, place, location, Said(title, artist, album, file_length=_seconds(self._said)))
 
 
 def _seconds(said: dict[str, str]) -> float | None:
