@@ -138,9 +138,11 @@ def _root(argument: Path | None, environ: Mapping[str, str], configured: str | N
 
 def _absolute(path: Path, where: str, base: Path | None = None) -> Path:
     try:
-        return (base or Path.cwd()) / path.expanduser()
+        return base / path.expanduser() if base else path.expanduser().absolute()
     except RuntimeError:
         raise ConfigError(where, f"the home folder of {path.parts[0]} is not known; write the whole path") from None
+    except FileNotFoundError:
+        raise ConfigError(where, "the current folder has been removed; write the whole path") from None
 
 
 def _read(file: Path) -> dict[str, Any]:

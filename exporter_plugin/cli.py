@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from click.core import ParameterSource
 from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
 from cachestore.cli.options import (
+    GivenPath,
     events_option,
     jobs_option,
     refresh_option,
@@ -20,7 +22,7 @@ from cachestore.cli.options import (
     refuse_two_outputs,
     stdin_eof_option,
 )
-from cachestore.cli.output import plain, print_json, while_read
+from cachestore.cli.output import print_json, while_read
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import NotCached
@@ -52,8 +54,8 @@ _EXITS = {
 
 
 @click.command(short_help="Export a mix as a bundle for a DAW.", epilog=epilog(_EXAMPLES, _EXITS))
-@click.argument("mix", type=click.Path(readable=False, allow_dash=True))
-@click.argument("dest", type=click.Path(readable=False))
+@click.argument("mix", type=GivenPath(readable=False, allow_dash=True))
+@click.argument("dest", type=GivenPath(readable=False))
 @click.option("--name", metavar="N", help="The name of the bundle; default: that of the mix.")
 @click.option(
     "--link-mode",
@@ -181,7 +183,8 @@ def _reading(
 def _again(settings: Settings, failures: Sequence[TrackError]) -> str:
     """Return the command line that was given, as it can be pasted.
 
-    It has no ``--offline`` where the export would fail with it again: what is not cached has to be downloaded.
+    It has no ``--offline`` where the export would fail with it again: what is not cached has to be downloaded. A mix
+    that came on standard input has to come again.
     """
     context = click.get_current_context()
     useless = {"offline"} if any(isinstance(error, NotCached) for error in failures) else set()
@@ -193,8 +196,21 @@ def _again(settings: Settings, failures: Sequence[TrackError]) -> str:
         given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
         if given and isinstance(parameter, click.Option) and parameter.name not in useless:
             words += _typed(parameter, context.params.get(str(parameter.name)))
-    paths = [context.params["mix"], context.params["dest"]]
-    return plain(shlex.join([*words, *(["--"] if any(path.startswith("-") for path in paths) else []), *paths]))
+    mix, dest = context.params["mix"], context.params["dest"]
+    is_dashed = any(path.startswith("-") and path != "-" for path in (mix, dest))
+    line = " ".join(map(_quoted, [*words, *(["--"] if is_dashed else []), mix, dest]))
+    return f"{line} < MIX" if mix == "-" else line
+
+
+def _quoted(word: str) -> str:
+    """Return `word` for a shell; one with what cannot be shown, or would steer the terminal, as ``$'...'``."""
+    return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return f"\\{character}" if character in "'\\" else character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _typed(option: click.Option, value: object) -> list[str]:

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from exporter_plugin.manifest import Manifest, OwnedFile
 
 _MAX_HINT_BYTES = 100  # of DEST's name in the name of its staging folder
+# What systems put into folders and at the top of volumes, in lower case.
+_LITTER = frozenset(
+    {
+        *("lost+found", ".ds_store", ".localized", ".spotlight-v100", ".fseventsd", ".trashes", ".temporaryitems"),
+        *(".documentrevisions-v100", ".volumeicon.icns", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"),
+        *("system volume information", ".directory"),
+    }
+)
+_LITTER_OF_USERS = (".trash-", "._")  # with the number of a user; what macOS keeps of a file where it cannot
 
 
 class FileState(Enum):
@@ -111,17 +120,29 @@ class Destination:
 
     def taken_stems(self, but: Container[str]) -> set[str]:
         """Return the stems of all files among the media, ours and foreign, `but` for some."""
-        media = self.path / MEDIA
-        foreign = [f"{MEDIA}/{name}" for name in os.listdir(media)] if media.is_dir() else []
-        return {PurePosixPath(file).stem for file in (*foreign, *self._records) if file not in but}
+        media = {file for file in self._listed() if file.startswith(f"{MEDIA}/")}
+        return {PurePosixPath(file).stem for file in (*media, *self._records) if file not in but}
 
     def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
         """Yield the files that we published and that are not `wanted` any more, and whether nobody changed them."""
-        folds = {fold(file) for file in wanted}  # a new spelling may be the same file
-        for file in dict.fromkeys(own.file for own in self.owned if fold(own.file) not in folds):
+        spellings, listed = {fold(file): file for file in wanted}, self._listed()
+        for file in dict.fromkeys(own.file for own in self.owned):
+            spelling = spellings.get(fold(file))
             state, own = self.look_at(file)
-            if own:
+            if own and (spelling is None or not self._are_one(file, spelling, listed)):
                 yield file, state is FileState.OURS and self.has_bytes(own)
+
+    def _are_one(self, file: str, spelling: str, listed: Container[str]) -> bool:
+        """Return whether two spellings are one file here; links to one blob are two files, both listed."""
+        one, other = _lstat(self.path / file), _lstat(self.path / spelling)
+        is_one = one is not None and other is not None and os.path.samestat(one, other)
+        return file == spelling or (is_one and not (file in listed and spelling in listed))
+
+    def _listed(self) -> set[str]:
+        """Return the names of all that is in the bundle, as the filesystem spells them."""
+        media = self.path / MEDIA
+        names = os.listdir(self.path) if self.path.is_dir() else []
+        return {*names, *(f"{MEDIA}/{name}" for name in (os.listdir(media) if media.is_dir() else []))}
 
     def staging_path(self, run_id: str) -> Path:
         """Return where a run stages: beside the destination, or inside where no rename leads in, as on a mount point.
@@ -139,20 +160,30 @@ class Destination:
 def inspect(dest: Path, root: Path, name: str) -> Destination:
     """Return what is at `dest`. Raise DestinationError when a bundle called `name` cannot go there.
 
-    A missing or empty folder is new; a folder with files is ours if it has our bundle.json, else it is refused.
+    A missing or empty folder is new, whatever the system keeps there; a folder with files is ours if it has our
+    bundle.json, else it is refused.
     """
-    path = Path(os.path.realpath(dest))
+    path = Path(os.path.realpath(absolute(dest)))
     with writing(path):
         if path.exists() and not path.is_dir():
             raise DestinationError(path, "is a file", "name a folder for the bundle")
         _refuse_nesting(path, root)
         published = read_manifest(path / MANIFEST)
-        if published is None and path.exists() and not all(_is_staging(file) for file in path.iterdir()):
+        if published is None and path.exists() and not all(_is_nobodys(file) for file in path.iterdir()):
             remedy = f"name a new or an empty folder, such as {path / safe_stem(name)}"
             raise DestinationError(path, "has files in it and is no bundle of ours", remedy)
         if (path / MEDIA).is_symlink():
             raise DestinationError(path, f"has a symbolic link in the place of {MEDIA}/", "remove the link")
     return Destination(path, published)
+
+
+def absolute(dest: Path | str) -> Path:
+    """Return `dest` from the root on. Raise DestinationError for a relative one in a folder that is gone."""
+    try:
+        return Path(dest).absolute()
+    except FileNotFoundError:
+        problem = "is relative to the current folder, which has been removed or replaced"
+        raise DestinationError(Path(dest), problem, 'change to one that is there, as with cd "$PWD"') from None
 
 
 @contextmanager
@@ -203,8 +234,11 @@ def _can_move(beside: Path, inside: Path) -> bool:
                 folder.rmdir()
 
 
-def _is_staging(path: Path) -> bool:
-    return path.name.startswith(".") and staging_suffix("") in path.name
+def _is_nobodys(path: Path) -> bool:
+    """Return whether nobody has put this here: a system has, or a dead run of ours."""
+    name = path.name.lower()
+    is_staging = name.startswith(".") and staging_suffix("") in name
+    return is_staging or name in _LITTER or name.startswith(_LITTER_OF_USERS)
 
 
 def _lstat(path: Path) -> os.stat_result | None:

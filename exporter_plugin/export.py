@@ -15,7 +15,7 @@ from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from cachestore.sweep import dead_runs
-from exporter_plugin.destination import inspect
+from exporter_plugin.destination import absolute, inspect
 from exporter_plugin.foresight import copies_of
 from exporter_plugin.formats import chosen
 from exporter_plugin.gather import gather
@@ -94,7 +94,7 @@ def export_mix(
     )
     mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=offline, cancel=cancel)
     chosen(formats)
-    mix = replace(mix, name=name or mix.name or Path(dest).absolute().name)
+    mix = replace(mix, name=name or mix.name or absolute(dest).name)
     skip = (on_error or cache.config.on_error) == "skip"
     fetch = partial(cache.fetch, jobs=jobs, offline=offline, refresh=refresh, cancel=cancel)
     link = partial(cache.link, mode=wishes.link_mode)

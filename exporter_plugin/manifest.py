@@ -35,6 +35,7 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 MEDIA = "media"
 _REMEDY = "name another folder"
+_TYPES = {"size": int, "mtime_ns": int, "digest": str, "identity": str | None, "content": str | None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def read_manifest(path: Path) -> Manifest | None:
         raise DestinationError(path.parent, f"has a {path.name} of a newer version of this program", _REMEDY)
     try:
         return _manifest(document)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DestinationError(path.parent, f"has a {path.name} that is damaged", _REMEDY) from error
 
 
@@ -128,4 +129,7 @@ def _owned(fields: dict[str, Any]) -> OwnedFile:
     if not parts or parts[:-1] not in {(), (MEDIA,)} or parts[-1] in {"..", MANIFEST} or "\0" in fields["file"]:
         raise ValueError(fields["file"])
     mode = fields["link_mode"]
+    for name, expected in _TYPES.items():
+        if not isinstance(fields[name], expected):
+            raise TypeError(name)
     return OwnedFile(**(fields | {"link_mode": LinkMode(mode) if mode else None}))

@@ -48,7 +48,7 @@ def read_mix(
     raise ConfigError, TrackError or, once `cancel` is set, Cancelled.
     """
     if str(path) == "-":
-        return _read(Document(_STDIN, _text(_STDIN, stdin or _stdin()), Path.cwd(), ""), suffix="")
+        return _read(Document(_STDIN, _text(_STDIN, stdin or _stdin()), _absolute(Path(), _STDIN), ""), suffix="")
     address = playlist_of_source(path)
     if address is not None:
         mix = source_playlist.read(address, config or load_config(), offline=offline, cancel=cancel)
@@ -61,12 +61,20 @@ def read_mix(
         raise MixError(str(path), "", _refusal(error)) from None
     except ValueError:  # a NUL in the path
         raise MixError(repr(str(path)), "", "this is no path; expected the file of a mix") from None
-    return _read(Document(str(path), text, file.absolute().parent, file.stem), suffix=file.suffix.lower())
+    return _read(Document(str(path), text, _absolute(file, str(path)).parent, file.stem), suffix=file.suffix.lower())
 
 
 def playlist_of_source(path: str | Path) -> PlaylistAddress | None:
     """Return which playlist of a source `path` names, None for a file; a file of that very name wins."""
     return None if os.path.lexists(path) else parse_playlist(str(path))
+
+
+def _absolute(path: Path, name: str) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        problem = "it is relative to the current folder, which has been removed or replaced"
+        raise MixError(name, "", f"{problem}; expected to be run in one that is there") from None
 
 
 def _stdin() -> BinaryIO:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from cachestore.errors import NotCached, RootMissing
 from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
-from exporter_plugin.destination import FileState, inspect
+from exporter_plugin.destination import FileState, absolute, inspect
 from exporter_plugin.foresight import foresee
 from exporter_plugin.formats import chosen
 from exporter_plugin.layout import Fate, Layout, Wishes
@@ -88,7 +88,7 @@ def plan_export(
         renumber=renumber,
         overwrite_edited=overwrite_edited,
     )
-    name = name or mix.name or Path(dest).absolute().name
+    name = name or mix.name or absolute(dest).name
     destination = inspect(Path(dest), config.root, name)
     planning = _Planning(destination, Layout(destination, mix.rows, wishes), offline=offline)
     with _store(config.root) as store:

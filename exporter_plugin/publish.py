@@ -1,8 +1,9 @@
 """Publishing what is staged.
 
-A new bundle appears by one rename. A re-export first writes bundle.json as unfinished, with all files old and new
-listed as ours, so that the next export mends whatever a kill leaves; then it moves audio in, then playlists,
-removes what it owns, is no longer wanted and nobody changed, and last writes the final bundle.json.
+A new folder appears by one rename. One that is there stays, with its mode and whoever stands in it: a re-export, and
+the first export into an empty folder, first write bundle.json as unfinished, with all files old and new listed as ours,
+so that the next export mends whatever a kill leaves; then they move audio in, then playlists, remove what they own, is
+no longer wanted and nobody changed, and last write the final bundle.json.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def publish(
         files = folder.files()
         if not files and _is_same(destination.published, manifest):
             return False
-        if folder.path.parent == destination.path.parent and _is_free(destination.path):
+        if not destination.path.exists():
             write_manifest(folder.path / MANIFEST, manifest)
             folder.path.rename(destination.path)
         else:
@@ -46,7 +47,7 @@ def publish(
 
 
 class _Merge:
-    """Bringing what is staged in `folder` into a bundle that is there."""
+    """Bringing what is staged in `folder` into a folder that is there."""
 
     def __init__(
         self, folder: Path, destination: Destination, manifest: Manifest, tell: OnEvent, *, overwrite_edited: bool
@@ -100,7 +101,3 @@ class _Merge:
 
 def _is_same(published: Manifest | None, manifest: Manifest) -> bool:
     return published is not None and replace(published, exported_at=manifest.exported_at) == manifest
-
-
-def _is_free(path: Path) -> bool:
-    return not path.exists() or not any(path.iterdir())

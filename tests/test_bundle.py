@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -128,6 +130,71 @@ def test_an_empty_folder_is_new(house: House) -> None:
     house.dest.mkdir(parents=True)
     house.export("A")
     assert house.files() == {"media/01 - A.wav": "A1"}
+
+
+def test_an_empty_folder_stays_the_folder_that_it_is(house: House) -> None:
+    house.dest.mkdir(parents=True)
+    house.dest.chmod(0o2770)
+    before = house.dest.stat()
+    house.export("A")
+    after = house.dest.stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_an_export_into_an_empty_folder_killed_anywhere_says_so_and_the_next_one_mends_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    house.dest.mkdir(parents=True)
+    kill_at(monkeypatch, step)
+    with pytest.raises(KeyboardInterrupt):
+        house.export("A")
+    monkeypatch.undo()
+    found = read_manifest(house.dest / "bundle.json")
+    assert found is None or not found.finished
+    assert found is not None or not any(house.dest.iterdir())
+    house.export("A")
+    assert house.files() == {"media/01 - A.wav": "A1"}
+
+
+@pytest.mark.parametrize(
+    "litter", ["lost+found", ".DS_Store", "Thumbs.db", "desktop.ini", ".Trash-1000", "$RECYCLE.BIN", "._x"]
+)
+def test_what_a_system_puts_into_a_folder_leaves_it_empty(house: House, litter: str) -> None:
+    (house.dest / litter).mkdir(parents=True)
+    house.export("A")
+    house.export("A", "B")
+    assert (house.dest / litter).is_dir()
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
+
+
+def test_a_title_and_a_name_in_other_letters_leave_no_file_behind(house: House) -> None:
+    house.export("song")
+    house.export("Song", name="FRIDAY", renumber=True)
+    there = sorted(path.name for path in house.dest.rglob("*") if path.is_file())
+    assert there == ["01 - Song.wav", "FRIDAY.m3u8", "bundle.json"]
+
+
+def test_links_to_one_blob_under_two_spellings_are_two_files(house: House) -> None:
+    house.export("a")
+    media = house.dest / "media"
+    (media / "01 - A.wav").hardlink_to(media / "01 - a.wav")
+    assert list(house.inspect().unwanted({"media/01 - A.wav"})) == [("media/01 - a.wav", True), ("Friday.m3u8", True)]
+    (media / "01 - A.wav").unlink()
+    assert "media/01 - a.wav" in dict(house.inspect().unwanted({"media/01 - A.wav"}))
+
+
+def test_a_new_spelling_is_the_same_file_where_the_filesystem_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filesystem that takes upper and lower case for one finds a file by either name and lists one of them."""
+    house.export("a")
+    there = house.dest / "media/01 - a.wav"
+    lstat = destination_room._lstat
+    monkeypatch.setattr(
+        destination_room, "_lstat", lambda path: lstat(there if path.name == "01 - A.wav" else Path(path))
+    )
+    assert [file for file, _ in house.inspect().unwanted({"media/01 - A.wav"})] == ["Friday.m3u8"]
 
 
 def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
@@ -494,6 +561,24 @@ def export_and_judge(
     right = {path: f"{identity[-1]}{version}" for identity, path in files.items()}
     assert {path: path.read_text() for path in right} == right | {p: t for p, t in edits.items() if p in right}
     assert set(house.dest.rglob("*.wav")) == {*files.values(), *edits}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *product(("file", "size", "mtime_ns", "digest"), (None, [], {}, 1.5)),
+        *product(("identity", "content"), (5, [], {})),
+        *product(("size", "mtime_ns", "link_mode"), ("x",)),
+    ],
+)
+def test_a_manifest_with_a_field_of_another_type_is_damaged(tmp_path: Path, field: str, value: object) -> None:
+    owned = OwnedFile("media/x.wav", 3, 5, DIGEST, "s:1", DIGEST, LinkMode.COPY)
+    write_manifest(tmp_path / "bundle.json", Manifest("x", 1.0, (owned,), (ROW,)))
+    document = json.loads((tmp_path / "bundle.json").read_text())
+    document["files"][0][field] = value
+    (tmp_path / "bundle.json").write_text(json.dumps(document))
+    with pytest.raises(DestinationError, match="is damaged"):
+        read_manifest(tmp_path / "bundle.json")
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -69,6 +69,11 @@ def some(stranger: Stranger, cloud: Cloud) -> None:
     stranger.run("fetch", "open:a", "open:d")
 
 
+def empty(stranger: Stranger, cloud: Cloud) -> None:
+    some(stranger, cloud)
+    (stranger.home / "DEST").mkdir()
+
+
 def exported(stranger: Stranger, cloud: Cloud) -> None:
     stranger.run(*EXPORT)
     stranger.run("fetch", "open:d", "open:e")
@@ -134,6 +139,7 @@ CASES = {
     "fetch": Case(("fetch", "open:a", "open:b"), some),
     "fetch into no store": Case(("fetch", "open:a"), nothing),
     "export": Case(EXPORT, some),
+    "export into an empty folder": Case(EXPORT, empty),
     "re-export": Case(EXPORT, changed),
     "renumber": Case((*EXPORT, "--renumber", "--template", "{index} {title}"), changed),
     "export over damage": Case(EXPORT, spoiled, REPAIRING, "FRESH"),

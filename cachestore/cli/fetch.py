@@ -13,6 +13,7 @@ from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import epilog
 from cachestore.cli.mixes import open_mix
 from cachestore.cli.options import (
+    GivenPath,
     events_option,
     jobs_option,
     refresh_option,
@@ -56,7 +57,12 @@ def _track(text: str) -> Track:
 
 @click.command(epilog=epilog(_EXAMPLES, _EXITS))
 @click.argument("tracks", metavar="[TRACK...]", nargs=-1, type=_track)
-@click.option("--mix", metavar="MIX", help="Instead of TRACK...: the cloud tracks of a mix, as `export` takes it.")
+@click.option(
+    "--mix",
+    type=GivenPath(readable=False, allow_dash=True),
+    metavar="MIX",
+    help="Instead of TRACK...: the cloud tracks of a mix, as `export` takes it.",
+)
 @jobs_option
 @refresh_option
 @stdin_eof_option

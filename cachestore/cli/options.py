@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 jobs_option = click.option(
@@ -14,6 +16,18 @@ events_option = click.option(
 stdin_eof_option = click.option(
     "--cancel-on-stdin-eof", is_flag=True, help="Let the end of standard input cancel, too, as a signal does."
 )
+
+
+class GivenPath(click.Path):
+    """A path that is not empty: an unset variable of a shell must not stand for the current folder."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path. Raise a usage error for an empty one."""
+        if not os.fspath(value):
+            self.fail("it is empty, as from a variable that is not set; the current folder is .", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def refuse_two_outputs(*, events: str | None, as_json: bool) -> None:
