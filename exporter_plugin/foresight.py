@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """A track whose bytes are here: `ext`, `content` and `size` say what they are; or the `error` of a local one.
+    """A track whose bytes are at `place`: `ext`, `content` and `size` say what they are; or the `error` of a local one.
 
     A cloud track that has to be downloaded has none of these.
     """
@@ -32,6 +32,7 @@ class Foreseen:
     content: str = ""
     size: int | None = None
     error: TrackError | None = None
+    place: Path | None = None
 
 
 def foresee(rows: Sequence[Row], store: StoreReader | None) -> Iterator[Foreseen]:
@@ -56,7 +57,7 @@ def copies_of(rows: Sequence[Row], store: StoreReader, layout: Layout) -> Iterat
 
 def _of_local(row: Row, path: Path) -> Foreseen:
     try:
-        return Foreseen(row, *look_at(row, path))
+        return Foreseen(row, *look_at(row, path), place=path)
     except LocalFileError as error:
         return Foreseen(row, error=error)
 
@@ -64,5 +65,6 @@ def _of_local(row: Row, path: Path) -> Foreseen:
 def _of_cloud(row: Row, store: StoreReader | None, kept: Mapping[str, Sequence[Entry]]) -> Foreseen:
     for entry in candidates(row.track, kept.get(row.track.address, ())):
         if store is not None and store.blobs.stat(entry.digest) is not None:
-            return Foreseen(row.called(entry.label), entry.ext, entry.digest, entry.size)
+            place = store.blobs.path(entry.digest)
+            return Foreseen(row.called(entry.label), entry.ext, entry.digest, entry.size, place=place)
     return Foreseen(row)

@@ -1,22 +1,26 @@
-"""What an export would do, found out without doing any of it: no server is asked, and nothing is written."""
+"""What an export would do, found out without doing any of it: no server is asked, and what is written goes again."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 from cachestore.errors import NotCached, RootMissing
 from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
-from exporter_plugin.destination import FileState, absolute, inspect
+from exporter_plugin.destination import FileState, absolute, inspect, writing
 from exporter_plugin.foresight import foresee
-from exporter_plugin.formats import chosen
+from exporter_plugin.formats import chosen, write_all
 from exporter_plugin.layout import Fate, Layout, Wishes
+from exporter_plugin.manifest import OwnedFile
+from exporter_plugin.outcome import BundleView, Hole, Placed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from cachestore.config import Config
@@ -24,8 +28,8 @@ if TYPE_CHECKING:
     from cachestore.links import LinkMode
     from exporter_plugin.destination import Destination
     from exporter_plugin.foresight import Foreseen
-    from exporter_plugin.manifest import OwnedFile
-    from exporter_plugin.row import Mix
+    from exporter_plugin.outcome import Outcome
+    from exporter_plugin.row import Mix, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,9 @@ def plan_export(
     planning = _Planning(destination, Layout(destination, mix.rows, wishes), offline=offline)
     with _store(config.root) as store:
         found = list(foresee(mix.rows, None if refresh else store))
-    files = (*planning.tracks(found), *planning.others())
+    tracks = list(planning.tracks(found))
+    playlists = planning.playlists(mix.rows, name, formats)
+    files = (*tracks, *playlists, *planning.others(file.file for file in (*tracks, *playlists)))
     skips = (on_error or config.on_error) == "skip" and len(planning.errors) < len(found)
     exit_code = (3 if skips else 1) if planning.errors else 0
     return Plan(destination.path, name, files, tuple(planning.errors), exit_code)
@@ -113,7 +119,9 @@ class _Planning:
         self._destination = destination
         self._layout = layout
         self._offline = offline
-        self._wanted: set[str] = set()
+        self._found: dict[str, Foreseen] = {}
+        self._planned: dict[str, PlannedFile] = {}
+        self._made_of: dict[str, Path] = {}
         self.errors: list[TrackError] = []
 
     def tracks(self, found: Sequence[Foreseen]) -> Iterator[PlannedFile]:
@@ -121,28 +129,56 @@ class _Planning:
         published = {own.identity: own.file for own in reversed(self._destination.owned) if self._is_there(own)}
         for one in found:
             there, error = published.get(one.row.identity), self._error(one)
+            self._found[one.row.identity] = replace(one, error=error)
             if error is not None:
                 self.errors.append(error)
             if error is None:
-                planned = self._planned(one, there)
+                planned = self._planned[one.row.identity] = self._plan(one, there)
+                if one.place is not None and planned.action in {Fate.ADD, Fate.REPLACE}:
+                    self._made_of[planned.file] = one.place
+                yield planned
             elif there is not None:
-                planned = PlannedFile(Fate.KEEP, there, one.row.address, one.row.label)
-            else:
-                continue
-            self._wanted.add(planned.file)
-            yield planned
+                yield PlannedFile(Fate.KEEP, there, one.row.address, one.row.label)
 
-    def others(self) -> Iterator[PlannedFile]:
-        """Yield the files that no track of the mix has; of playlists only those that somebody changed."""
-        playlists = {own.file for own in self._destination.owned if own.identity is None}
-        for file in sorted(playlists):
-            fate, _ = self._layout.fate(file, lambda _: True)
-            if fate in {Fate.EDITED, Fate.REPLACE}:
-                yield PlannedFile(fate, file)
-        for file, is_untouched in self._destination.unwanted(self._wanted | playlists):
+    def playlists(self, rows: Sequence[Row], name: str, formats: Collection[str]) -> list[PlannedFile]:
+        """Return playlist and projects, which are written where nobody sees them: with what is known of the tracks."""
+        with TemporaryDirectory(prefix="cachestore-") as scratch, writing(Path(scratch)):
+            audio, written = Path(scratch, "audio"), Path(scratch, "written")
+            audio.mkdir()
+            written.mkdir()
+            view = BundleView(name, [self._outcome(row) for row in rows], partial(self._locate, audio))
+            write_all(view, written, lambda _: None, formats)
+            return [self._playlist(path) for path in sorted(written.iterdir()) if path.is_file()]
+
+    def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
+        """Yield the files that are not `wanted` any more."""
+        for file, is_untouched in self._destination.unwanted(wanted):
             yield PlannedFile(Fate.REMOVE if is_untouched else Fate.EDITED, file)
 
-    def _planned(self, one: Foreseen, there: str | None) -> PlannedFile:
+    def _playlist(self, path: Path) -> PlannedFile:
+        there = self._destination.path / path.name
+        fate, _ = self._layout.fate(path.name, lambda _: there.read_bytes() == path.read_bytes())
+        return PlannedFile(fate, path.name)
+
+    def _outcome(self, row: Row) -> Outcome:
+        found = self._found[row.identity]
+        if found.error is not None:
+            return Hole(row, found.error)
+        file = self._planned[row.identity].file
+        owned = OwnedFile(file, found.size or 0, 0, "", row.identity, found.content)
+        return Placed(row.called(found.row.label), owned)
+
+    def _locate(self, audio: Path, file: str) -> Path:
+        """Return what has the sound of a file: the published one, or one in `audio` under its extension."""
+        place = self._made_of.get(file)
+        if place is None:
+            return self._destination.path / file
+        link = audio / PurePosixPath(file).name
+        if not link.is_symlink():
+            link.symlink_to(place.absolute())
+        return link
+
+    def _plan(self, one: Foreseen, there: str | None) -> PlannedFile:
         row = one.row
         if one.size is None:
             file = self._layout.file_of(row, "*")

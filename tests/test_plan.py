@@ -28,6 +28,7 @@ def cloud(raw_server: StartRawServer, stranger: Stranger) -> Cloud:
     return cloud
 
 
+PLAYLIST = "Friday Warm-up.m3u8"
 LOCAL = {"path": "local.wav", "title": "Mine"}
 
 
@@ -49,11 +50,12 @@ def actions(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def done(stranger: Stranger, before: dict[str, tuple[bytes, int, int]]) -> dict[str, str]:
-    """Return what an export has done to the audio of a bundle."""
-    media = f"{stranger.home}/DEST/media/"
+    """Return what an export has done to the files of a bundle."""
+    dest = f"{stranger.home}/DEST/"
     after = snapshot(stranger.home / "DEST")
-    seen = {path for path in before.keys() | after.keys() if path.startswith(media)}
-    return {path.removeprefix(media): change(before.get(path), after.get(path)) for path in seen}
+    seen = {path for path in before.keys() | after.keys() if path != f"{dest}bundle.json"}
+    named = {path: path.removeprefix(dest).removeprefix("media/") for path in seen}
+    return {name: change(before.get(path), after.get(path)) for path, name in named.items()}
 
 
 def change(before: tuple[bytes, int, int] | None, after: tuple[bytes, int, int] | None) -> str:
@@ -64,7 +66,7 @@ def change(before: tuple[bytes, int, int] | None, after: tuple[bytes, int, int] 
 
 def test_without_store_and_bundle_all_is_to_be_downloaded_and_nothing_is_made(stranger: Stranger, cloud: Cloud) -> None:
     facts = dry(stranger, row("a"), row("b"), row("a"), LOCAL)
-    assert actions(facts) == {"01 - a.*": "add", "02 - b.*": "add", "04 - Mine.wav": "add"}
+    assert actions(facts) == {"01 - a.*": "add", "02 - b.*": "add", "04 - Mine.wav": "add", PLAYLIST: "add"}
     assert facts["downloads"] == ["open:a", "open:b"]
     assert (facts["dry_run"], facts["exit_code"], facts["errors"]) == (True, 0, [])
     assert not stranger.root.exists()
@@ -86,17 +88,57 @@ def test_a_dry_run_lists_what_the_export_does(stranger: Stranger, cloud: Cloud, 
     assert facts["downloads"] == []
 
 
+@pytest.mark.parametrize(
+    ("options", "edited", "expected"),
+    [
+        ((), "", {PLAYLIST: "keep", "Friday Warm-up.rpp": "keep"}),
+        (("--name", "Sat"), "", {PLAYLIST: "remove", "Friday Warm-up.rpp": "remove", "Sat.m3u8": "add"}),
+        (("--name", "Sat", "--overwrite-edited"), PLAYLIST, {PLAYLIST: "edited", "Sat.m3u8": "add"}),
+        (("--format", "dawproject"), "", {"Friday Warm-up.dawproject": "keep", "Friday Warm-up.rpp": "remove"}),
+        (("--overwrite-edited",), PLAYLIST, {PLAYLIST: "replace"}),
+        (("--name", "FRIDAY Warm-up"), "", {PLAYLIST: "remove", "FRIDAY Warm-up.m3u8": "add"}),
+    ],
+)
+def test_playlists_and_projects_are_listed_with_what_the_export_does(
+    stranger: Stranger, cloud: Cloud, options: tuple[str, ...], edited: str, expected: dict[str, str]
+) -> None:
+    rows = [row("a") | {"start": 0}, row("c"), LOCAL, row("a")]
+    stranger.export(*rows)
+    if edited:
+        (stranger.home / "DEST" / edited).write_text("mine")
+    planned = actions(dry(stranger, *rows, options=options))
+    before = snapshot(stranger.home / "DEST")
+    stranger.export(*rows, options=options)
+    assert {file: action.replace("edited", "keep") for file, action in planned.items()} == done(stranger, before)
+    assert planned | expected == planned
+
+
+def test_a_playlist_whose_tracks_were_deleted_is_kept_since_they_come_again(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"), LOCAL)
+    for file in stranger.media():
+        file.unlink()
+    assert actions(dry(stranger, row("a"), LOCAL)) == {"01 - a.wav": "add", "02 - Mine.wav": "add", PLAYLIST: "keep"}
+
+
+def test_a_title_in_other_letters_is_an_addition_and_a_removal(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a", title="song"))
+    planned = actions(dry(stranger, row("a", title="Song"), options=("--renumber",)))
+    before = snapshot(stranger.home / "DEST")
+    stranger.export(row("a", title="Song"), options=("--renumber",))
+    assert planned == done(stranger, before) == {"01 - Song.wav": "add", "01 - song.wav": "remove", PLAYLIST: "replace"}
+
+
 def test_what_somebody_changed_is_listed_as_edited_or_as_replaced_when_asked_for(
     stranger: Stranger, cloud: Cloud
 ) -> None:
     stranger.export(row("a"), row("b"))
-    for file in ("media/01 - a.wav", "media/02 - b.wav", "Friday Warm-up.m3u8"):
+    for file in ("media/01 - a.wav", "media/02 - b.wav", PLAYLIST):
         path = stranger.home / "DEST" / file
         path.chmod(0o644)
         path.write_bytes(b"mine")
-    edited = {"01 - a.wav": "edited", "02 - b.wav": "edited", "Friday Warm-up.m3u8": "edited"}
+    edited = {"01 - a.wav": "edited", "02 - b.wav": "edited", PLAYLIST: "edited"}
     assert actions(dry(stranger, row("a"))) == edited
-    replaced = edited | {"01 - a.wav": "replace", "Friday Warm-up.m3u8": "replace"}
+    replaced = edited | {"01 - a.wav": "replace", PLAYLIST: "replace"}
     assert actions(dry(stranger, row("a"), options=("--overwrite-edited",))) == replaced
 
 
@@ -106,7 +148,7 @@ def test_what_the_cache_has_lost_is_to_be_downloaded_for_the_file_that_is_there(
     stranger.export(row("a"), row("b"))
     stranger.run("rm", "open:a")
     facts = dry(stranger, row("a"), row("b"))
-    assert actions(facts) == {"01 - a.wav": "replace", "02 - b.wav": "keep"}
+    assert actions(facts) == {"01 - a.wav": "replace", "02 - b.wav": "keep", PLAYLIST: "keep"}
     assert facts["downloads"] == ["open:a"]
     assert dry(stranger, row("a"), row("b"), options=("--refresh",))["downloads"] == ["open:a", "open:b"]
 
@@ -117,7 +159,7 @@ def test_what_would_fail_is_said_with_the_exit_code(stranger: Stranger, cloud: C
     rows = (row("a"), row("b"), LOCAL)
     facts = dry(stranger, *rows, options=("--offline",), code=1)
     assert [error["code"] for error in facts["errors"]] == ["not_cached", "local_file"]
-    assert actions(facts) == {"01 - a.wav": "add"}
+    assert actions(facts) == {"01 - a.wav": "add", PLAYLIST: "add"}
     dry(stranger, *rows, options=("--on-error", "skip"), code=3)
 
 
@@ -129,8 +171,9 @@ def test_a_person_reads_a_table(stranger: Stranger, cloud: Cloud) -> None:
         "ACTION FROM SIZE FILE",
         "keep cache 4.0 kB media/01 - a.wav",
         "add download media/02 - c.*",
+        "replace Friday Warm-up.m3u8",
         "remove media/02 - b.wav",
-        "1 keep, 1 add, 1 remove; 1 download; nothing was done",
+        "1 keep, 1 add, 1 replace, 1 remove; 1 download; nothing was done",
     ]
 
 
