@@ -34,6 +34,7 @@ class AddressError(UsageError):
 
     def __post_init__(self) -> None:
         self.text = redacted(self.text)
+        self.args = (self.text, self.problem)  # or what Python keeps would show it
 
     def __str__(self) -> str:
         expected = "expected source:id, source:id@version or an http(s) URL"
@@ -64,6 +65,7 @@ class MixError(UsageError):
 
     def __post_init__(self) -> None:
         self.file = redacted(self.file)
+        self.args = (self.file, self.place, self.problem)
 
     def __str__(self) -> str:
         where = f"{self.file}, {self.place}" if self.place else self.file
