@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from cachestore.errors import NoRoom, NoRoomYet
 from cachestore.fetching.rooms import Rooms
 from cachestore.fetching.shortage import refusal, waited_for
-from cachestore.partials import drop_unclaimed
+from cachestore.partials import STILL, drop_unclaimed, reclaim
 from cachestore.prune import plan_for
 from cachestore.store.reservations import Bounds, Room, room_of
-from cachestore.sweep import sweep
+from cachestore.sweep import a_fetch_lives, sweep
 
 if TYPE_CHECKING:
     import threading
@@ -95,6 +95,7 @@ class Keeper:
         self._seen = (0, 0)
         self._has_swept = False
         self._is_told = self._is_in_vain = False
+        self._reclaim(still=0.0)
 
     def hear(self, wish: RoomWanted, track: Track) -> None:
         """Take that the thread of a track waits for room."""
@@ -213,6 +214,7 @@ class Keeper:
     def _is_made(self, number: int, need: int, track: Track) -> bool:
         """Make room: by what bundles hold by now, by eviction, at last by what the rows behind this one have got."""
         self._means.look()
+        self._reclaim(still=STILL)
         if self._fits(number, need):
             return True
         while True:
@@ -231,6 +233,10 @@ class Keeper:
             elif not (drop_unclaimed(self._store.root.partials, missing, but=track.address) or self._give_way(number)):
                 self._note(room)
                 return False
+
+    def _reclaim(self, *, still: float) -> None:
+        """Give back what runs that died had claimed. Later, what is claimed and not still may be this run's own."""
+        reclaim(self._store.root.partials, lambda: a_fetch_lives(self._store, but=self._run_id), still=still)
 
     def _sweep(self) -> None:
         """Remove what crashes left, once, before anything is refused for it: that looks at every file."""

@@ -91,12 +91,19 @@ class Rooms:
         self._first = first
 
     def _grow(self, body: _Body, ask: Callable[[int], bool], size: int, written: int) -> None:
-        body.written = written + SIDECAR
+        self._note_written(body, written + SIDECAR)
         limit = cost_of_body(size)
         if limit <= body.limit or self._took(body, limit):
             return
         if not ask(limit - max(body.limit, body.written)):
             raise Postponed(size)
+
+    def _note_written(self, body: _Body, written: int) -> None:
+        """Note what a body has taken. What was dropped of it has to be reserved anew."""
+        with self._lock:
+            if written < body.written:
+                body.limit = written + body.unwritten
+            body.written = written
 
     def _took(self, body: _Body, limit: int) -> bool:
         with self._lock:

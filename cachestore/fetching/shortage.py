@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cachestore.errors import NoRoom
-from cachestore.partials import track_name
+from cachestore.partials import may_come_free
 from cachestore.quantities import format_size
 from cachestore.store.costs import cost_of
 from cachestore.store.leases import IN_USE
@@ -22,8 +22,8 @@ def waited_for(root: Root, plan: Plan, room: Room, track: Track) -> int:
 
     What there is of `track` itself is no such thing.
     """
-    own = sum(cost_of(path) for path in root.partials.glob(f"{track_name(track.address)}.*"))
-    return plan.stayed[IN_USE] + room.reserved + cost_of(root.partials) - own
+    partials = sum(map(cost_of, may_come_free(root.partials, but=track.address)))
+    return plan.stayed[IN_USE] + room.reserved + partials
 
 
 def refusal(track: Track, need: int, bounds: Bounds, room: Room) -> NoRoom:
@@ -34,7 +34,7 @@ def refusal(track: Track, need: int, bounds: Bounds, room: Room) -> NoRoom:
     elif room.bounded + room.reserved + need > bounds.max_size:
         reason = (
             f"there is no room for its {size}: max_size allows {format_size(bounds.max_size)}, and what is pinned, in "
-            "quarantine or in use stays; unpin tracks or raise max_size"
+            "quarantine, unfinished or in use stays; unpin tracks or raise max_size"
         )
     else:
         reason = (

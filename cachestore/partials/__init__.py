@@ -11,6 +11,7 @@ bytes, so that it is never read with others.
 
 partial   one claimed partial
 claims    getting one
+reclaim   giving back what the dead had claimed
 locks     who downloads a track
 sidecar   what is known of the bytes
 promise   what the server promised of them
@@ -19,14 +20,24 @@ listing   what lies there, for people and for the sweep
 
 from __future__ import annotations
 
-from cachestore.partials.claims import Remains, claim
-from cachestore.partials.listing import Abandoned, Unfinished, abandoned, drop_unclaimed, newest, unfinished
+from cachestore.partials.claims import STILL, Remains, claim
+from cachestore.partials.listing import (
+    Abandoned,
+    Unfinished,
+    abandoned,
+    drop_unclaimed,
+    may_come_free,
+    newest,
+    unfinished,
+)
 from cachestore.partials.locks import DownloadLock
 from cachestore.partials.partial import Partial
 from cachestore.partials.promise import Promise
+from cachestore.partials.reclaim import reclaim
 from cachestore.partials.sidecar import track_name
 
 __all__ = [
+    "STILL",
     "Abandoned",
     "DownloadLock",
     "Partial",
@@ -36,7 +47,9 @@ __all__ = [
     "abandoned",
     "claim",
     "drop_unclaimed",
+    "may_come_free",
     "newest",
+    "reclaim",
     "track_name",
     "unfinished",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -12,17 +11,17 @@ from uuid import uuid4
 
 from cachestore.errors import Cancelled
 from cachestore.partials.partial import Partial
-from cachestore.partials.sidecar import rescuable, sidecar_of, track_name
+from cachestore.partials.sidecar import is_plain, read_sidecar, rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from cachestore.partials.locks import DownloadLock
 
 _COPY_CHUNK = 1024 * 1024
-_STILL = 120.0  # seconds, as who waits for another process has patience
+STILL = 120.0  # seconds, as who waits for another process has patience
 _MOST_ALIVE = 3
 
 
@@ -56,8 +55,11 @@ def claim(
 ) -> Iterator[Partial]:
     """Give a partial of the track that nobody else has, with what earlier runs left. Raise Cancelled or NoSpace."""
     try:
-        left = [path for path in (remains or Remains(folder)).of(address) if _is_plain(path)]
-        path = _kept(left) or _rescued(left, _new(folder, address), lock, cancel) or _new(folder, address)
+        left = [path for path in (remains or Remains(folder)).of(address) if is_plain(path)]
+        path = _kept(left)
+        if path is not None:
+            _remove([*_given_back(left), *(_dead(left) if lock.is_real else [])])
+        path = path or _rescued(left, _new(folder, address), lock, cancel) or _new(folder, address)
     except BaseException:
         lock.release()
         raise
@@ -70,21 +72,34 @@ def _new(folder: Path, address: str) -> Path:
     return folder / f"{track_name(address)}.{uuid4().hex}.work"
 
 
-def _is_plain(path: Path) -> bool:
-    """Return whether writing to a file, and to what is known of it, would write nothing elsewhere."""
-    with suppress(OSError):
-        return stat.S_ISREG(path.lstat().st_mode) and not sidecar_of(path).is_symlink()
-    return False
-
-
 def _kept(left: Iterable[Path]) -> Path | None:
-    """Claim a partial that was given back."""
-    for kept in (path for path in left if path.suffix == ".part"):
+    """Claim a partial that was given back, the longest of several."""
+    for kept in sorted((path for path in left if path.suffix == ".part"), key=_worth, reverse=True):
         claimed = kept.with_suffix(".work")
         with suppress(FileNotFoundError):  # somebody else was first
             kept.rename(claimed)
             return claimed
     return None
+
+
+def _worth(path: Path) -> int:
+    """Return how many bytes of a partial can be gone on with."""
+    known = read_sidecar(sidecar_of(path))
+    with suppress(OSError):  # it is gone
+        return path.stat().st_size if known is not None and known.resumable else 0
+    return 0
+
+
+def _given_back(left: Iterable[Path]) -> Iterator[Path]:
+    """Claim the other partials of a track, of which only one is gone on with."""
+    while (path := _kept(left)) is not None:
+        yield path
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+        sidecar_of(path).unlink(missing_ok=True)
 
 
 def _rescued(left: Iterable[Path], copy: Path, lock: DownloadLock, cancel: threading.Event) -> Path | None:
@@ -95,28 +110,29 @@ def _rescued(left: Iterable[Path], copy: Path, lock: DownloadLock, cancel: threa
     If the lock is real, nothing stays behind that nobody has written for two minutes. Before that, the owner may live:
     where locks lie, or when it went alone because another one stood still; of three at most that is thought.
     """
-    left = [path for path in left if path.suffix == ".work"]
     rescued = None
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
-        source = max(filter(rescuable, left), key=lambda path: path.stat().st_size)
+        source = max(filter(rescuable, _works(left)), key=lambda path: path.stat().st_size)
         before = sidecar_of(source).read_bytes()
         _copy(source, copy, cancel)
         sidecar_of(copy).write_bytes(before)
         rescued = copy if sidecar_of(source).read_bytes() == before else None
-    for path in [copy] if rescued is None else _dead(left) if lock.is_real else []:
-        path.unlink(missing_ok=True)
-        sidecar_of(path).unlink(missing_ok=True)
+    _remove([copy] if rescued is None else _dead(left) if lock.is_real else [])
     return rescued
 
 
-def _dead(left: Sequence[Path]) -> Iterator[Path]:
+def _works(left: Iterable[Path]) -> list[Path]:
+    return [path for path in left if path.suffix == ".work"]
+
+
+def _dead(left: Iterable[Path]) -> Iterator[Path]:
     """Yield the files that nobody has written for long, and all but the few that were written last."""
     written: dict[Path, float] = {}
-    for path in left:
+    for path in _works(left):
         with suppress(OSError):  # it is gone
             written[path] = path.stat().st_mtime
     alive = sorted(written, key=written.__getitem__)[-_MOST_ALIVE:]
-    yield from (path for path in written if path not in alive or time.time() - written[path] > _STILL)
+    yield from (path for path in written if path not in alive or time.time() - written[path] > STILL)
 
 
 def _copy(source: Path, copy: Path, cancel: threading.Event) -> None:

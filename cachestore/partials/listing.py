@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.partials.sidecar import read_sidecar, rescuable, sidecar_of, track_name
+from cachestore.partials.claims import STILL
+from cachestore.partials.reclaim import claimed, was_written
+from cachestore.partials.sidecar import is_partial, is_plain, read_sidecar, rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,17 +77,32 @@ def drop_unclaimed(folder: Path, size: int, *, but: str) -> int:
     Those of the track with the address `but` stay.
     """
     dropped = 0
-    theirs = [path for path in folder.glob("*.part") if not path.name.startswith(track_name(but))]
-    for path in sorted(theirs, key=_changed_at):
+    for path in sorted(_unclaimed(folder, but), key=_changed_at):
         if dropped >= size:
             break
         with suppress(FileNotFoundError):  # somebody claimed it
             info = path.stat()
-            claimed = path.rename(path.with_suffix(".work"))
-            claimed.unlink()
-            sidecar_of(claimed).unlink(missing_ok=True)
+            taken = path.rename(path.with_suffix(".work"))
+            taken.unlink()
+            sidecar_of(taken).unlink(missing_ok=True)
             dropped += info.st_blocks * 512
     return dropped
+
+
+def may_come_free(folder: Path, *, but: str) -> Iterator[Path]:
+    """Yield the partials that can be dropped, or that somebody writes now; none of the track with the address `but`."""
+    yield from _unclaimed(folder, but)
+    for path in claimed(folder):
+        if not path.name.startswith(track_name(but)) and was_written(path, within=STILL):
+            yield path
+
+
+def _unclaimed(folder: Path, but: str) -> list[Path]:
+    return [
+        path
+        for path in folder.glob("*.part")
+        if is_partial(path) and is_plain(path) and not path.name.startswith(track_name(but))
+    ]
 
 
 def _changed_at(path: Path) -> float:

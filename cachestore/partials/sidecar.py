@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,9 @@ from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_BYTES = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}\.(part|work)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,18 @@ def track_name(address: str) -> str:
 def sidecar_of(path: Path) -> Path:
     """Return where the sidecar of the bytes at `path` is."""
     return path.with_suffix(".json")
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a file has the name of a partial's bytes; what is called otherwise is somebody else's."""
+    return _BYTES.fullmatch(path.name) is not None
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether writing to a file, and to what is known of it, would write nothing elsewhere."""
+    with suppress(OSError):
+        return stat.S_ISREG(path.lstat().st_mode) and not sidecar_of(path).is_symlink()
+    return False
 
 
 def _version(value: Any) -> Version | None:  # noqa: ANN401 - whatever JSON holds

@@ -16,7 +16,7 @@ from cachestore.runs import remove_unnamed
 from cachestore.sweep.leftovers import Leftovers
 from cachestore.sweep.misjudged import Misjudged, unindexed
 from cachestore.sweep.quarantine import surplus, trim_quarantine
-from cachestore.sweep.unfinished import dead_partials, dead_runs
+from cachestore.sweep.unfinished import a_fetch_lives, dead_partials, dead_runs
 
 if TYPE_CHECKING:
     import threading
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
 
-__all__ = ["Leftovers", "dead_runs", "foresee", "sweep", "trim_quarantine"]
+__all__ = ["Leftovers", "a_fetch_lives", "dead_runs", "foresee", "sweep", "trim_quarantine"]
 
 _LONGEST_BEGINNING = 60.0
 

@@ -44,13 +44,18 @@ class _Partial:
 def dead_partials(store: StoreReader, known_old_at: float) -> Iterator[_Partial]:
     """Yield what is old, and what is claimed and of no use; nothing claimed while a run lives that may own it."""
     left = list(abandoned(store.root.partials, before=known_old_at - _OLD_PARTIAL))
-    others = {run_id for run_id, run in store.runs() if run.command != "fetch"}
-    a_fetch_lives = any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)
+    lives = a_fetch_lives(store)
     for partial in left:
-        if partial.is_claimed and a_fetch_lives:
+        if partial.is_claimed and lives:
             continue
         if partial.is_old or not _is_of_use(store, partial.rest):
             yield _Partial(partial)
+
+
+def a_fetch_lives(store: StoreReader, but: str = "") -> bool:
+    """Return whether a run lives that may have claimed partials, besides one."""
+    others = {run_id for run_id, run in store.runs() if run.command != "fetch"} | {but}
+    return any(is_alive(store.root.runs, run_id) for run_id in {*run_ids(store.root.runs)} - others)
 
 
 def _is_of_use(store: StoreReader, rest: Sidecar | None) -> bool:
