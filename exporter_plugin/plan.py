@@ -142,13 +142,13 @@ class _Planning:
 
     def playlists(self, rows: Sequence[Row], name: str, formats: Collection[str]) -> list[PlannedFile]:
         """Return playlist and projects, which are written where nobody sees them: with what is known of the tracks."""
-        with TemporaryDirectory(prefix="cachestore-") as scratch, writing(Path(scratch)):
+        with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
             audio, written = Path(scratch, "audio"), Path(scratch, "written")
             audio.mkdir()
             written.mkdir()
             view = BundleView(name, [self._outcome(row) for row in rows], partial(self._locate, audio))
-            write_all(view, written, lambda _: None, formats)
-            return [self._playlist(path) for path in sorted(written.iterdir()) if path.is_file()]
+            files = write_all(view, written, lambda _: None, formats)
+            return [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
         """Yield the files that are not `wanted` any more."""
