@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.partials import unfinished
-from tests.downloads import asked, wave
+from tests.downloads import asked, come_true, wave
 from tests.neighbours import Held, Street, has_seen, is_downloading, is_waiting, ranged, requested, stored
 from tests.raw_servers import Drip
 
@@ -166,4 +166,37 @@ def test_a_kill_during_a_rescue_leaves_what_was_to_be_rescued(
     assert second.end() == -9
     stranger.run("fetch", TRACK)
     assert asked(server, "range") == [None, f"bytes={received}-"]
+    assert stored(stranger) == [BODY]
+
+
+# Room: what the dead left is bounded, too
+
+
+@pytest.mark.long
+def test_what_a_killed_process_left_is_gone_on_with_where_there_is_no_room_for_a_copy(
+    stranger: Stranger, street: Street, raw_server: StartRawServer
+) -> None:
+    server = raw_server(Held(BODY), ranged(BODY))
+    stranger.configure(server.url, max_size=len(BODY) + 50_000)
+    first = street.fetch(TRACK)
+    first.until(is_downloading)
+    come_true(lambda: left(stranger).get(TRACK, 0) > len(BODY) // 2 - 8192)
+    first.kill()
+    received = left(stranger)[TRACK]
+    assert street.fetch(TRACK).end() == 0
+    assert asked(server, "range") == [None, f"bytes={received}-"]
+    assert stored(stranger) == [BODY]
+
+
+@pytest.mark.long
+def test_what_a_killed_process_left_gives_way_to_another_track(
+    stranger: Stranger, street: Street, raw_server: StartRawServer
+) -> None:
+    stranger.configure(raw_server(Held(BODY), ranged(BODY)).url, max_size=len(BODY) + 50_000)
+    first = street.fetch(TRACK)
+    first.until(is_downloading)
+    come_true(lambda: left(stranger).get(TRACK, 0) > len(BODY) // 2 - 8192)
+    first.kill()
+    assert street.fetch("open:u").end() == 0
+    assert left(stranger) == {}
     assert stored(stranger) == [BODY]

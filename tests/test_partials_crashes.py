@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachestore.boot import boot_id
-from cachestore.errors import Cancelled
-from cachestore.partials import DownloadLock, claim, claims, sidecar
+from cachestore.errors import Cancelled, NoSpace
+from cachestore.partials import DownloadLock, claim, claims, reclaim, sidecar
 from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
 
@@ -188,6 +188,111 @@ def test_a_claim_that_fails_releases_its_lock(tmp_path: Path, monkeypatch: pytes
         pytest.fail("it was claimed all the same")
     assert not lock.is_real
     assert names(tmp_path) == [".json", ".part"]
+
+
+def test_of_several_that_were_given_back_the_longest_is_gone_on_with_and_the_others_go(tmp_path: Path) -> None:
+    for data in (b"ab", b"abcd", b"abc"):
+        path = killed(tmp_path, data)
+        path.rename(path.with_suffix(".kept"))
+    for path in tmp_path.glob("*.kept"):
+        path.rename(path.with_suffix(".part"))
+    with claimed(tmp_path) as partial:
+        assert partial.received == 4
+        assert names(tmp_path) == [".json", ".work"]
+
+
+def test_what_a_crash_left_beside_a_partial_that_was_given_back_goes_too(tmp_path: Path) -> None:
+    kept(tmp_path, b"abcd")
+    age(killed_beside(tmp_path), 1000)
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with claim(tmp_path, TRACK, lock, GO_ON) as partial:
+        assert partial.received == 4
+        assert names(tmp_path) == [".json", ".lock", ".work"]
+
+
+def killed_beside(folder: Path) -> Path:
+    """Leave what a killed download leaves beside a partial that was given back; return its file."""
+    there = folder / "there"
+    there.mkdir()
+    path = killed(there, b"ab")
+    path.with_suffix(".json").rename(folder / path.with_suffix(".json").name)
+    path = path.rename(folder / path.name)
+    there.rmdir()
+    return path
+
+
+def test_nothing_is_copied_that_there_is_no_room_for(tmp_path: Path) -> None:
+    path = killed(tmp_path, b"abc")
+    asked: list[int] = []
+
+    def refuse(size: int) -> None:
+        asked.append(size)
+        raise NoSpace(tmp_path)
+
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    with pytest.raises(NoSpace), claim(tmp_path, TRACK, lock, GO_ON, take_room=refuse):
+        pytest.fail("it was claimed all the same")
+    assert asked == [3]
+    assert not lock.is_real
+    assert set(tmp_path.iterdir()) == {path, path.with_suffix(".json")}
+
+
+# Giving back what the dead had claimed
+
+
+def test_what_the_dead_had_claimed_is_given_back_and_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = killed(tmp_path, b"abc")
+    reclaim(tmp_path, lambda: False, still=0)
+    assert names(tmp_path) == [".json", ".part"]
+    monkeypatch.setattr(claims, "_copy", lambda *_: pytest.fail("bytes were copied"))
+    with claimed(tmp_path) as partial:
+        assert (partial.received, partial.path) == (3, path)
+
+
+@pytest.mark.parametrize("sidecar", [{"boot": "another"}, {"total": None}, {"validator": None}])
+def test_what_the_dead_had_claimed_and_nobody_can_go_on_with_is_removed(
+    tmp_path: Path, sidecar: dict[str, object]
+) -> None:
+    killed(tmp_path, b"abc", **sidecar)
+    reclaim(tmp_path, lambda: False, still=0)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("why", ["a run lives", "its track is locked", "locks do not work", "it was just written"])
+def test_what_may_have_an_owner_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    path = killed(tmp_path, b"abc")
+    lock = DownloadLock.acquire(tmp_path, TRACK) if why == "its track is locked" else None
+    if why == "locks do not work":
+        monkeypatch.setattr(DownloadLock, "acquire", lambda folder, _: DownloadLock.without(folder))
+    reclaim(tmp_path, lambda: why == "a run lives", still=100 if why == "it was just written" else 0)
+    assert path.read_bytes() == b"abc"
+    if lock is not None:
+        lock.release()
+
+
+def test_what_is_claimed_while_it_is_asked_who_lives_is_left_alone(tmp_path: Path) -> None:
+    killed(tmp_path, b"abc")
+
+    def begin() -> bool:
+        late.append(killed_beside(tmp_path))
+        return False
+
+    late: list[Path] = []
+    reclaim(tmp_path, begin, still=0)
+    assert [path for path in tmp_path.iterdir() if path.suffix == ".work"] == late
+
+
+@pytest.mark.parametrize("suffix", [".json", ".work"])
+def test_no_symlink_is_given_back(tmp_path: Path, suffix: str) -> None:
+    path = killed(tmp_path, b"abc").with_suffix(suffix)
+    path.rename(tmp_path / "thesis.txt")
+    path.symlink_to(tmp_path / "thesis.txt")
+    reclaim(tmp_path, lambda: False, still=0)
+    assert path.is_symlink()
 
 
 # The lock

@@ -14,6 +14,7 @@ from cachestore.config import Config, SourceConfig
 from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarge
 from cachestore.events import State, TrackEvent, WarningEvent
 from cachestore.fetching import keeper
+from cachestore.fetching.rooms import Rooms
 from cachestore.partials import Partial
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.quantities import format_size
@@ -32,6 +33,7 @@ from tests.neighbours import Street, is_downloading, requested
 from tests.raw_servers import Gate
 from tests.stores import put
 from tests.stranger import row
+from tests.unfinished import age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -445,6 +447,54 @@ def test_a_partial_that_nobody_goes_on_with_gives_way(open_cache: Callable[..., 
     (cache.store.root.partials / f"{'0' * 32}.{'1' * 32}.part").write_bytes(bytes(SIZE))
     assert errors(list(cache.fetch(tracks(1)))) == []
     assert list(cache.store.root.partials.iterdir()) == []
+
+
+def test_nobody_waits_for_a_partial_that_nobody_has_written_for_long(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PATIENCE", 0.5)
+    cache = open_cache(max_size=COST + 8192)
+    left = cache.store.root.partials / f"{'0' * 32}.{'1' * 32}.work"
+    left.write_bytes(bytes(SIZE))
+    age(left, time.time() - 1000)
+    [result] = cache.fetch(tracks(1))
+    assert type(result.error) is NoRoom
+    assert "unfinished" in str(result.error)
+
+
+def test_what_others_put_among_the_partials_stays_and_nobody_waits_for_it(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PATIENCE", 0.5)
+    cache = open_cache(max_size=COST + 8192)
+    recording, folder = (cache.store.root.partials / name for name in ("my recording.part", "x.part"))
+    recording.write_bytes(bytes(SIZE))
+    folder.mkdir()
+    (folder / "song").write_bytes(bytes(SIZE))
+    [result] = cache.fetch(tracks(1))
+    assert type(result.error) is NoRoom
+    assert {*cache.store.root.partials.iterdir()} == {recording, folder}
+
+
+def test_what_is_dropped_of_a_body_is_reserved_anew() -> None:
+    rooms = Rooms()
+    asked: list[int] = []
+    kept, need = 150_000 + SIDECAR, COST - 150_000 - SIDECAR
+    rooms.expect(0, kept)
+    rooms.grant(0, need, 0)
+
+    def ask(size: int) -> bool:
+        asked.append(size)
+        rooms.grant(0, size, 0)
+        return True
+
+    take = rooms.room_of(0, ask)
+    take(SIZE, 150_000)
+    assert (asked, rooms.reserved) == ([], need)
+    take(SIZE, 0)
+    assert (asked, rooms.reserved) == ([150_000], COST - SIDECAR)
+    take(SIZE, SIZE)
+    assert (len(asked), rooms.reserved) == (1, COST - SIDECAR - SIZE)
 
 
 # An export larger than the store

@@ -76,16 +76,16 @@ class Downloader:
                 lock.release()
                 return Elsewhere()
             # With nothing kept a body is needed for sure; else the server is asked, which needs no lock.
-            outcome = BodyNeeded() if lock is None and not known else self._run(transfer, track, lock)
+            outcome = BodyNeeded() if lock is None and not known else self._run(transfer, track, lock, room)
             if isinstance(outcome, BodyNeeded) and not self._waited_for_another(track, watch):
-                outcome = self._run(transfer, track, DownloadLock.without(self._folder))
+                outcome = self._run(transfer, track, DownloadLock.without(self._folder), room)
         return Elsewhere() if isinstance(outcome, BodyNeeded) else outcome
 
     def _run(
-        self, transfer: Callable[..., Transfer], track: Track, lock: DownloadLock | None
+        self, transfer: Callable[..., Transfer], track: Track, lock: DownloadLock | None, room: Room
     ) -> Body | NotModified | BodyNeeded:
         """Transfer the body under `lock`, which goes to the `Body`; without one, only find out whether it is needed."""
-        with self._claimed(track, lock) as claimed:
+        with self._claimed(track, lock, room) as claimed:
             attempts = transfer(partial=claimed)
             try:
                 return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
@@ -94,10 +94,11 @@ class Downloader:
                     raise
             return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
 
-    def _claimed(self, track: Track, lock: DownloadLock | None) -> AbstractContextManager[Partial | None]:
+    def _claimed(self, track: Track, lock: DownloadLock | None, room: Room) -> AbstractContextManager[Partial | None]:
         if lock is None:
             return nullcontext()
-        return claim(self._folder, track.address, lock, self._web.cancel, self._remains)
+        cancel, remains = self._web.cancel, self._remains
+        return claim(self._folder, track.address, lock, cancel, remains, take_room=lambda size: room(size, 0))
 
     def _waited_for_another(self, track: Track, watch: Watch) -> bool:
         """Wait while another process downloads `track`; return False when it stands still, so that we go alone."""

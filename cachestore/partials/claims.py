@@ -15,7 +15,7 @@ from cachestore.partials.sidecar import is_plain, read_sidecar, rescuable, sidec
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from cachestore.partials.locks import DownloadLock
@@ -51,15 +51,24 @@ class Remains:
 
 @contextmanager
 def claim(
-    folder: Path, address: str, lock: DownloadLock, cancel: threading.Event, remains: Remains | None = None
+    folder: Path,
+    address: str,
+    lock: DownloadLock,
+    cancel: threading.Event,
+    remains: Remains | None = None,
+    *,
+    take_room: Callable[[int], None] = lambda _size: None,
 ) -> Iterator[Partial]:
-    """Give a partial of the track that nobody else has, with what earlier runs left. Raise Cancelled or NoSpace."""
+    """Give a partial of the track that nobody else has, with what earlier runs left.
+
+    `take_room` is called before so many bytes are copied. Raise Cancelled, NoSpace, or what `take_room` raises.
+    """
     try:
         left = [path for path in (remains or Remains(folder)).of(address) if is_plain(path)]
         path = _kept(left)
         if path is not None:
             _remove([*_given_back(left), *(_dead(left) if lock.is_real else [])])
-        path = path or _rescued(left, _new(folder, address), lock, cancel) or _new(folder, address)
+        path = path or _rescued(left, _new(folder, address), lock, cancel, take_room) or _new(folder, address)
     except BaseException:
         lock.release()
         raise
@@ -102,18 +111,22 @@ def _remove(paths: Iterable[Path]) -> None:
         sidecar_of(path).unlink(missing_ok=True)
 
 
-def _rescued(left: Iterable[Path], copy: Path, lock: DownloadLock, cancel: threading.Event) -> Path | None:
+def _rescued(
+    left: Iterable[Path], copy: Path, lock: DownloadLock, cancel: threading.Event, take_room: Callable[[int], None]
+) -> Path | None:
     """Copy what a process wrote that was killed since the machine was started, the longest of several.
 
-    A copy, since nobody can tell for sure that the process is dead: locks may lie. What it copies is a beginning of the
-    body in any case, because files only grow; that its sidecar is the same afterwards shows that it was not begun anew.
-    If the lock is real, nothing stays behind that nobody has written for two minutes. Before that, the owner may live:
-    where locks lie, or when it went alone because another one stood still; of three at most that is thought.
+    A copy, since the process may live: of those that are dead for sure, `reclaim` has given it back. What it copies is
+    a beginning of the body in any case, because files only grow; that its sidecar is the same afterwards shows that it
+    was not begun anew. If the lock is real, nothing stays behind that nobody has written for two minutes. Before that,
+    the owner may live: where locks lie, or when it went alone because another one stood still; of three at most that is
+    thought.
     """
     rescued = None
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
         source = max(filter(rescuable, _works(left)), key=lambda path: path.stat().st_size)
         before = sidecar_of(source).read_bytes()
+        take_room(source.stat().st_size)
         _copy(source, copy, cancel)
         sidecar_of(copy).write_bytes(before)
         rescued = copy if sidecar_of(source).read_bytes() == before else None
