@@ -327,6 +327,11 @@ def test_a_position_that_makes_no_sense_is_the_start(tmp_path: Path, text: str) 
     assert load_position(tmp_path, quick=False) == Position()
 
 
+def test_a_pipe_in_the_place_of_a_position_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "verify.json")
+    assert load_position(tmp_path, quick=False) == Position()
+
+
 def test_a_position_is_not_written_through_a_planted_link(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "verify.new").symlink_to("mine")
