@@ -115,6 +115,11 @@ def _mend_row(store: Store, problem: Problem) -> Repair:
     return Repair(problem, store.mend_row(problem.row) or "left alone: it is right by now, or gone")
 
 
+def _count_anew(store: Store, problem: Problem) -> Repair:
+    store.recount()
+    return Repair(problem, "counted anew")
+
+
 _ACTIONS: Mapping[ProblemKind, Callable[[Store, Problem], Repair]] = {
     ProblemKind.CORRUPT: _put_away,
     ProblemKind.TRUNCATED: _put_away,
@@ -123,4 +128,5 @@ _ACTIONS: Mapping[ProblemKind, Callable[[Store, Problem], Repair]] = {
     ProblemKind.FOREIGN: _quarantine_file,
     ProblemKind.UNINDEXED: _settle_unindexed,
     ProblemKind.DAMAGED_ROW: _mend_row,
+    ProblemKind.MISCOUNTED: _count_anew,
 }
