@@ -105,14 +105,14 @@ def is_file(info: os.stat_result | None) -> bool:
     return info is not None and stat.S_ISREG(info.st_mode)
 
 
-def move_away(path: Path, name: str, folder: Path) -> None:
-    """Move a file into `folder` as ``<name>-<time in ns>``, the time being now: its own times mean something else.
+def move_away(path: Path, name: str, folder: Path) -> Path:
+    """Move a file into `folder` as ``<name>-<time in ns>`` and return its new path: its own times mean something else.
 
-    A name that is too long for that loses its end.
+    The time is now. A name that is too long for that loses its end.
     """
     while len(os.fsencode(name)) > _LONGEST_NAME:
         name = name[:-1]
-    path.rename(folder / f"{name}-{time.time_ns():0{_DIGITS}}")
+    return path.rename(folder / f"{name}-{time.time_ns():0{_DIGITS}}")
 
 
 def moved_at(name: str) -> float | None:
@@ -243,9 +243,9 @@ class Blobs:
         outer = len(self._prefix) + 2
         return self._prefix[:-1], place[:outer], place[: outer + 3]
 
-    def move(self, digest: str, folder: Path) -> None:
-        """Move whatever lies in the place of `digest` into `folder`, under a name that says when."""
-        move_away(self.path(digest), digest.partition(":")[2], folder)
+    def move(self, digest: str, folder: Path) -> Path:
+        """Move whatever lies in the place of `digest` into `folder`, and return its path there, which says when."""
+        return move_away(self.path(digest), digest.partition(":")[2], folder)
 
     def iterate(self) -> Iterator[str]:
         """Yield the path of every file below the folder, also of those that are no blobs."""

@@ -136,8 +136,9 @@ class Cache:
 
     def _evict(self, on_event: OnEvent | None) -> None:
         limits = replace(self._limits(), max_age=self.config.max_age)
-        trim_quarantine(self.store, limits.max_size)
-        self._carry_out(plan_for(self.store, limits, time.time()))
+        now = time.time()
+        trim_quarantine(self.store, now, limits.max_size)
+        self._carry_out(plan_for(self.store, limits, now))
         if self._lost and on_event is not None:
             message = (
                 f"of what was downloaded, {len(self._lost)} will have to be downloaded again: "
@@ -156,7 +157,7 @@ class Cache:
         if self._staged is not None:
             self._staged.hold()
         self.store.look_at_bundles()
-        trim_quarantine(self.store, self.config.max_size)
+        trim_quarantine(self.store, time.time(), self.config.max_size)
 
     def _carry_out(self, plan: Plan) -> None:
         """Evict, and note what of it was downloaded just now."""

@@ -104,9 +104,11 @@ def existing_root(path: Path) -> Root:
 
 def load_ballast(root: Root) -> None:
     """Keep `BALLAST` bytes of the disk back, unless it has no room for that."""
+    # Neither a symlink is followed, nor a pipe waited for, that somebody put in its place.
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        file = os.open(root.ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        with open(file, "wb") as ballast:  # noqa: PTH123 - a descriptor, which follows no symlink
+        file = os.open(root.ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | careful, 0o600)
+        with open(file, "wb") as ballast:  # noqa: PTH123 - a descriptor
             _allocate(ballast)
     except OSError:
         drop_ballast(root)

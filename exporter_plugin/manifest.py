@@ -99,6 +99,8 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest of a bundle, None if there is none of ours. Raise DestinationError, OSError."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError, RecursionError):

@@ -22,6 +22,7 @@ from cachestore.links import LinkMode
 from cachestore.track import Track
 from exporter_plugin import destination as destination_room
 from exporter_plugin.destination import Destination, FileState, inspect, writing
+from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.layout import Layout, Wishes
 from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
 from exporter_plugin.naming import fold
@@ -247,6 +248,24 @@ def test_a_bundle_json_of_somebody_else_makes_no_bundle_of_ours(house: House, te
     (house.dest / "bundle.json").write_text(text)
     with pytest.raises(DestinationError, match="no bundle of ours"):
         house.inspect()
+
+
+def test_a_pipe_in_the_place_of_a_bundle_json_is_not_waited_for(house: House) -> None:
+    house.export("A")
+    (house.dest / "bundle.json").unlink()
+    os.mkfifo(house.dest / "bundle.json")
+    with pytest.raises(DestinationError, match="no bundle of ours"):
+        house.inspect()
+
+
+def test_a_pipe_in_the_place_of_an_exported_file_is_kept_and_not_waited_for(house: House) -> None:
+    file = house.export("A").files[0].file
+    (house.dest / file).unlink()
+    os.mkfifo(house.dest / file)
+    assert facts_of(house.dest / file) == Facts()
+    assert house.inspect().look_at(file)[0] is FileState.EDITED
+    house.export("A")
+    assert (house.dest / file).is_fifo()
 
 
 def test_a_bundle_of_a_newer_version_or_a_damaged_one_is_refused(house: House) -> None:

@@ -296,6 +296,10 @@ def test_a_damaged_file_is_told_and_downloaded_again(cache: Cache, library: Mapp
     [second] = cache.fetch([Track("plain", "wav")], on_event=heard.append)
     assert second.origin is Provenance.NETWORK
     assert heard.warnings() == ["damaged"]
+    [kept] = cache.store.root.quarantine.iterdir()
+    [warning] = [event.message for event in heard if isinstance(event, WarningEvent)]
+    assert warning.endswith(f"; it is kept at {kept}")
+    assert kept.read_bytes() == b"garbage"
     assert blob.read_bytes() == library["wav"].data
 
 

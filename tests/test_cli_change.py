@@ -147,6 +147,7 @@ def test_prune_removes_the_least_recently_used_down_to_the_bound(answer: Run) ->
     assert report == {
         "skipped": [],
         "freed_bytes": 8192,
+        "quarantine_freed_bytes": 0,
         "held_bytes": 0,
         "exclusive_bytes": 16384,
         "logical_bytes": 15000,
@@ -193,7 +194,17 @@ def test_prune_says_what_quarantine_has_of_a_bound_that_cannot_be_reached(
     for options in (["--dry-run"], []):
         assert run(["--config", str(root.parent / "config.toml"), "prune", "-q", "--max-size", "0", *options]) == 4
         assert sentence in capsys.readouterr().err
-    assert "quarantine  12.3 kB, see ls --quarantined; prune keeps 2.0 GB of it at most" in answer("info")
+    told = "quarantine  12.3 kB, see ls --quarantined; after a day prune keeps 2.0 GB of it, and the newest"
+    assert told in answer("info")
+
+
+def test_prune_tells_how_much_of_quarantine_goes_for_want_of_room(answer: Run, root: Path) -> None:
+    for number in (1, 2):
+        (root / "quarantine-v1" / f"photo.jpg-{number:019}").write_bytes(b"?" * 9000)
+    foreseen = pruned(answer, "--max-size", "100 kB", "--dry-run")
+    assert foreseen["quarantine_freed_bytes"] == 12_288
+    assert ", and 12.3 kB of quarantine; then" in answer("prune", "--max-size", "100 kB", "--dry-run")
+    assert pruned(answer, "--max-size", "100 kB")["quarantine_freed_bytes"] == 12_288
 
 
 def test_prune_tells_a_person_what_went_and_why(answer: Run) -> None:
@@ -340,13 +351,24 @@ def test_the_end_of_an_export_leaves_the_bound_to_a_running_prune(root: Path, an
 
 
 def test_at_the_end_of_an_export_quarantine_starves_no_track(root: Path) -> None:
+    for number in range(3):
+        (root / "quarantine-v1" / f"photo.jpg-{number:019}").write_bytes(b"?" * 50_000)
     with Cache.open(config=Config(root=root, max_size=100_000, min_free=0)) as cache:
-        for _ in range(3):
-            (root / "blobs-v1" / "photo.jpg").write_bytes(b"?" * 50_000)
-            cache.store.quarantine_file(root / "blobs-v1" / "photo.jpg")
         cache.enforce_bound()
         assert len(list(cache.store.entries())) == 3
-        assert list((root / "quarantine-v1").iterdir()) == []
+        assert [path.name for path in (root / "quarantine-v1").iterdir()] == [f"photo.jpg-{2:019}"]
+
+
+def test_the_end_of_an_export_leaves_an_edit_that_it_found_in_quarantine(root: Path) -> None:
+    with Cache.open(config=Config(root=root, max_size=100_000, min_free=0)) as cache:
+        entry = next(iter(cache.store.entries()))
+        blob = cache.store.blobs.path(entry.digest)
+        blob.chmod(0o644)
+        blob.write_bytes(b"my work" * 9000)
+        kept = cache.store.retire(entry.digest).quarantined
+        cache.enforce_bound()
+        assert kept is not None
+        assert kept.read_bytes() == b"my work" * 9000
 
 
 @pytest.mark.parametrize("offset", [0, 20_000, 40_000], ids=["the head", "a page", "a later page"])

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,10 @@ from cachestore.cli.main import run
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
+from cachestore.runs import staging_suffix
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from tests.stores import etag, put
+from tests.stores import etag, incoming, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +87,12 @@ def test_ls_shows_labels_and_addresses_that_can_be_pasted_back(answer: Run) -> N
 )
 def test_ls_finds_by_name_and_address(answer: Run, pattern: str, count: int) -> None:
     assert len(objects(answer("ls", pattern, "--json"))) == count
+
+
+def test_ls_names_a_track_without_a_title_by_its_address_as_other_commands_do(answer: Run, root: Path) -> None:
+    with Store.open(root) as store:
+        store.put([replace(incoming(store, "4", b"4"), track=Track("s", "4"))])
+    assert re.split(r"\s{2,}", answer("ls", "s:4").splitlines()[1])[:2] == ["s:4", "s:4"]
 
 
 def test_ls_counts_on_stderr_so_that_stdout_is_the_list(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +198,18 @@ def test_info_is_readable(answer: Run, root: Path) -> None:
     assert "tracks      4 in 4 files, 18 B\n" in page
 
 
+def test_what_an_export_is_still_filling_is_no_bundle_yet(answer: Run, root: Path, tmp_path: Path) -> None:
+    staging = tmp_path / f".Sunday{staging_suffix('0' * 32)}"
+    with Store.open(root) as store:
+        _export(store, store.named(Track("s", "1"))[0], staging, LinkMode.HARDLINK)
+    for told in (answer("show", "s:1"), answer("ls", "s:1", "--json"), answer("show", "s:1", "--json")):
+        assert str(tmp_path / "Friday") in told
+        assert staging.name not in told
+    shutil.rmtree(staging)
+    assert staging.name not in answer("show", "s:1")
+    assert staging.name not in answer("why", str(tmp_path / "Friday/media/01.wav"))
+
+
 def test_why_names_the_track_of_a_bundle_file_and_the_other_bundles(answer: Run, tmp_path: Path) -> None:
     path = tmp_path / "Friday/media/01.wav"
     facts = objects(answer("why", str(path), "--json"))
@@ -255,6 +275,14 @@ def test_why_of_another_path_is_one_sentence(
         f"cachestore: {tmp_path / name} is no file that an export took from this cache; "
         "expected a cloud track's file in a bundle\n"
     )
+
+
+@pytest.mark.parametrize("address", ["s:1", "https://example.org/a.wav"])
+def test_why_of_an_address_says_what_tells_of_a_track(
+    root: Path, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    assert run(["why", address, "--root", str(root)]) == 1
+    assert capsys.readouterr().err.endswith(f"; of a track you are told by: cachestore show {address}\n")
 
 
 def test_verify_finds_what_is_wrong_and_repair_mends_it(answer: Run, root: Path, tmp_path: Path) -> None:

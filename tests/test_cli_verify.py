@@ -190,6 +190,19 @@ def test_a_damaged_index_is_set_aside_and_the_files_stay(root: Path, capsys: pyt
     assert len(blobs(root)) == 10
 
 
+def test_a_pipe_in_the_place_of_the_index_is_not_waited_for_but_set_aside(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "index-v1/cache.db").unlink()
+    os.mkfifo(root / "index-v1/cache.db")
+    for command in ("info", "ls", "verify", "prune"):
+        assert run(["--root", str(root), command]) == 1
+        assert "it is no regular file; run: cachestore repair" in capsys.readouterr().err
+    assert run(["--root", str(root), "repair"]) == 0
+    assert "it is in quarantine, and a new index was begun" in capsys.readouterr().err
+    assert run(["--root", str(root), "info"]) == 0
+
+
 def on_a_terminal(*arguments: str) -> str:
     """Run a command whose stderr is a terminal, and return what is drawn there."""
     terminal, end = pty.openpty()

@@ -19,7 +19,7 @@ from cachestore.index.reader import DATABASE, IndexReader
 from cachestore.index.writer import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.synchronize import Event
     from pathlib import Path
 
@@ -217,6 +217,19 @@ def test_a_file_that_is_no_database_is_an_error_with_the_place(folder: Path) -> 
         Index(folder)
     with pytest.raises(IndexDamaged, match=DATABASE):
         IndexReader(folder)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("plant", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_never_opened(folder: Path, suffix: str, plant: Callable[[Path], None]) -> None:
+    with closing(Index(folder)):
+        pass
+    path = folder / f"{DATABASE}{suffix}"
+    path.unlink(missing_ok=True)
+    plant(path)
+    for opened in (Index, IndexReader):
+        with pytest.raises(IndexDamaged, match=f"{DATABASE}{suffix}: it is no regular file"):
+            opened(folder)
 
 
 def _hold_lock(folder: Path, held: Event, release: Event) -> None:

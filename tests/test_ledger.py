@@ -222,7 +222,9 @@ def test_what_has_no_totals_is_counted_by_a_reader_and_put_right_by_the_next_wri
         assert store.tagged_as_pins() == {"t:s:1"}
 
 
-@pytest.mark.parametrize("text", ["{", '{"hits": "x"}', "null"])
+@pytest.mark.parametrize(
+    "text", ["{", '{"hits": "x"}', "null", '{"hits": 0, "misses": 0, "totals": {"exclusive": -5}, "counts": 1}']
+)
 def test_a_damaged_row_of_the_store_itself_is_counted_anew(tmp_path: Path, text: str) -> None:
     with Store.open(tmp_path) as store:
         put(store, "1", b"1")
@@ -243,7 +245,7 @@ def test_a_recount_mends_totals_that_somebody_changed_and_what_is_written_meanwh
         right = store.totals()
         with store._index.transaction() as rows:
             meta = store.meta().to_row()
-            rows.set("meta", meta | {"totals": meta["totals"] | {"entries": 77, "exclusive": -5}})
+            rows.set("meta", meta | {"totals": meta["totals"] | {"entries": 77, "exclusive": 5}})
         transact = store._transaction
         calls: list[Entry] = []
 
@@ -314,6 +316,10 @@ def test_a_blob_without_a_row_gets_one_that_counts_and_goes_by_its_age_alone(sto
         (BLOBS, {"used_at": 1e300}),
         (ENTRIES, {"used_at": float("nan")}),
         (ENTRIES, {"size": -(10**400)}),
+        (META, {"totals": {"exclusive": -(10**15)}}),
+        (META, {"totals": {"logical": 10**30}}),
+        (META, {"leases": -5}),
+        (META, {"looks": 10**40}),
     ],
 )
 def test_a_row_with_a_number_that_cannot_be_is_damaged(

@@ -236,7 +236,7 @@ def test_a_damaged_blob_is_held_by_nobody_once_it_is_put_away(store: Store, entr
     file = tmp_path / "a" / "media" / "1.wav"
     file.chmod(0o644)
     file.write_bytes(b"edited")
-    assert store.retire(entry.digest) == [str(bundle.dest)]
+    assert store.retire(entry.digest).bundles == [str(bundle.dest)]
     assert not is_held(store, entry)
     assert (store.totals().held, store.totals().exclusive) == (0, 0)
     put(store, "1", b"1" * 5000)

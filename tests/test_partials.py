@@ -26,7 +26,7 @@ from cachestore.partials import (
     newest,
     unfinished,
 )
-from cachestore.partials.sidecar import Sidecar
+from cachestore.partials.sidecar import Sidecar, read_sidecar
 from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
 
@@ -463,3 +463,8 @@ def test_an_old_sidecar_without_bytes_is_abandoned(tmp_path: Path) -> None:
     for one in abandoned(tmp_path, before=2000):
         one.remove()
     assert names(tmp_path) == []
+
+
+def test_a_pipe_in_the_place_of_a_sidecar_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "1.json")
+    assert read_sidecar(tmp_path / "1.json") is None

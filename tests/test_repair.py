@@ -108,7 +108,9 @@ def test_a_damaged_blob_that_no_row_knows_is_put_away(store: Store) -> None:
     path.write_bytes(b"?")
     [done] = mend(store)
     assert (done.problem.kind, done.mended) == ("corrupt", True)
-    assert [path.read_bytes() for path in store.root.quarantine.iterdir()] == [b"?"]
+    [kept] = store.root.quarantine.iterdir()
+    assert kept.read_bytes() == b"?"
+    assert done.action == f"put away; no track is known for it; what there was is kept at {kept}"
     assert verify(store).problems == ()
 
 
@@ -150,11 +152,20 @@ def test_what_is_in_the_way_of_blobs_is_told_taken_away_and_never_followed(
     assert mine.read_bytes() == b"a"
 
 
+def test_repair_says_where_an_edited_file_is_kept(store: Store) -> None:
+    blob_of(store, put(store, "a", b"abc")).write_bytes(b"my work")
+    [done] = mend(store)
+    [kept] = store.root.quarantine.iterdir()
+    assert done.action == f"removed; the next export downloads it again; what there was is kept at {kept}"
+    assert kept.read_bytes() == b"my work"
+
+
 def test_a_file_with_the_longest_name_there_is_goes_to_quarantine(store: Store) -> None:
     (store.root.blobs / ("x" * 255)).write_text("mine")
     [done] = mend(store)
-    assert done.action == "moved to quarantine"
-    assert [path.read_text() for path in store.root.quarantine.iterdir()] == ["mine"]
+    [kept] = store.root.quarantine.iterdir()
+    assert done.action == f"moved to quarantine: {kept}"
+    assert kept.read_text() == "mine"
 
 
 def test_what_the_filesystem_refuses_is_said_and_the_rest_is_mended(
@@ -404,5 +415,5 @@ def test_the_totals_are_counted_anew(store: Store) -> None:
         meta = ledger.meta()
         assert meta is not None
         ledger.put_meta(replace(meta, totals=Totals(7, 7, 7, 7, 7)))
-    assert mend(store) == []
+    assert [done.problem.kind for done in mend(store)] == ["miscounted"]
     assert store.totals() == counted(store)

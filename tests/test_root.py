@@ -187,6 +187,14 @@ def test_a_disk_without_room_for_the_ballast_has_none(tmp_path: Path, monkeypatc
     assert not create_root(tmp_path / "root").ballast.exists()
 
 
+def test_a_pipe_in_the_place_of_the_ballast_is_not_waited_for(tmp_path: Path) -> None:
+    root = create_root(tmp_path / "root")
+    drop_ballast(root)
+    os.mkfifo(root.ballast)
+    load_ballast(root)
+    assert not root.ballast.exists()
+
+
 def test_a_symlink_in_the_place_of_the_ballast_is_not_followed(tmp_path: Path) -> None:
     root = create_root(tmp_path / "root")
     (tmp_path / "thesis.txt").write_text("mine")

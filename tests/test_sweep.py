@@ -15,7 +15,7 @@ from cachestore.links import LinkMode
 from cachestore.rows import BLOBS, ENTRIES, RUNS, Bundle, RunRow, Totals
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from cachestore.sweep import Leftovers, foresee, sweep
+from cachestore.sweep import Leftovers, foresee, sweep, trim_quarantine
 from cachestore.track import Track
 from tests.stores import put
 
@@ -212,13 +212,24 @@ def test_quarantine_has_a_tenth_of_max_size_for_the_newest_it_got(store: Store) 
     for name in ("oldest", "older", "newest"):
         quarantine(store, name, 8192)
     (store.root.quarantine / "thesis.txt").write_bytes(b"?" * 100_000)
-    sweep(store, time.time(), max_size=3 * 81_920)
+    later = time.time() + 2 * DAY
+    sweep(store, later, max_size=3 * 81_920)
     assert quarantined(store) == ["", "newest", "older", "oldest"]
-    sweep(store, time.time(), max_size=2 * 81_920)
+    sweep(store, later, max_size=2 * 81_920)
     assert quarantined(store) == ["", "newest", "older"]
-    sweep(store, time.time(), max_size=0)
+    sweep(store, later, max_size=0)
     assert (store.root.quarantine / "thesis.txt").exists()
-    assert quarantined(store) == [""]
+    assert quarantined(store) == ["", "newest"]
+
+
+def test_what_quarantine_got_within_a_day_stays_whatever_room_there_is(store: Store) -> None:
+    for name in ("older", "newest"):
+        quarantine(store, name, 8192)
+    sweep(store, time.time() + DAY - 60, max_size=0)
+    assert quarantined(store) == ["newest", "older"]
+    assert foresee(store, time.time() + DAY + 60, max_size=0).quarantine == 8192
+    trim_quarantine(store, time.time() + DAY + 60, max_size=0)
+    assert quarantined(store) == ["newest"]
 
 
 @pytest.mark.parametrize("place", ["partials-v1", "runs-v1", "quarantine-v1"])

@@ -19,7 +19,7 @@ from cachestore.links import LinkMode
 from cachestore.rows import Bundle, BundleFile
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from cachestore.verify import Position, Problem, ProblemKind, Verification
+from cachestore.verify import Position, Problem, ProblemKind, Verification, repair
 from cachestore.verify.cursor import load_position, save_position
 from cachestore.verify.folders import folders
 from tests.stores import Report, put, verify
@@ -125,6 +125,22 @@ def test_a_planted_row_is_found(store: Store) -> None:
         connection.execute("INSERT INTO Cache (key, raw, mode, value) VALUES ('e:x', 1, 4, x'80')")
     connection.close()
     assert [(problem.kind, problem.key) for problem in verify(store).problems] == [(ProblemKind.DAMAGED_ROW, "e:x")]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_planted_totals_are_found_and_mended(store: Store, *, quick: bool) -> None:
+    put(store, "a", b"a")
+    right = store.totals()
+    with store._index.transaction() as rows:
+        meta = store.meta().to_row()
+        rows.set("meta", meta | {"totals": meta["totals"] | {"exclusive": 10**15}})
+    check = Verification(store, quick=quick)
+    assert [(problem.kind, problem.key) for problem in check] == [(ProblemKind.MISCOUNTED, "meta")]
+    assert (check.ok, check.complete) == (False, True)
+    [done] = repair(store, Verification(store))
+    assert (done.action, done.mended) == ("counted anew", True)
+    assert store.totals() == right
+    assert list(Verification(store)) == []
 
 
 def test_every_entry_of_a_damaged_blob_is_named_with_the_bundles_that_share_it(store: Store, tmp_path: Path) -> None:
@@ -324,6 +340,11 @@ def test_a_position_is_kept_and_the_start_is_no_file(tmp_path: Path) -> None:
 )
 def test_a_position_that_makes_no_sense_is_the_start(tmp_path: Path, text: str) -> None:
     (tmp_path / "verify.json").write_text(text)
+    assert load_position(tmp_path, quick=False) == Position()
+
+
+def test_a_pipe_in_the_place_of_a_position_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "verify.json")
     assert load_position(tmp_path, quick=False) == Position()
 
 

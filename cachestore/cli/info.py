@@ -90,10 +90,10 @@ def print_person(config: Config, used: Usage, partials: Sequence[Unfinished] = (
 def _quarantine(used: Usage, max_size: int) -> str:
     from cachestore.usage import QUARANTINE_SHARE
 
-    size = format_size(used.quarantine_bytes)
+    size, kept = format_size(used.quarantine_bytes), format_size(int(max_size * QUARANTINE_SHARE))
     if not used.quarantine_bytes:
         return size
-    return f"{size}, see ls --quarantined; prune keeps {format_size(int(max_size * QUARANTINE_SHARE))} of it at most"
+    return f"{size}, see ls --quarantined; after a day prune keeps {kept} of it, and the newest"
 
 
 def _reserved(used: Usage) -> list[tuple[str, str]]:

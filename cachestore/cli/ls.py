@@ -80,7 +80,7 @@ class _Listing:
 
     def _row(self, entry: Entry, address: str, *, held: bool) -> tuple[str, ...]:
         return (
-            "-" if entry.label == entry.address else entry.label,
+            entry.label,
             address,
             format_size(entry.size),
             ago(entry.used_at),

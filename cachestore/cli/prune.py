@@ -85,11 +85,17 @@ class _Line:
 
 
 class _Pruning:
-    """A prune under way, or one foreseen: what becomes of its victims as it comes, and what that adds up to."""
+    """A prune under way, or one foreseen: what becomes of its victims as it comes, and what that adds up to.
 
-    def __init__(self, store: StoreReader, plan: Plan, outcomes: Iterable[Outcome], left: Leftovers) -> None:
+    `quarantine` are the bytes of disk that the sweep before it took, or would take, from there.
+    """
+
+    def __init__(
+        self, store: StoreReader, plan: Plan, outcomes: Iterable[Outcome], left: Leftovers, quarantine: int
+    ) -> None:
         self.store = store
         self.plan = plan
+        self.quarantine = quarantine
         self._left = left
         self.logical = (store.totals() + left.change).logical
         self.freed = self.gone = 0
@@ -159,7 +165,7 @@ def _foreseen(settings: Settings, limits: Limits) -> Iterator[_Pruning]:
         now = time.time()
         left = foresee(store, now, cancel, max_size=limits.max_size)
         plan = plan_for(store, limits, now, left=left, cancel=cancel)
-        yield _Pruning(store, plan, (Outcome(victim, victim.blob.frees) for victim in plan), left)
+        yield _Pruning(store, plan, (Outcome(victim, victim.blob.frees) for victim in plan), left, left.quarantine)
 
 
 @contextmanager
@@ -167,6 +173,7 @@ def _carried_out(settings: Settings, limits: Limits, *, no_wait: bool) -> Iterat
     """Give a prune that goes on as its outcomes are asked for. Raise Busy, or wait for another one to end."""
     from cachestore.prune import apply, giving_up_ballast, prune
     from cachestore.root import existing_root, load_ballast
+    from cachestore.store.costs import cost_of
     from cachestore.sweep import Leftovers
 
     root = existing_root(settings.config().root)
@@ -176,8 +183,9 @@ def _carried_out(settings: Settings, limits: Limits, *, no_wait: bool) -> Iterat
         stack.callback(load_ballast, root)
         store = giving_up_ballast(root, lambda: stack.enter_context(settings.store(cancel)))
         giving_up_ballast(root, lambda: stack.enter_context(store.run("prune")))
+        before = cost_of(root.quarantine)
         plan = prune(store, limits, time.time(), cancel)
-        yield _Pruning(store, plan, apply(store, plan), Leftovers())
+        yield _Pruning(store, plan, apply(store, plan), Leftovers(), max(0, before - cost_of(root.quarantine)))
 
 
 def _sole(folder: Path, cancel: threading.Event | None) -> PruneLock:
@@ -195,6 +203,7 @@ def _facts(pruning: _Pruning, limits: Limits, *, dry_run: bool) -> Iterator[tupl
     yield "skipped", map(_line_facts, pruning.stayed)
     totals = pruning.totals(dry_run=dry_run)
     yield "freed_bytes", pruning.freed
+    yield "quarantine_freed_bytes", pruning.quarantine
     yield "held_bytes", totals.held
     yield "exclusive_bytes", totals.exclusive
     yield "logical_bytes", pruning.logical
@@ -224,8 +233,9 @@ def _print_person(pruning: _Pruning, limits: Limits, settings: Settings, *, dry_
     print_table(header, rows, right=frozenset({2}))
     held = pruning.totals(dry_run=dry_run).held
     verb = "would remove" if dry_run else "removed"
+    besides = f", and {format_size(pruning.quarantine)} of quarantine" if pruning.quarantine else ""
     click.echo(
-        f"{verb} {count(pruning.gone, 'track')}, {format_size(pruning.freed)}; then "
+        f"{verb} {count(pruning.gone, 'track')}, {format_size(pruning.freed)}{besides}; then "
         f"{format_size(pruning.plan.bounded)} of {format_size(limits.max_size)} used, {format_size(held)} held"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from cachestore.cli.context import Settings, json_option, pass_settings
 from cachestore.cli.helptext import NO_STORE, epilog
 from cachestore.cli.output import print_facts, print_json
 from cachestore.cli.whereabouts import Whereabouts, whereabouts
-from cachestore.errors import NotInBundle
+from cachestore.errors import AddressError, NotInBundle
+from cachestore.track import parse_address
 
 if TYPE_CHECKING:
     from cachestore.entry import Entry
@@ -32,16 +34,17 @@ class _Place:
 
 
 @click.command(epilog=epilog(['cachestore why "Friday/media/01 - E.P. - Opus.flac"'], _EXITS))
-@click.argument("path", type=click.Path(readable=False, path_type=Path))
+@click.argument("file", metavar="PATH", type=click.Path(readable=False))
 @json_option
 @pass_settings
-def why(settings: Settings, path: Path, *, as_json: bool) -> None:
+def why(settings: Settings, file: str, *, as_json: bool) -> None:
     """Say which track, version and digest the file PATH of a bundle is, and which other bundles have it."""
+    path = Path(file)
     real = path.resolve()
     with settings.reader() as store:
         place = _registered(store, real) or _recognized(store, real)
         if place is None:
-            raise NotInBundle(path)
+            raise NotInBundle(path, _address(file, path))
         entries = _entries(store, place.digest)
         bundles = whereabouts(store, [place.digest]).get(place.digest, Whereabouts())
     others = Whereabouts([dest for dest in bundles.living if dest != place.bundle], bundles.lost)
@@ -51,9 +54,18 @@ def why(settings: Settings, path: Path, *, as_json: bool) -> None:
         _print_person(place, entries, others)
 
 
+def _address(text: str, path: Path) -> str:
+    """Return what was typed if it is no path, but the address of a track, else nothing."""
+    try:
+        parse_address(text)
+    except AddressError:
+        return ""
+    return "" if os.path.lexists(path) else text
+
+
 def _registered(store: StoreReader, real: Path) -> _Place | None:
     """Return the place that the registered bundles name, also when the file or its bundle is not there any more."""
-    for bundle in store.bundles():
+    for bundle in store.published():
         dest = bundle.dest.resolve()
         if real.is_relative_to(dest):
             name = real.relative_to(dest).as_posix()

@@ -84,13 +84,15 @@ class NotInCache(CacheStoreError):
 
 @dataclass(eq=False)
 class NotInBundle(CacheStoreError):
-    """A path names no file that a registered bundle has from the cache."""
+    """A path names no file that a registered bundle has from the cache; `address` is that of a track, if it is one."""
 
     path: Path
+    address: str = ""
 
     def __str__(self) -> str:
         expected = "expected a cloud track's file in a bundle"
-        return f"{redacted(str(self.path))} is no file that an export took from this cache; {expected}"
+        instead = f"; of a track you are told by: cachestore show {redacted(self.address)}" if self.address else ""
+        return f"{redacted(str(self.path))} is no file that an export took from this cache; {expected}{instead}"
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cachestore.events import Event
     from cachestore.fetching.decide import Hit
     from cachestore.fetching.wanted import Wanted
+    from cachestore.store.evict import Retired
     from cachestore.track import Track
 
 
@@ -71,11 +72,12 @@ class Teller:
             if wanted.outcome is None:
                 self.state(wanted, State.CANCELLED)
 
-    def damaged(self, entry: Entry, bundles: Iterable[str]) -> None:
-        """Warn that a cached file is gone or was changed, and name the bundles that share it."""
-        shared = ", ".join(bundles)
-        through = f"; it may have been changed through a bundle that shares the file: {shared}" if shared else ""
-        message = f"the cached file of {entry.label} is missing or was changed and is not used{through}"
+    def damaged(self, entry: Entry, retired: Retired) -> None:
+        """Warn that a cached file is gone or was changed, and name the bundles that share it, or where it is now."""
+        shared = ", ".join(retired.bundles)
+        where = f"; it may have been changed through a bundle that shares the file: {shared}" if shared else ""
+        where += f"; it is kept at {retired.quarantined}" if retired.quarantined else ""
+        message = f"the cached file of {entry.label} is missing or was changed and is not used{where}"
         self._on_event(WarningEvent("damaged", message))
 
     def stale(self, wanted: Wanted, error: TrackError) -> None:

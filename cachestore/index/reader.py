@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cachestore.errors import Busy, IndexDamaged, NoSpace, RootUnusable
+from cachestore.index.place import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -226,7 +227,7 @@ class IndexReader:
 
         One that is not there has no rows.
         """
-        if not self._path.exists():
+        if not is_there(self._path):
             return _nothing()
         try:
             return self._connect_in("mode=ro")

@@ -12,6 +12,7 @@ import diskcache
 from diskcache.core import METADATA
 
 from cachestore.errors import Busy, Cancelled, IndexDamaged
+from cachestore.index.place import is_there
 from cachestore.index.reader import (
     COLUMNS,
     DATABASE,
@@ -230,6 +231,7 @@ class Index(IndexReader):
 
 def _opened(folder: Path) -> _Table | None:
     """Return the table, or None while another process writes."""
+    is_there(folder / DATABASE)
     try:
         return _Table(folder)
     except diskcache.Timeout:

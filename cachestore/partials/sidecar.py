@@ -69,6 +69,8 @@ class Sidecar:
 
 def read_sidecar(path: Path) -> Sidecar | None:
     """Return the sidecar at `path`, or None when there is nothing to rely on."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         row = json.loads(path.read_bytes())
         versions = _version(row["version"]), _version(row["validator"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.rows.checks import moment, typed
+from cachestore.rows.checks import amount, moment
 
 if TYPE_CHECKING:
     from cachestore.index.reader import Row
@@ -72,14 +72,14 @@ class MetaRow:
 
     @staticmethod
     def from_row(row: Row) -> MetaRow:
-        """Return the value of a JSON object; the first stores had no totals in it."""
-        totals = {name: typed(number, int) for name, number in row.get("totals", {}).items()}
+        """Return the value of a JSON object; the first stores had no totals in it. Nothing can be less than none."""
+        totals = {name: amount(number) for name, number in row.get("totals", {}).items()}
         return MetaRow(
-            typed(row["hits"], int),
-            typed(row["misses"], int),
+            amount(row["hits"]),
+            amount(row["misses"]),
             Totals(**totals),
-            typed(row.get("counts", 0), int),
-            typed(row.get("looks", 0), int),
-            typed(row.get("leases", 0), int),
+            amount(row.get("counts", 0)),
+            amount(row.get("looks", 0)),
+            amount(row.get("leases", 0)),
             moment(row.get("swept_at", 0.0)),
         )

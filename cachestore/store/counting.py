@@ -25,12 +25,24 @@ if TYPE_CHECKING:
 _ROWS_PER_TRANSACTION = 100
 
 
-def counted(store: RowsReader) -> Totals:
-    """Return the totals of all rows."""
-    total = Totals(entries=sum(1 for _ in store.scan(ENTRIES)))
+def counted(store: RowsReader, check: Callable[[], None] = lambda: None) -> Totals:
+    """Return the totals of all rows; `check` is called for each, and may raise to end that."""
+    entries = 0
+    for _ in store.scan(ENTRIES):
+        check()
+        entries += 1
+    total = Totals(entries=entries)
     for _, row in store.scan(BLOBS):
+        check()
         total += Totals.of(row)
     return total
+
+
+def is_miscounted(store: RowsReader, check: Callable[[], None]) -> bool:
+    """Return whether the totals are not those of the rows; `check` is called as by `counted`."""
+    with store.snapshot():
+        meta = store.meta()
+        return meta.counts > 0 and meta.totals != counted(store, check)
 
 
 def with_uses(store: RowsReader, blobs: Iterable[tuple[str, BlobRow]]) -> Iterator[tuple[str, BlobRow]]:

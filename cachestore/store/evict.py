@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.blobs import is_file
 from cachestore.rows import BLOBS, ENTRIES, TRACKS, TrackRow
@@ -101,19 +101,26 @@ def _remove(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> int:
     return info.st_blocks * 512 if info is not None and info.st_nlink == 1 else 0
 
 
-def retire(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> None:
+class Retired(NamedTuple):
+    """What became of a damaged blob: the `bundles` that share it, and where it is `quarantined`, None if it is not."""
+
+    bundles: list[str]
+    quarantined: Path | None
+
+
+def retire(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> Path | None:
     """Take a damaged blob out of service: its entries keep their rows and are misses until its bytes come again.
 
-    Its last name goes to quarantine; where a bundle has the file too, only the cache's name is dropped, and the bundle
-    keeps what was made of it.
+    Its last name goes to quarantine, and its path there is returned; where a bundle has the file too, only the cache's
+    name is dropped, and the bundle keeps what was made of it.
     """
     if row := ledger.blob(digest):
         ledger.put_blob(digest, row.put_away())
     info = blobs.stat(digest)
     if info is not None and is_file(info) and info.st_nlink > 1:
         blobs.remove(digest)
-    elif info is not None:
-        blobs.move(digest, quarantine)
+        return None
+    return None if info is None else blobs.move(digest, quarantine)
 
 
 def set_pinned(ledger: Ledger, track: Track, entries: list[Entry], *, pinned: bool) -> None:

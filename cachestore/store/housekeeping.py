@@ -176,13 +176,12 @@ class Housekeeping(StoreReader):
                     info = self.blobs.stat(digest)
                     ledger.put_blob(digest, row.put_away() if info is None else row.costed(info))
 
-    def quarantine_file(self, path: Path) -> bool:
-        """Move a file that is no blob from among the blobs into quarantine, and return whether it was there."""
+    def quarantine_file(self, path: Path) -> Path | None:
+        """Move a file that is no blob from among the blobs into quarantine, and return its path there, None if gone."""
         try:
-            move_away(path, path.name, self.root.quarantine)
+            return move_away(path, path.name, self.root.quarantine)
         except FileNotFoundError:
-            return False
-        return True
+            return None
 
     @contextmanager
     def run(self, command: str, *, dest: Path | None = None) -> Iterator[str]:

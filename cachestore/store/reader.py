@@ -18,7 +18,7 @@ from cachestore.rows import (
     TRACKS,
     batches,
 )
-from cachestore.runs import is_run_id
+from cachestore.runs import is_run_id, is_staging
 from cachestore.store import looking
 from cachestore.store.counting import counted, with_uses
 from cachestore.store.leases import Leases, run_of
@@ -137,9 +137,13 @@ class StoreReader(RowsReader):
             yield [*found - self.known_blobs(found)]
 
     def bundles(self) -> Iterator[Bundle]:
-        """Yield the registered bundles, also those that were deleted or moved since."""
+        """Yield the registered bundles, also those that were deleted or moved since, and what runs are staging."""
         for _, bundle in self.scan(BUNDLES):
             yield bundle
+
+    def published(self) -> Iterator[Bundle]:
+        """Yield the registered bundles without what runs are staging: that is no bundle yet."""
+        return (bundle for bundle in self.bundles() if not is_staging(bundle.dest.name))
 
     def holders_of(self, digests: Iterable[str]) -> dict[str, list[Bundle]]:
         """Return by digest the bundles that have a hard link to the blob, those that still have it only."""

@@ -13,7 +13,7 @@ from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
 from cachestore.store.adopt import adopt
-from cachestore.store.evict import read_entries, remove, retire, set_pinned
+from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
 from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import compare, publish
@@ -166,24 +166,24 @@ class Store(Housekeeping):
         return used
 
     def _put_away(self, entry: Entry) -> BlobDamaged:
-        return BlobDamaged(entry.digest, entry.label, tuple(self.retire(entry.digest)))
+        return BlobDamaged(entry.digest, entry.label, tuple(self.retire(entry.digest).bundles))
 
     def _raise_if_cancelled(self) -> None:
         if self._index.cancelled():
             raise Cancelled
 
-    def retire(self, digest: str) -> list[str]:
-        """Take a damaged blob out of service, so that its entries are misses, and return the bundles that share it.
+    def retire(self, digest: str) -> Retired:
+        """Take a damaged blob out of service, so that its entries are misses, and return where its bytes are.
 
         Nobody's bytes are lost: they stay in the bundles, or go to quarantine. A blob that is whole by now stays.
         """
         bundles = [str(bundle.dest) for bundle in self.holders_of([digest]).get(digest, [])]
-        judged = self._witness(digest)
+        judged, quarantined = self._witness(digest), None
         if judged is None or not self._is_healthy(digest):
             with self._transaction() as ledger:
                 if self._witness(digest) == judged:
-                    retire(ledger, self.blobs, self.root.quarantine, digest)
-        return bundles
+                    quarantined = retire(ledger, self.blobs, self.root.quarantine, digest)
+        return Retired(bundles, quarantined)
 
     def _is_healthy(self, digest: str) -> bool:
         try:

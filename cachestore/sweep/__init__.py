@@ -69,4 +69,4 @@ def _findings(store: StoreReader, now: float, max_size: float, cancel: threading
     yield from dead_runs(store)
     yield from unindexed(store, cancel)
     yield Misjudged(cancel)
-    yield from surplus(store.root.quarantine, known_old_at, max_size)
+    yield from surplus(store.root.quarantine, now, known_old_at, max_size)

@@ -21,8 +21,11 @@ class Position:
 
 def load_position(root: Path, *, quick: bool) -> Position:
     """Return where the last pass over the store at `root`, a quick one or a full one, was cut short, else the start."""
+    path = _path(root, quick=quick)
+    if not path.is_file():  # a pipe would be waited for
+        return Position()
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        fields = json.loads(_path(root, quick=quick).read_bytes())
+        fields = json.loads(path.read_bytes())
         folder, row = fields["folder"], fields["row"]
         if isinstance(folder, str | None) and (row is None or (type(row) is int and 0 <= row < 2**63)):
             return Position(folder, row)

@@ -16,6 +16,7 @@ class ProblemKind(StrEnum):
     FOREIGN = "foreign"
     UNINDEXED = "unindexed"
     DAMAGED_ROW = "damaged-row"
+    MISCOUNTED = "miscounted"
 
 
 @dataclass(frozen=True, slots=True)

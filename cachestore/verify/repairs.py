@@ -62,13 +62,14 @@ def _put_away(store: Store, problem: Problem) -> Repair:
         return Repair(problem, f"left alone: {_RIGHT}")
     if entry is not None and _index_again(store, entry):
         return Repair(problem, "indexed again")
-    store.retire(problem.digest)
+    quarantined = store.retire(problem.digest).quarantined
+    where = f"; what there was is kept at {quarantined}" if quarantined else ""
     if entry is None:
-        return _drop_blob(store, problem)
+        return _drop_blob(store, problem, where)
     [eviction] = store.evict([problem.key], lambda *_: _RIGHT if _is_there(store, problem.digest) else "")
     if why := eviction.kept_because:
         return Repair(problem, f"left alone: {why}", mended=why in {_RIGHT, GONE})
-    return Repair(problem, "removed; the next export downloads it again")
+    return Repair(problem, f"removed; the next export downloads it again{where}")
 
 
 def _is_there(store: Store, digest: str) -> bool:
@@ -85,12 +86,12 @@ def _index_again(store: Store, entry: Entry) -> bool:
     return seen is not None and store.adopt(entry, path, seen)
 
 
-def _drop_blob(store: Store, problem: Problem) -> Repair:
-    """Drop the row of a blob that no entry has, once its bytes are put away."""
+def _drop_blob(store: Store, problem: Problem, where: str) -> Repair:
+    """Drop the row of a blob that no entry has, once its bytes are put away, which is `where`."""
     if store.blobs.stat(problem.digest) is not None:
         return Repair(problem, f"left alone: {_RIGHT}")
     store.evict_unindexed([problem.digest])
-    return Repair(problem, "put away; no track is known for it")
+    return Repair(problem, f"put away; no track is known for it{where}")
 
 
 def _read_again(store: Store, problem: Problem) -> Repair:
@@ -101,7 +102,7 @@ def _read_again(store: Store, problem: Problem) -> Repair:
 
 def _quarantine_file(store: Store, problem: Problem) -> Repair:
     moved = store.quarantine_file(Path(problem.key))
-    return Repair(problem, "moved to quarantine" if moved else "left alone: gone already")
+    return Repair(problem, f"moved to quarantine: {moved}" if moved else "left alone: gone already")
 
 
 def _settle_unindexed(store: Store, problem: Problem) -> Repair:
@@ -114,6 +115,11 @@ def _mend_row(store: Store, problem: Problem) -> Repair:
     return Repair(problem, store.mend_row(problem.row) or "left alone: it is right by now, or gone")
 
 
+def _count_anew(store: Store, problem: Problem) -> Repair:
+    store.recount()
+    return Repair(problem, "counted anew")
+
+
 _ACTIONS: Mapping[ProblemKind, Callable[[Store, Problem], Repair]] = {
     ProblemKind.CORRUPT: _put_away,
     ProblemKind.TRUNCATED: _put_away,
@@ -122,4 +128,5 @@ _ACTIONS: Mapping[ProblemKind, Callable[[Store, Problem], Repair]] = {
     ProblemKind.FOREIGN: _quarantine_file,
     ProblemKind.UNINDEXED: _settle_unindexed,
     ProblemKind.DAMAGED_ROW: _mend_row,
+    ProblemKind.MISCOUNTED: _count_anew,
 }

@@ -10,7 +10,8 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.entry import Entry
-from cachestore.rows import BLOBS, BlobRow
+from cachestore.rows import BLOBS, META, BlobRow
+from cachestore.store.counting import is_miscounted
 from cachestore.verify.cursor import Position
 from cachestore.verify.folders import folders
 from cachestore.verify.judge import Judge
@@ -68,6 +69,7 @@ class Verification:
         self.checked = 0
         self.total = store.count_blobs(after.row or 0)
         self._are_filed = store.meta().counts > 0
+        self._has_damaged_rows = False
         self._last_row = store.last_row()  # what is stored from now on was looked at by whoever stores it
         self.found = 0
         self.ok = True
@@ -117,6 +119,9 @@ class Verification:
             self._judge.check_cancel()
             if self._is_over():
                 return
+        # What a damaged row counts for shows only once that is mended.
+        if not self._has_damaged_rows and is_miscounted(self._store, self._judge.check_cancel):
+            yield Problem(ProblemKind.MISCOUNTED, META.prefix)
         self.position, self.complete = _START, True
 
     def _strangers(self, folder: str, names: Sequence[str], threads: ThreadPoolExecutor) -> Iterator[Problem]:
@@ -143,6 +148,7 @@ class Verification:
         verdicts, end = self._judge_all(blobs, threads)
         seen = [row for row in page if row.number < end]
         wrong = [row for row in seen if row.value is None or (row.is_misfiled and self._are_filed)]
+        self._has_damaged_rows = self._has_damaged_rows or any(row.value is None for row in wrong)
         yield from (Problem(ProblemKind.DAMAGED_ROW, row.key, row=row.number) for row in wrong)
         yield from _blob_problems(self._store, verdicts)
         here = {blob.digest for blob in blobs}

@@ -26,6 +26,8 @@ class Facts:
 def facts_of(path: Path) -> Facts:
     """Return the facts of the file at `path`, whose extension is the canonical one of its container."""
     ext = path.suffix.removeprefix(".")
+    if not path.is_file():  # a pipe in the place of an edited file would be waited for
+        return Facts()
     try:
         with path.open("rb") as file:
             return _plausible(*_reader(ext)(file, ext))
