@@ -33,7 +33,7 @@ from tests.neighbours import Street, is_downloading, requested
 from tests.raw_servers import Gate
 from tests.stores import put
 from tests.stranger import row
-from tests.unfinished import age
+from tests.unfinished import age, killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -460,6 +460,17 @@ def test_nobody_waits_for_a_partial_that_nobody_has_written_for_long(
     [result] = cache.fetch(tracks(1))
     assert type(result.error) is NoRoom
     assert "unfinished" in str(result.error)
+
+
+def test_what_a_run_left_that_died_meanwhile_gives_way(open_cache: Callable[..., Cache]) -> None:
+    cache = open_cache(max_size=COST + 8192)
+
+    def die(event: Event) -> None:
+        if isinstance(event, TrackEvent) and event.state is State.QUEUED:
+            age(killed(cache.store.root.partials, bytes(SIZE), total=2 * SIZE), time.time() - 1000)
+
+    assert errors(list(cache.fetch(tracks(1), on_event=die))) == []
+    assert list(cache.store.root.partials.iterdir()) == []
 
 
 def test_what_others_put_among_the_partials_stays_and_nobody_waits_for_it(
