@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.partials.claims import STILL
-from cachestore.partials.reclaim import claimed, was_written
+from cachestore.partials.reclaim import was_written
 from cachestore.partials.sidecar import is_partial, is_plain, read_sidecar, rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ def drop_unclaimed(folder: Path, size: int, *, but: str) -> int:
 
 
 def may_come_free(folder: Path, *, but: str) -> Iterator[Path]:
-    """Yield the partials that can be dropped, or that somebody writes now; none of the track with the address `but`."""
-    yield from _unclaimed(folder, but)
-    for path in claimed(folder):
-        if not path.name.startswith(track_name(but)) and was_written(path, within=STILL):
-            yield path
+    """Yield the files of the partials that can be dropped, or that somebody writes now; none of the track `but`."""
+    for path in folder.iterdir():
+        is_bytes = is_partial(path) and not path.name.startswith(track_name(but))
+        if is_bytes and (was_written(path, within=STILL) if path.suffix == ".work" else is_plain(path)):
+            yield from (path, sidecar_of(path))
 
 
 def _unclaimed(folder: Path, but: str) -> list[Path]:

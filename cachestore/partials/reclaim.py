@@ -21,15 +21,10 @@ def reclaim(folder: Path, may_be_owned: Callable[[], bool], *, still: float) -> 
     `may_be_owned` is whether a run lives that may have claimed some. It is asked after the folder was listed: whoever
     begins later claims nothing of that list without the lock of its track. Where locks do not work, nothing is done.
     """
-    left = [path for path in claimed(folder) if is_plain(path) and not was_written(path, within=still)]
+    left = [path for path in folder.glob("*.work") if _is_ours(path) and not was_written(path, within=still)]
     if left and not may_be_owned():
         for path in left:
             _give_back(path)
-
-
-def claimed(folder: Path) -> list[Path]:
-    """Return the claimed partials."""
-    return [path for path in folder.glob("*.work") if is_partial(path)]
 
 
 def was_written(path: Path, *, within: float) -> bool:
@@ -37,6 +32,10 @@ def was_written(path: Path, *, within: float) -> bool:
     with suppress(FileNotFoundError):
         return time.time() - path.stat().st_mtime < within
     return True
+
+
+def _is_ours(path: Path) -> bool:
+    return is_partial(path) and is_plain(path)
 
 
 def _give_back(path: Path) -> None:
