@@ -34,6 +34,7 @@ from cachestore.errors import (
 from cachestore.web import Web, open_web
 from cachestore.web.client import open_client
 from cachestore.web.retries import Retries
+from cachestore.web.watchdog import Watchdog
 from tests.downloads import (
     OPENED_BY,
     SECRET,
@@ -541,3 +542,16 @@ def test_a_web_is_opened_as_the_configuration_says(tmp_path: Path, raw_server: S
     assert str(asked(server, "User-Agent")[0]).startswith("cachestore/")
     web.close()
     assert json.dumps(asked(server, "Accept-Encoding")) == '["identity"]'
+
+
+def test_nobody_watches_once_there_is_nothing_to_watch() -> None:
+    watchdog = Watchdog(60.0, lambda _: None)
+    for _ in range(2):
+        response = httpx.Response(200)
+        watchdog.until(response, 60.0)
+        thread = watchdog._thread
+        assert thread is not None
+        watchdog.forget(response)
+        thread.join(10)
+        assert not thread.is_alive()
+    watchdog.stop()

@@ -26,7 +26,7 @@ class _Watched:
 class Watchdog:
     """Calls `end` for responses past their deadline, or that brought nothing for `longest_silence` seconds.
 
-    Its thread runs from the first response until `stop`.
+    Its thread runs while there is anything to watch, and ends at `stop` at the latest.
     """
 
     def __init__(self, longest_silence: float, end: Callable[[httpx.Response], None]) -> None:
@@ -60,13 +60,18 @@ class Watchdog:
     def stop(self) -> None:
         """End the thread."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _patrol(self) -> None:
         while not self._stopped.wait(_TICK):
             now = time.monotonic()
             with self._lock:
+                if not self._watched:
+                    self._thread = None
+                    return
                 late = [response for response, watched in self._watched.items() if self._is_late(watched, now)]
             for response in late:
                 self._end(response)
