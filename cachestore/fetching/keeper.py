@@ -197,7 +197,7 @@ class Keeper:
         """Reserve room for a body if there is any, or can be made. Raise NoRoom when there never will be."""
         if need > self._bounds.max_size:
             raise refusal(track, need, self._bounds, self._room())
-        if self._fits(number, need) or self._is_made(number, need, track):
+        if self.rooms.takes(number, need) or self._fits(number, need) or self._is_made(number, need, track):
             self._is_told = self._is_in_vain = False
             self._began = self._moved = time.monotonic()
             return True

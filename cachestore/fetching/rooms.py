@@ -70,9 +70,13 @@ class Rooms:
     def grant(self, number: int, need: int, spare: int) -> None:
         """Let the body of a track take `need` bytes of disk more, and others `spare`."""
         with self._lock:
-            body = self._bodies.setdefault(number, _Body())
-            body.limit = max(body.limit, body.written) + need
-            self._spare = spare
+            self._spare = need + spare
+            self._took(self._bodies.setdefault(number, _Body()), need)
+
+    def takes(self, number: int, need: int) -> bool:
+        """Let the body of a track take `need` bytes of disk of what is there to spare, and return whether it may."""
+        with self._lock:
+            return self._took(self._bodies.setdefault(number, _Body()), need)
 
     def withdraw(self) -> int:
         """Take back what nobody has taken, and return how many bytes of disk are still to be written."""
@@ -93,9 +97,13 @@ class Rooms:
     def _grow(self, body: _Body, ask: Callable[[int], bool], size: int, written: int) -> None:
         self._note_written(body, written + SIDECAR)
         limit = cost_of_body(size)
-        if limit <= body.limit or self._took(body, limit):
+        if limit <= body.limit:
             return
-        if not ask(limit - max(body.limit, body.written)):
+        with self._lock:
+            need = limit - max(body.limit, body.written)
+            if self._took(body, need):
+                return
+        if not ask(need):
             raise Postponed(size)
 
     def _note_written(self, body: _Body, written: int) -> None:
@@ -105,11 +113,10 @@ class Rooms:
                 body.limit = written + body.unwritten
             body.written = written
 
-    def _took(self, body: _Body, limit: int) -> bool:
-        with self._lock:
-            need = limit - max(body.limit, body.written)
-            if need > self._spare:
-                return False
-            self._spare -= need
-            body.limit = limit
-            return True
+    def _took(self, body: _Body, need: int) -> bool:
+        """Return whether a body got so much of what is to spare; the caller holds the lock."""
+        if need > self._spare:
+            return False
+        self._spare -= need
+        body.limit = max(body.limit, body.written) + need
+        return True
