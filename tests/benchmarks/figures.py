@@ -92,8 +92,12 @@ class Book:
         return cls(kept["machine"], kept["large_stores"], rows)
 
     def save(self, path: Path) -> None:
-        """Write it."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        """Write it, a row a line."""
+        head = (
+            f'{{"machine": {json.dumps(self.machine)},\n"large_stores": {json.dumps(self.large_stores)},\n"rows": {{\n'
+        )
+        rows = [f"{json.dumps(name)}: {json.dumps(asdict(row))}" for name, row in self.rows.items()]
+        path.write_text(head + ",\n".join(rows) + "\n}}\n")
 
 
 def _row(kept: dict[str, object]) -> RowFigures:

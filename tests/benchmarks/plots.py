@@ -33,7 +33,7 @@ def _bars(axes: Axes, row: RowFigures) -> None:
     axes.set_xscale("log")
     axes.set_xlim(min([0.5, *(ratio / 1.5 for ratio in ratios)]), max([2, *(ratio * 2.2 for ratio in ratios)]))
     axes.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(row.title, fontsize=8, loc="left")
@@ -70,7 +70,7 @@ def _growth(book: Book, path: Path) -> None:
 
 
 def _save(figure: plt.Figure, path: Path) -> None:
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.98))  # the title of all stands above
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, facecolor="white")
     plt.close(figure)
 
