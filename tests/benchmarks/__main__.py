@@ -27,7 +27,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs; the median counts")
     parser.add_argument("--scale", choices=SCALES, default="full", help="small takes minutes, full about an hour")
     parser.add_argument("--only", action="append", choices=ROWS, help="measure this row; may be given again")
-    parser.add_argument("--large", type=int, metavar="ENTRIES", help="run large_stores.py, too, with so many entries")
     parser.add_argument("--folder", type=Path, help="where to measure, on the disk that matters; 5 GB are needed")
     parser.add_argument("--page", action="store_true", help="measure nothing: make page and plots of what is kept")
     return parser.parse_args()
@@ -38,22 +37,13 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cachestore-benchmarks"
 
 
-def _large_stores(entries: int, folder: Path | None) -> str:
-    command = [sys.executable, str(_HERE / "large_stores.py"), str(entries), *([str(folder)] if folder else [])]
-    environment = os.environ | {"PYTHONPATH": str(HOUSE)}
-    return subprocess.check_output(command, env=environment, text=True)
-
-
 def _measure(book: Book, arguments: argparse.Namespace) -> None:
     book.machine = machine(arguments.folder)
-    for name in [] if arguments.large and not arguments.only else arguments.only or ROWS:
+    for name in arguments.only or ROWS:
         scale = SCALES[arguments.scale]
         row = measured(name, scale, arguments.rounds, cache=_cache(), folder=arguments.folder)
         rows = book.rows | {name: row}
         book.rows = {known: rows[known] for known in ROWS if known in rows}
-        book.save(_FIGURES)
-    if arguments.large:
-        book.large_stores = _large_stores(arguments.large, arguments.folder)
         book.save(_FIGURES)
 
 

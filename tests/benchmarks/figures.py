@@ -79,7 +79,6 @@ class Book:
     """Everything that is kept; a row that is measured again replaces what was there."""
 
     machine: dict[str, str] = field(default_factory=dict)
-    large_stores: str = ""
     rows: dict[str, RowFigures] = field(default_factory=dict)
 
     @classmethod
@@ -89,13 +88,11 @@ class Book:
             return cls()
         kept = json.loads(path.read_text())
         rows = {name: _row(row) for name, row in kept["rows"].items()}
-        return cls(kept["machine"], kept["large_stores"], rows)
+        return cls(kept["machine"], rows)
 
     def save(self, path: Path) -> None:
         """Write it, a row a line."""
-        head = (
-            f'{{"machine": {json.dumps(self.machine)},\n"large_stores": {json.dumps(self.large_stores)},\n"rows": {{\n'
-        )
+        head = f'{{"machine": {json.dumps(self.machine)},\n"rows": {{\n'
         rows = [f"{json.dumps(name)}: {json.dumps(asdict(row))}" for name, row in self.rows.items()]
         path.write_text(head + ",\n".join(rows) + "\n}}\n")
 

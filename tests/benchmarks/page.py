@@ -1,8 +1,9 @@
-"""docs/benchmarks.md, the whole of it: its prose is here, its figures are in figures.json."""
+"""docs/benchmarks.md, the whole of it: its prose is here and in large_stores.md, its figures are in figures.json."""
 
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.figures import Book, Figures, RowFigures
 
+_LARGE = Path(__file__).with_name("large_stores.md")  # what large_stores.py printed, and what was made of it
 _HEAD = """\
 # Benchmarks
 
@@ -22,22 +24,20 @@ what comes, hashes it, publishes it, keeps its index, remembers each use.
 """
 _STANDING = """\
 Times as multiples of that of the one the goal names. A peer is what keeps files or answers for others, too; what a bare
-tool takes is in the tables below. For `find`, the peer is the base. Under a load, the ratio in CPU time says more. The
-goals for RSS are 45 MB for any download or export, and 150 MB for any command at 1,000,000 entries.
+tool takes is in the tables below. For `find`, the peer is the base; `prune` is by CPU time, since it pauses. Under a
+load, the ratio in CPU time says more. The goals for RSS are 45 MB for any download or export, and 150 MB for any
+command at 1,000,000 entries.
 """
 _COLUMNS = """\
 *Ratio* is to the contender with 1.00. *In process* leaves out the start of the program, where it says so itself. *CPU*
 is that of all its processes, in seconds, and for downloads and `verify` also per gigabyte. *RSS* is the most memory
 that any process of it had in any run, in MB; 9 is the least that can be told. Downloads come from nginx on loopback,
-without TLS; everything is in the system's file cache.
+without TLS; exports are offline; everything is in the file cache of the system.
 """
 _GROWTH = """\
 Our own commands on stores of more and more entries.
 
 ![Seconds of our commands by the number of entries](benchmarks-growth.svg)
-"""
-_LARGE = """\
-What `tests/benchmarks/large_stores.py` says, when it was last run with `--large`.
 """
 _NOT_MEASURED = """\
 - *TLS, latency, slow servers, proxies.* On a real network the server and the line decide; these figures say what the
@@ -55,9 +55,7 @@ def page(book: Book) -> str:
     others = {name: row for name, row in book.rows.items() if name not in growth}
     parts = [_HEAD, _machine(book), "## Where we stand\n", *_standing(others), "## Figures\n", _COLUMNS]
     parts += [part for row in others.values() for part in _row(row)]
-    parts += ["## Growth\n", _GROWTH, *_growing(growth)]
-    if book.large_stores:
-        parts += ["### Large stores\n", _LARGE, "```text\n" + book.large_stores.rstrip() + "\n```\n"]
+    parts += ["## Growth\n", _GROWTH, *_growing(growth), _LARGE.read_text()]
     parts += ["## Missing peers\n", *_missing(others), "## Not measured\n", _NOT_MEASURED]
     return "\n".join(parts)
 

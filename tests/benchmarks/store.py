@@ -114,7 +114,7 @@ def prune(work: Workplace) -> Row:
     """What eviction takes."""
     do = Pruning(work)
     return Row(
-        title=f"Prune {work.scale.pruned:,} small files to half, CPU",
+        title=f"Prune {work.scale.pruned:,} files to half",
         limit=2.0,
         base="os.unlink loop",
         by="cpu",

@@ -107,7 +107,7 @@ class Exports:
 def _warm(work: Workplace, entries: int, limit: float) -> Row:
     do = Exports(work, entries)
     return Row(
-        title=f"Export of {entries:,} cached tracks, offline",
+        title=f"Export of {entries:,} cached tracks",
         limit=limit,
         base="os.link loop",
         contenders=(
@@ -136,7 +136,7 @@ def no_op(work: Workplace) -> Row:
     entries = work.scale.warm[1]
     do = Exports(work, entries)
     return Row(
-        title=f"The same {entries:,} again, over that bundle",
+        title=f"Re-export of the same {entries:,}",
         limit=1.5,
         base="os.link loop",
         contenders=(
