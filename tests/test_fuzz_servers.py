@@ -170,6 +170,27 @@ def test_the_version_of_a_provider_does_not_make_two_bodies_one(
     assert fetched(tmp_path, Track("api", "document"), api=api) == [THEIRS]
 
 
+def test_a_part_that_began_under_an_old_word_of_a_provider_is_not_gone_on_with(
+    tmp_path: Path, raw_server: StartRawServer
+) -> None:
+    """The file changes after the service was asked, a retry begins with it, and then it changes back."""
+    answers = [answer(OURS[:1000], length=len(OURS))]
+    changed_back = False
+
+    def respond(head: bytes) -> bytes:
+        if b"/document" in head:
+            return answer(b'{"url": "/stream", "version": 7}')
+        if not changed_back:
+            return answers.pop() if answers else answer(THEIRS[:2000], length=len(THEIRS))
+        return rest(OURS, 2000) if b"Range: bytes=2000-" in head else answer(OURS)
+
+    pointers = {"stream_pointer": "/url", "version_pointer": "/version"}
+    api = SourceConfig("api", "http", {"resolve_url": f"{raw_server(respond).url}/{{id}}", **pointers})
+    assert fetched(tmp_path, Track("api", "document"), api=api) == ["truncated"]
+    changed_back = True
+    assert fetched(tmp_path, Track("api", "document"), api=api) == [OURS]
+
+
 @pytest.mark.parametrize("name", ["ETag", "Last-Modified"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_field_that_comes_twice_and_once_empty_can_be_asked_for(

@@ -51,6 +51,7 @@ class Transfer:
     _renewed: bool = field(default=False, init=False)
     _is_origin_fresh: bool = field(default=True, init=False)
     _may_resume: bool = field(default=True, init=False)
+    _version: Version | None = field(default=None, init=False)
     _asked_for_rest: bool = field(default=False, init=False)
     _name: str = field(default="", init=False)
     _farthest: int = field(init=False)
@@ -173,7 +174,10 @@ class Transfer:
         self._refuse_other_than_pinned(version)
         validator = found if found and fields.is_strong(found, headers) else None
         hint, resource = None if validator else found, question.resource_of(str(response.request.url))
-        partial.begin(version, validator, total, hint=hint, promised=promised, resource=resource)
+        self._version = version
+        # The provider's word of before another body says nothing of this one: nobody may go on with it under that word.
+        told = version if self._is_origin_fresh or self.origin.version is None else None
+        partial.begin(told, validator, total, hint=hint, promised=promised, resource=resource)
         self._name = fields.file_name(headers.get("content-disposition", ""))
         return self._read(response, partial, total)
 
@@ -262,8 +266,8 @@ class Transfer:
 
     def _finished(self, partial: Partial, media: Media) -> Body:
         partial.finish()
-        digest, size, version = partial.hexdigest, partial.received, partial.version
-        return Body(partial.path, digest, size, version, media, self._name, partial)
+        version = partial.version or self._version
+        return Body(partial.path, partial.hexdigest, partial.received, version, media, self._name, partial)
 
     def _refuse_larger(self, size: int) -> None:
         if size > self.max_size:
