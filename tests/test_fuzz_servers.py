@@ -21,7 +21,7 @@ from cachestore.track import Track, url_track
 from cachestore.web import retries, web
 from cachestore.web.retries import Retries
 from tests.crashes import IN_FULL
-from tests.downloads import answer, bare, rest, sha256
+from tests.downloads import answer, bare, rest, sha256, unchanged
 from tests.library import Sample, make_sample, make_wave
 from tests.odd_bouts import LONGEST, impatient, play
 from tests.raw_servers import Drip, RawServer, Stall
@@ -168,6 +168,31 @@ def test_the_version_of_a_provider_does_not_make_two_bodies_one(
     pointers = {"stream_pointer": "/url", "version_pointer": "/version"}
     api = SourceConfig("api", "http", {"resolve_url": f"{raw_server(respond).url}/{{id}}", **pointers})
     assert fetched(tmp_path, Track("api", "document"), api=api) == [THEIRS]
+
+
+@pytest.mark.parametrize(("stream", "asked"), [("/new.wav?sig=1", 0), ("/stream?sig=2", 1)])
+@pytest.mark.parametrize("word", ['ETag: "1"', "Last-Modified: Mon, 05 Oct 2026 10:00:00 GMT"])
+def test_a_validator_is_of_the_path_that_the_service_named(
+    tmp_path: Path, raw_server: StartRawServer, stream: str, asked: int, word: str
+) -> None:
+    """The service names another file, whose server has the very same ETag, or date and length, for other bytes."""
+    now = "/stream?sig=1"
+
+    def respond(head: bytes) -> bytes:
+        if b"/document" in head:
+            return answer(b'{"url": "%b"}' % now.encode())
+        if b"if-none-match" in head.lower() or b"if-modified-since" in head.lower():
+            return unchanged(word)
+        return answer(THEIRS if b"/new.wav" in head else OURS, word)
+
+    server = raw_server(respond)
+    api = SourceConfig("api", "http", {"resolve_url": f"{server.url}/{{id}}", "stream_pointer": "/url"})
+    track = Track("api", "document")
+    assert fetched(tmp_path, track, api=api) == [OURS]
+    now = stream
+    assert fetched(tmp_path, track, api=api) == [OURS if asked else THEIRS]
+    conditions = [b"if-none-match" in head.lower() or b"if-modified-since" in head.lower() for head in server.received]
+    assert sum(conditions) == asked
 
 
 def test_a_part_that_began_under_an_old_word_of_a_provider_is_not_gone_on_with(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cachestore.download.digests import WANT
 from cachestore.track import redact_url
@@ -78,6 +79,12 @@ def resource_of(url: str) -> str:
     Without the query and credentials in the path, which are others whenever a URL is signed.
     """
     return blake2b(redact_url(url).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def place_of(url: str) -> str:
+    """Return a hash of the path of a URL, as `resource_of` has it: hosts rotate where files stay as they are."""
+    path = urlsplit(redact_url(url)).path
+    return blake2b(path.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def is_comparable(response: httpx.Response, partial: Partial, origin: Origin) -> bool:

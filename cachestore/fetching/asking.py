@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from cachestore.download import Body, Elsewhere, NotModified
+from cachestore.download import Body, Elsewhere, NotModified, place_of
 from cachestore.errors import Corrupt, NotFound, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.decide import check_pin
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cachestore.version import Version
 
 _SECONDS_BETWEEN_PROGRESS = 0.2
+_OF_SERVERS = frozenset({VersionKind.STRONG, VersionKind.WEAK, VersionKind.MODIFIED})
 
 
 class Asker:
@@ -69,7 +70,7 @@ class Asker:
             return reports.Unchanged(number, outcome.version)
         try:
             _raise_if_changed(account, track, outcome.version)
-            incoming = self._incoming(account, track, outcome, before)
+            incoming = self._incoming(account, track, outcome, before, place_of(origin.url))
         except (Corrupt, NotFound):
             outcome.path.unlink(missing_ok=True)
             outcome.partial.release()
@@ -86,7 +87,7 @@ class Asker:
             return self._downloader.get(
                 question.track,
                 origin,
-                question.known,
+                _comparable(question, origin),
                 renew=partial(account.renew, question.track),
                 watch=_Watch(question.number, tell),
                 room=self._room_of(question.number),
@@ -101,7 +102,7 @@ class Asker:
         is_needed = account.may_lack_versions and all(v.kind is VersionKind.DESCRIBED for v in question.known)
         return _describe(account, question.track) if is_needed else Description()
 
-    def _incoming(self, account: Account, track: Track, body: Body, before: Description) -> Incoming:
+    def _incoming(self, account: Account, track: Track, body: Body, before: Description, place: str) -> Incoming:
         version = body.version
         if version is not None:
             account.saw_version()
@@ -110,7 +111,16 @@ class Asker:
         check_pin(track, version)
         if not track.title:
             track = _titled(track, before if before.title else _describe(account, track), body.name)
-        return Incoming(track, version, body.path, body.digest, body.size, body.media)
+        return Incoming(track, version, body.path, body.digest, body.size, body.media, place)
+
+
+def _comparable(question: Question, origin: Origin) -> list[Version]:
+    """Return the known versions that a server can be asked about: an ETag or date is of one resource only.
+
+    So not those of another place, where the service may have another file (RFC 9110 §8.8.1).
+    """
+    here = {None, "", place_of(origin.url)}
+    return [one for one in question.known if one.kind not in _OF_SERVERS or question.places.get(one) in here]
 
 
 def _known(version: Version | None, question: Question) -> Version | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from cachestore.fetching.wanted import Stored
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 class Question:
     """Ask for a track, on condition that the server has none of the `known` versions.
 
-    `stored` is what the store had of it before: when there is something else by now, the question is settled.
+    `stored` is what the store had of it before: when there is something else by now, the question is settled. `places`
+    says of known versions where the source had them.
     """
 
     number: int
     track: Track
     known: tuple[Version, ...]
     stored: Stored
+    places: Mapping[Version, str]
 
 
 @dataclass(frozen=True, slots=True)

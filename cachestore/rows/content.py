@@ -150,4 +150,5 @@ def entry_from_row(row: Row) -> Entry:
         validated_at=moment(row["validated_at"]),
         used_at=moment(row["used_at"]),
         pinned=typed(row["pinned"], bool),
+        place=typed(row.get("place", ""), str),
     )

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A finished body on its way into the store; `path` lies on the store's filesystem and is given up to it."""
+    """A finished body on its way into the store; `path` lies on the store's filesystem and is given up to it.
+
+    `place` is a hash of where the source had the bytes.
+    """
 
     track: Track
     version: Version | None
@@ -33,6 +36,7 @@ class Incoming:
     digest: str
     size: int
     media: Media
+    place: str = ""
 
 
 def compare(blobs: Blobs, item: Incoming) -> Witness | None:
@@ -97,6 +101,7 @@ def _entry(ledger: Ledger, item: Incoming) -> Entry:
         stored_at=now,
         validated_at=now,
         used_at=now,
+        place=item.place,
     )
     before = ledger.entry(entry.key)
     if before is not None and before.digest != item.digest:
