@@ -65,18 +65,24 @@ class Named:
     def values(self) -> Values:
         """Return the fields of a template; what is not known is empty or None."""
         track, row = self.row.track, self.row
-        artist, title = clean(track.artist), clean(track.title)
+        artist, title = _shown(track.artist), _shown(track.title)
         bpm = row.bpm if row.bpm is not None and 0 < row.bpm < 1000 else None
         is_named_by_service = row.path is None and track.source != "url"
         return {
             "index": self.index,
             "artist": artist,
-            "title": title or ("" if artist else clean(row.fallback) or "untitled"),
+            "title": title or ("" if artist else _shown(row.fallback) or "untitled"),
             "album": clean(track.album),
             "id": clean(track.id if is_named_by_service else row.fallback),
             "bpm": bpm,
             "key": clean(row.musical_key),
         }
+
+
+def _shown(text: str) -> str:
+    """Return what a name shows of a text: nothing of one that has only dots, which no name may end in."""
+    cleaned = clean(text)
+    return cleaned if cleaned.strip(" .") else ""
 
 
 @dataclass(frozen=True, slots=True)
