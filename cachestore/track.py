@@ -133,6 +133,15 @@ def redact_url(url: str) -> str:
         return _UNREADABLE
 
 
+def lasting_query(url: str) -> str:
+    """Return what the query of a URL says of which file it is, without what authorizes; it is not to be shown."""
+    try:
+        lasting = _lasting_parameters(_parameters(urlsplit(url).query))
+    except ValueError:
+        return ""
+    return repr(lasting) if lasting else ""
+
+
 def url_secrets(url: str) -> set[str]:
     """Return what a URL hides, as it is sent and decoded: its password, or user if there is none, and its credentials.
 

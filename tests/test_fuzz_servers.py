@@ -170,7 +170,9 @@ def test_the_version_of_a_provider_does_not_make_two_bodies_one(
     assert fetched(tmp_path, Track("api", "document"), api=api) == [THEIRS]
 
 
-@pytest.mark.parametrize(("stream", "asked"), [("/new.wav?sig=1", 0), ("/stream?sig=2", 1)])
+@pytest.mark.parametrize(
+    ("stream", "asked"), [("/new.wav?sig=1", 0), ("/stream?id=new.wav&sig=1", 0), ("/stream?sig=2", 1)]
+)
 @pytest.mark.parametrize("word", ['ETag: "1"', "Last-Modified: Mon, 05 Oct 2026 10:00:00 GMT"])
 def test_a_validator_is_of_the_path_that_the_service_named(
     tmp_path: Path, raw_server: StartRawServer, stream: str, asked: int, word: str
@@ -183,7 +185,7 @@ def test_a_validator_is_of_the_path_that_the_service_named(
             return answer(b'{"url": "%b"}' % now.encode())
         if b"if-none-match" in head.lower() or b"if-modified-since" in head.lower():
             return unchanged(word)
-        return answer(THEIRS if b"/new.wav" in head else OURS, word)
+        return answer(THEIRS if b"new.wav" in head else OURS, word)
 
     server = raw_server(respond)
     api = SourceConfig("api", "http", {"resolve_url": f"{server.url}/{{id}}", "stream_pointer": "/url"})

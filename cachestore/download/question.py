@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cachestore.download.digests import WANT
-from cachestore.track import redact_url
+from cachestore.track import lasting_query, redact_url
 from cachestore.version import VersionKind
 from cachestore.web import fields
 
@@ -74,17 +74,18 @@ def may_refuse_range(error: TrackError) -> bool:
 
 
 def resource_of(url: str) -> str:
-    """Return a hash of what a URL names, since it is kept: scheme, host, port and path.
+    """Return a hash of what a URL names, since it is kept: scheme, host, port, path and query.
 
-    Without the query and credentials in the path, which are others whenever a URL is signed.
+    Without credentials in path and query, which are others whenever a URL is signed.
     """
-    return blake2b(redact_url(url).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    named = redact_url(url) + lasting_query(url)
+    return blake2b(named.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def place_of(url: str) -> str:
-    """Return a hash of the path of a URL, as `resource_of` has it: hosts rotate where files stay as they are."""
-    path = urlsplit(redact_url(url)).path
-    return blake2b(path.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    """Return a hash of path and query of a URL, as `resource_of` has it: hosts rotate where files stay as they are."""
+    named = urlsplit(redact_url(url)).path + lasting_query(url)
+    return blake2b(named.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def is_comparable(response: httpx.Response, partial: Partial, origin: Origin) -> bool:
