@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import BlobDigest
+from cachestore.blobs import BlobDigest, hash_file
 from cachestore.media import Media
 from cachestore.store.publish import Incoming
 from cachestore.track import Track
@@ -15,6 +15,9 @@ from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
     import threading
+    from pathlib import Path
+
+    import pytest
 
     from cachestore.entry import Entry
     from cachestore.store.reader import StoreReader
@@ -58,3 +61,15 @@ def incoming(
 def put(store: Store, track_id: str, data: bytes, *, source: str = "s", version: Version | None = FIRST) -> Entry:
     [entry] = store.put([incoming(store, track_id, data, source=source, version=version)])
     return entry
+
+
+def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return the files that a store hashes from now on to see whether they are whole, as it does."""
+    hashed: list[Path] = []
+
+    def counting(path: Path) -> str:
+        hashed.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr("cachestore.store.witnesses.hash_file", counting)
+    return hashed

@@ -27,7 +27,7 @@ from cachestore.track import Track, parse_address
 from cachestore.usage import usage
 from cachestore.verify import repair
 from cachestore.version import Version, VersionKind
-from tests.stores import etag, incoming, put, verify
+from tests.stores import count_hashes, etag, incoming, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -292,7 +292,7 @@ def test_a_blob_that_was_only_touched_is_hashed_once_and_then_trusted(
 ) -> None:
     entry = put(store, "t1", b"one")
     os.utime(store.blobs.path(entry.digest))
-    hashed = _count_hashes(monkeypatch)
+    hashed = count_hashes(monkeypatch)
     assert store.find(Track("s", "t1")) == entry
     store.flush()
     assert store.find(Track("s", "t1")) == entry
@@ -303,7 +303,7 @@ def test_after_a_reboot_a_blob_is_hashed_once_and_then_trusted(tmp_path: Path, m
     with Store.open(tmp_path) as store:
         put(store, "t1", b"one")
     monkeypatch.setattr("cachestore.store.writer.boot_id", lambda: "another boot")
-    hashed = _count_hashes(monkeypatch)
+    hashed = count_hashes(monkeypatch)
     for _ in range(2):
         with Store.open(tmp_path) as store:
             assert store.find(Track("s", "t1")) is not None
@@ -326,7 +326,7 @@ def test_linking_gives_a_hard_link_and_does_not_cause_another_hash(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = put(store, "t1", b"one")
-    hashed = _count_hashes(monkeypatch)
+    hashed = count_hashes(monkeypatch)
     for name in "abc":
         assert store.link(entry, tmp_path / name, LinkMode.AUTO) is LinkMode.HARDLINK
     store.flush()
@@ -493,17 +493,6 @@ def _overwrite(path: Path, data: bytes) -> None:
     """Write into the same inode, as an editor with its own ideas would."""
     path.chmod(0o644)
     path.write_bytes(data)
-
-
-def _count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    hashed: list[Path] = []
-
-    def counting(path: Path) -> str:
-        hashed.append(path)
-        return hash_file(path)
-
-    monkeypatch.setattr("cachestore.store.witnesses.hash_file", counting)
-    return hashed
 
 
 def _snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:

@@ -17,7 +17,7 @@ from cachestore.links import LinkMode
 from cachestore.store.ticks import Ticks
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from tests.stores import incoming, put
+from tests.stores import count_hashes, incoming, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,17 +82,6 @@ def edit(path: Path, data: bytes, *, mode: int = 0o444) -> None:
     path.write_bytes(data)
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
     path.chmod(mode)
-
-
-def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    hashed: list[Path] = []
-
-    def counting(path: Path) -> str:
-        hashed.append(path)
-        return hash_file(path)
-
-    monkeypatch.setattr("cachestore.store.witnesses.hash_file", counting)
-    return hashed
 
 
 @pytest.mark.parametrize(
