@@ -16,8 +16,8 @@ class Entry:
     """The index row of a key: which bytes a version of a track has. Sizes in bytes, times in Unix seconds.
 
     `digest` is ``xxh3-128:<32 hex>``; `ext` is the canonical extension without a dot; `validated_at` is when the
-    server last confirmed the version, `used_at` when an export last used it. `place` is a hash of where the source had
-    the bytes, empty if that is not known.
+    server last confirmed the version, `used_at` when an export last used it. `place` is a hash of the path and query
+    that delivered the bytes, after redirects, empty if that is not known.
     """
 
     source: str

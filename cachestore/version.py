@@ -38,6 +38,10 @@ class Version:
         """Return the xxh3-64 of the typed version, 16 hex digits."""
         return xxh3_64_hexdigest(f"{self.kind}\0{self.value}\0{self.digest}".encode())
 
+    def is_named_as(self, other: Version) -> bool:
+        """Return whether the server has one word for both; they may be two states of the bytes all the same."""
+        return (self.kind, self.value) == (other.kind, other.value)
+
     def matches(self, pin: str) -> bool:
         """Return whether `pin` names this version: the validator verbatim or the key's hex."""
         return pin in {self.value, self.value.strip('"'), self.hex}

@@ -22,6 +22,7 @@ import pytest
 
 from cachestore.blobs import hash_file
 from cachestore.download import Body, Downloader
+from cachestore.download.question import place_of, resource_of
 from cachestore.errors import Cancelled, TrackError
 from cachestore.track import Origin, Track
 from cachestore.version import Version, VersionKind
@@ -162,7 +163,8 @@ class Desk:
         track: Track = TRACK,
         is_late: Callable[[], bool] = lambda: False,
     ) -> Body | NotModified | Elsewhere:
-        return downloader.get(track, origin, known, renew=self._renew, watch=self, is_late=is_late)
+        here = place_of(resource_of(origin.url))
+        return downloader.get(track, origin, dict.fromkeys(known, here), renew=self._renew, watch=self, is_late=is_late)
 
     def body(self, url: str, known: Sequence[Version] = (), **options: Unpack[Options]) -> Body:
         """Return the body that a download brings; nothing else of the track is left."""

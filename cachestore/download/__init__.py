@@ -12,6 +12,5 @@ from __future__ import annotations
 
 from cachestore.download.downloader import Downloader, Elsewhere
 from cachestore.download.outcome import Body, NotModified, Postponed, Watch
-from cachestore.download.question import place_of
 
-__all__ = ["Body", "Downloader", "Elsewhere", "NotModified", "Postponed", "Watch", "place_of"]
+__all__ = ["Body", "Downloader", "Elsewhere", "NotModified", "Postponed", "Watch"]

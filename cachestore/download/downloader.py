@@ -13,7 +13,7 @@ from cachestore.errors import TrackError
 from cachestore.partials import DownloadLock, Remains, Unfinished, claim, newest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from cachestore.download.outcome import Body, NotModified, Room, Watch
@@ -45,14 +45,14 @@ class Downloader:
         self,
         track: Track,
         origin: Origin,
-        known: Sequence[Version],
+        known: Mapping[Version, str],
         *,
         renew: Renew,
         watch: Watch,
         room: Room = lambda _size, _written: None,
         is_late: Callable[[], bool] = lambda: False,
     ) -> Body | NotModified | Elsewhere:
-        """Return the bytes of a track, unless the server has one of the `known` versions.
+        """Return the bytes of a track, unless the server has one of the `known` versions where that is known from.
 
         `renew` gives another origin when one was refused, `watch` is told what happens, `room` lets a body grow. While
         another process downloads the track, wait until it is done and return `Elsewhere`: what it

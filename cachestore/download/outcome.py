@@ -55,8 +55,9 @@ class BodyNeeded:
 class Body:
     """A whole body of `size` bytes that has passed the gate; the file at `path` is the caller's.
 
-    `version` is None if the server has no word for it, `name` is what the server would call the file, if anything.
-    `partial` is to be released when the body is published, or dropped.
+    `version` is None if the server has no word for it, `name` is what the server would call the file, if anything,
+    `place` a hash of the path and query that delivered it. `partial` is to be released when the body is published, or
+    dropped.
     """
 
     path: Path
@@ -65,4 +66,5 @@ class Body:
     version: Version | None
     media: Media
     name: str
+    place: str
     partial: Partial

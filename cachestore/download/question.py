@@ -12,7 +12,7 @@ from cachestore.version import VersionKind
 from cachestore.web import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import httpx
 
@@ -36,6 +36,7 @@ _OURS = frozenset(
 )
 # Credentials, and what passes by itself.
 _NOT_FOR_RANGE = frozenset({401, 408, 425, 429})
+_HASH = 16  # hex digits
 
 
 def asked(origin: Origin, offered: Sequence[Version], rest: dict[str, str]) -> dict[str, str]:
@@ -44,7 +45,7 @@ def asked(origin: Origin, offered: Sequence[Version], rest: dict[str, str]) -> d
     return theirs | WANT | {"Accept-Encoding": "identity"} | fields.conditions(offered) | rest
 
 
-def offered(known: Sequence[Version], partial: Partial | None) -> list[Version]:
+def offered(known: Iterable[Version], partial: Partial | None) -> list[Version]:
     """Return the versions that need no body: the known ones, and that of a partial that only lacks this answer."""
     return [*known, partial.version] if partial and partial.complete and partial.version else [*known]
 
@@ -74,18 +75,27 @@ def may_refuse_range(error: TrackError) -> bool:
 
 
 def resource_of(url: str) -> str:
-    """Return a hash of what a URL names, since it is kept: scheme, host, port, path and query.
+    """Return two hashes in one text of what a URL names, since it is kept: of scheme, host and port, and its place.
 
     Without credentials in path and query, which are others whenever a URL is signed.
     """
-    named = redact_url(url) + lasting_query(url)
-    return blake2b(named.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    shown = redact_url(url)
+    path = urlsplit(shown).path
+    return _hashed(shown.removesuffix(path)) + _hashed((path or "/") + lasting_query(url))
 
 
-def place_of(url: str) -> str:
-    """Return a hash of path and query of a URL, as `resource_of` has it: hosts rotate where files stay as they are."""
-    named = urlsplit(redact_url(url)).path + lasting_query(url)
-    return blake2b(named.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+def place_of(resource: str) -> str:
+    """Return of a resource the hash of path and query: hosts rotate where files stay as they are."""
+    return resource[_HASH:]
+
+
+def known_at(known: Mapping[Version, str], response: httpx.Response) -> list[Version]:
+    """Return the known versions whose bytes are from the place that answers: a validator is of one resource only.
+
+    Where a redirect leads to another file, that may have the very ETag or date of this one (RFC 9110 §8.8.1).
+    """
+    here = place_of(resource_of(str(response.request.url)))
+    return [version for version, place in known.items() if place == here]
 
 
 def is_comparable(response: httpx.Response, partial: Partial, origin: Origin) -> bool:
@@ -114,3 +124,7 @@ def part_of(partial: Partial, headers: httpx.Headers) -> fields.ContentRange | N
         return None
     said = partial.validator or partial.hint
     return part if said is None or fields.is_of(said, headers) else None
+
+
+def _hashed(text: str) -> str:
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=_HASH // 2).hexdigest()

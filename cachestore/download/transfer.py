@@ -17,7 +17,7 @@ from cachestore.track import Origin
 from cachestore.web import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     import httpx
 
@@ -42,7 +42,7 @@ class Transfer:
     web: Web
     track: Track
     origin: Origin
-    known: Sequence[Version]
+    known: Mapping[Version, str]
     partial: Partial | None
     max_size: int
     room: Room
@@ -131,17 +131,19 @@ class Transfer:
 
     def _confirm(self, response: httpx.Response) -> Body | NotModified | None:
         partial = self.partial
-        version = fields.confirmed(question.offered(self.known, partial), response.headers)
-        if version in self.known and version is not None:
-            return self._unchanged(version)
-        if partial is not None and version is not None and question.is_comparable(response, partial, self.origin):
+        named = fields.confirmed(question.offered(self.known, partial), response.headers)
+        here = [one for one in question.known_at(self.known, response) if named is not None and one.is_named_as(named)]
+        if here:
+            return self._unchanged(here[0])
+        self.known = {}  # nothing tells which bytes it means: ask for them
+        if partial is None or not partial.complete:
+            return None
+        if named is not None and named == partial.version and question.is_comparable(response, partial, self.origin):
             # Of the file, and not of the empty content of this answer (RFC 9530 §2, §3).
             said = [one for one in promises(response.headers, partial=True) if one.field.lower() == "repr-digest"]
             partial.promise(said)
             return self._finished(partial, self._examined(partial))
-        self.known = ()  # nothing tells which version it means: ask for the bytes
-        if partial is not None:
-            partial.clear()
+        partial.clear()
         return None
 
     def _unchanged(self, version: Version) -> NotModified:
@@ -187,9 +189,10 @@ class Transfer:
         It should have been a 304, but some servers know no conditions, and several dates at once cannot be asked for.
         """
         by_tag, by_date = (name in response.request.headers for name in ("if-none-match", "if-modified-since"))
-        if by_tag and fields.is_told_by_tag(found, self.known):
+        here = question.known_at(self.known, response)
+        if by_tag and fields.is_told_by_tag(found, here):
             return True
-        return not by_date and fields.is_told_by_date(found, self.known)
+        return not by_date and fields.is_told_by_date(found, here)
 
     def _refuse_other_than_pinned(self, version: Version | None) -> None:
         """Raise NotFound before the body of a version that is not wanted; without one, the body has to tell."""
@@ -267,7 +270,8 @@ class Transfer:
     def _finished(self, partial: Partial, media: Media) -> Body:
         partial.finish()
         version = partial.version or self._version
-        return Body(partial.path, partial.hexdigest, partial.received, version, media, self._name, partial)
+        place = question.place_of(partial.resource)
+        return Body(partial.path, partial.hexdigest, partial.received, version, media, self._name, place, partial)
 
     def _refuse_larger(self, size: int) -> None:
         if size > self.max_size:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from cachestore.download import Body, Elsewhere, NotModified, place_of
+from cachestore.download import Body, Elsewhere, NotModified
 from cachestore.errors import Corrupt, NotFound, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.decide import check_pin
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cachestore.version import Version
 
 _SECONDS_BETWEEN_PROGRESS = 0.2
-_OF_SERVERS = frozenset({VersionKind.STRONG, VersionKind.WEAK, VersionKind.MODIFIED})
 
 
 class Asker:
@@ -70,7 +69,7 @@ class Asker:
             return reports.Unchanged(number, outcome.version)
         try:
             _raise_if_changed(account, track, outcome.version)
-            incoming = self._incoming(account, track, outcome, before, place_of(origin.url))
+            incoming = self._incoming(account, track, outcome, before)
         except (Corrupt, NotFound):
             outcome.path.unlink(missing_ok=True)
             outcome.partial.release()
@@ -87,7 +86,7 @@ class Asker:
             return self._downloader.get(
                 question.track,
                 origin,
-                _comparable(question, origin),
+                question.known,
                 renew=partial(account.renew, question.track),
                 watch=_Watch(question.number, tell),
                 room=self._room_of(question.number),
@@ -102,7 +101,7 @@ class Asker:
         is_needed = account.may_lack_versions and all(v.kind is VersionKind.DESCRIBED for v in question.known)
         return _describe(account, question.track) if is_needed else Description()
 
-    def _incoming(self, account: Account, track: Track, body: Body, before: Description, place: str) -> Incoming:
+    def _incoming(self, account: Account, track: Track, body: Body, before: Description) -> Incoming:
         version = body.version
         if version is not None:
             account.saw_version()
@@ -111,23 +110,14 @@ class Asker:
         check_pin(track, version)
         if not track.title:
             track = _titled(track, before if before.title else _describe(account, track), body.name)
-        return Incoming(track, version, body.path, body.digest, body.size, body.media, place)
-
-
-def _comparable(question: Question, origin: Origin) -> list[Version]:
-    """Return the known versions that a server can be asked about: an ETag or date is of one resource only.
-
-    So not those of another place, where the service may have another file (RFC 9110 §8.8.1).
-    """
-    here = {None, "", place_of(origin.url)}
-    return [one for one in question.known if one.kind not in _OF_SERVERS or question.places.get(one) in here]
+        return Incoming(track, version, body.path, body.digest, body.size, body.media, body.place)
 
 
 def _known(version: Version | None, question: Question) -> Version | None:
     """Return the newest of the known versions for which the service has this word: it may stand for several."""
     if version is None:
         return None
-    return next((one for one in question.known if (one.kind, one.value) == (version.kind, version.value)), None)
+    return next((one for one in question.known if one.is_named_as(version)), None)
 
 
 def _raise_if_changed(account: Account, track: Track, version: Version | None) -> None:

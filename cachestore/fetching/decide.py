@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cachestore.errors import BadStatus, NotCached, NotFound, TimedOut, TrackError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cachestore.entry import Entry
     from cachestore.track import Track
@@ -35,9 +35,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The server is asked, on condition that it has none of the `known` versions."""
+    """The server is asked, on condition that it has none of the `known` versions, each with its entry's place."""
 
-    known: tuple[Version, ...]
+    known: Mapping[Version, str]
 
 
 def candidates(track: Track, kept: Sequence[Entry]) -> list[Entry]:
@@ -55,7 +55,8 @@ def decide(track: Track, whole: Sequence[Entry], policy: Policy, now: float) -> 
             return Hit(current, stale=True)
     if policy.offline:
         return NotCached(track.address, track.label, "it is not in the cache, and --offline makes no request")
-    return Ask(() if policy.refresh or track.version is not None else tuple(entry.version for entry in whole))
+    is_plain = not policy.refresh and track.version is None
+    return Ask({entry.version: entry.place for entry in whole} if is_plain else {})
 
 
 def fallback(whole: Sequence[Entry], error: TrackError, policy: Policy, now: float) -> Hit | None:

@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Ask for a track, on condition that the server has none of the `known` versions.
+    """Ask for a track, on condition that the server has none of the `known` versions, each with its entry's place.
 
-    `stored` is what the store had of it before: when there is something else by now, the question is settled. `places`
-    says of known versions where the source had them.
+    `stored` is what the store had of it before: when there is something else by now, the question is settled.
     """
 
     number: int
     track: Track
-    known: tuple[Version, ...]
+    known: Mapping[Version, str]
     stored: Stored
-    places: Mapping[Version, str]
 
 
 @dataclass(frozen=True, slots=True)

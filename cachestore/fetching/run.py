@@ -131,7 +131,7 @@ class FetchRun:
         for wanted in several:
             decision = decide(wanted.track, wanted.whole, self._policy, now)
             if isinstance(decision, Ask):
-                questions.append(Question(wanted.number, wanted.track, decision.known, wanted.stored, wanted.places))
+                questions.append(Question(wanted.number, wanted.track, decision.known, wanted.stored))
             else:
                 self._settle(wanted, decision)
         self._ask(questions)

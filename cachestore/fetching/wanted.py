@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from cachestore.entry import Entry
     from cachestore.fetching.decide import Hit
     from cachestore.track import Track
-    from cachestore.version import Version
 
 
 # What the store has of a track: the keys, and when the bytes of each were stored.
@@ -47,11 +46,6 @@ class Wanted:
         if self.gave_way or isinstance(self.outcome, TrackError):
             return []
         return [entry.digest for entry in self.whole] if self.outcome is None else [self.outcome.entry.digest]
-
-    @property
-    def places(self) -> dict[Version, str]:
-        """Return where the source had each version that may serve it, as a hash."""
-        return {entry.version: entry.place for entry in self.whole}
 
     def origin(self, row: int) -> Provenance:
         """Return where the bytes of a row came from: a download counts for the first row that asked for it."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Incoming:
     """A finished body on its way into the store; `path` lies on the store's filesystem and is given up to it.
 
-    `place` is a hash of where the source had the bytes.
+    `place` is a hash of the path and query that delivered them.
     """
 
     track: Track
