@@ -7,8 +7,8 @@
                  (address, address@pin or file:PATH), `content` its digest, or size and mtime of a local original;
                  playlists have neither
     tracks       one object a row of the mix: {index, track, label, status, file, size, link_mode, key, validator,
-                 validator_kind, digest, freshness, error}. `status` is done or skipped (a hole), `freshness` fresh
-                 or stale, `error` {code, message}; what does not apply is null
+                 validator_kind, place, digest, freshness, error}. `status` is done or skipped (a hole), `freshness`
+                 fresh or stale, `error` {code, message}; what does not apply is null
     finished     false while a re-export is putting files in place
 
 It never holds a URL's query, a header or a token.
@@ -74,6 +74,7 @@ class TrackRecord:
     key: str | None = None
     validator: str | None = None
     validator_kind: str | None = None
+    place: str | None = None
     digest: str | None = None
     freshness: Literal["fresh", "stale"] | None = None
     error: Mapping[str, str] | None = None

@@ -46,6 +46,7 @@ class Placed:
             key=entry.key,
             validator=entry.version.value,
             validator_kind=entry.version.kind,
+            place=entry.place,
             digest=entry.digest,
             freshness="stale" if self.stale else "fresh",
         )

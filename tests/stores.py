@@ -55,7 +55,7 @@ def incoming(
     running = BlobDigest()
     running.update(data)
     track = Track(source, track_id, title=f"Title {track_id}", artist="Artist")
-    return Incoming(track, version, path, digest or running.hexdigest(), len(data), Media("wav", "audio/wav"))
+    return Incoming(track, version, path, digest or running.hexdigest(), len(data), Media("wav", "audio/wav"), "place")
 
 
 def put(store: Store, track_id: str, data: bytes, *, source: str = "s", version: Version | None = FIRST) -> Entry:

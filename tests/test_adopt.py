@@ -54,6 +54,7 @@ def export(
             "key": entry.key,
             "validator": entry.version.value,
             "validator_kind": entry.version.kind,
+            "place": entry.place,
             "digest": entry.digest,
             "freshness": "fresh",
         }
@@ -103,7 +104,7 @@ def test_a_blob_that_a_lost_index_left_is_indexed_as_it_was(
         ]
         found = fresh.find(Track("s", "a@b%c"))
         assert found is not None
-        same = ("key", "version", "digest", "size", "media_type", "ext", "label")
+        same = ("key", "version", "digest", "size", "media_type", "ext", "label", "place")
         assert [getattr(found, name) for name in same] == [getattr(entry, name) for name in same]
         assert found.validated_at == found.used_at == 1769860800.0
         assert verify(fresh).problems == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from cachestore.cache import Cache
 from cachestore.config import SourceConfig
 from cachestore.download.question import place_of, resource_of
 from cachestore.track import Track, url_track
+from cachestore.verify import adopt
+from exporter_plugin.export import export_mix
+from exporter_plugin.row import Mix, Row
 from tests.downloads import answer, asked, rest, unchanged, wave
 from tests.odd_bouts import impatient
 
@@ -54,7 +58,7 @@ class Listener:
 
     def __init__(self, root: Path, url: str) -> None:
         options = {"url": f"{url}/track/{{id}}"}
-        self.config = impatient(root, studio=SourceConfig("studio", "http", options))
+        self.config = impatient(root / "store", studio=SourceConfig("studio", "http", options))
 
     def fetch(self, track: Track = TRACK) -> bytes | str:
         with Cache.open(self.config) as cache:
@@ -197,3 +201,17 @@ def test_what_a_cut_left_of_another_place_is_gone_on_with(tmp_path: Path, raw_se
     before, is_up = len(server.received), True
     assert listener.fetch() == B
     assert asked(server, "Range")[before:] == ["bytes=5000-"] * 4
+
+
+def test_what_was_adopted_after_a_lost_index_is_confirmed(
+    cloud: Cloud, tmp_path: Path, raw_server: StartRawServer
+) -> None:
+    server = raw_server(cloud)
+    listener = Listener(tmp_path, server.url)
+    with Cache.open(listener.config) as cache:
+        export_mix(Mix("Friday", (Row(track=TRACK),)), tmp_path / "Friday", cache=cache)
+    shutil.rmtree(listener.config.root / "index-v1")
+    with Cache.open(listener.config) as cache:
+        assert [one.adopted for one in adopt(cache.store, tmp_path / "Friday")] == [True]
+    assert listener.fetch() == A
+    assert conditions(server.received) == [False, True]

@@ -122,4 +122,5 @@ def _entry(track: BundledTrack, media: Media, size: int) -> Entry:
         stored_at=track.exported_at,
         validated_at=track.validated_at,
         used_at=track.exported_at,
+        place=track.place,
     )

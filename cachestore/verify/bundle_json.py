@@ -34,12 +34,13 @@ _REMEDY = "name the folder of a bundle that an export has made"
 class BundledTrack:
     """A cloud track of a bundle: `file` is relative to it, with ``/``; times in Unix seconds.
 
-    `validated_at` is 0 when the server did not confirm it for that export.
+    `place` is as in `Entry`; `validated_at` is 0 when the server did not confirm it for that export.
     """
 
     track: Track
     version: Version
     digest: str
+    place: str
     label: str
     file: str
     exported_at: float
@@ -105,7 +106,8 @@ def _time(value: object) -> float:
 
 def _track(row: dict[str, Any], exported_at: float) -> BundledTrack | None:
     """Return the track of a row, None when its parts do not fit together."""
-    key, digest, file, label = (row.get(name) for name in ("key", "digest", "file", "label"))
+    key, digest, file = (row.get(name) for name in ("key", "digest", "file"))
+    place, label = (text if isinstance(text := row.get(name), str) else "" for name in ("place", "label"))
     try:
         track = parse_address(key) if isinstance(key, str) else None
         version = _version(row.get("validator_kind"), row.get("validator"), digest, track)
@@ -114,8 +116,8 @@ def _track(row: dict[str, Any], exported_at: float) -> BundledTrack | None:
     if track is None or version is None or not is_digest(digest) or not _is_inside(file):
         return None
     validated_at = 0.0 if row.get("freshness") == "stale" else exported_at
-    text = shown(label) if isinstance(label, str) else ""
-    return BundledTrack(track, version, str(digest), text or track.address, str(file), exported_at, validated_at)
+    label = shown(label) or track.address
+    return BundledTrack(track, version, str(digest), place, label, str(file), exported_at, validated_at)
 
 
 def _version(kind: object, value: object, digest: object, track: Track | None) -> Version | None:
