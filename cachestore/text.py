@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 _LIKE_A_URL = re.compile(
     r"^//|^https?[:/]+|^url:(?:https?[:/]+)?|[a-z][a-z0-9+.-]+:/+", re.IGNORECASE | re.ASCII
 )  # a scheme of one letter is a drive
-_QUERY = re.compile(r"([^?#]*)(.*)", re.DOTALL)
-_AT = re.compile("@|%40")
+# Each as it is, or percent-encoded, however often.
+_QUERY = re.compile(r"((?:(?!%(?:25)*3F)[^?#])*)(.*)", re.DOTALL | re.IGNORECASE)
+_AT = re.compile("@|%(?:25)*40")
+_PARAMETER = re.compile(r"([;&=]|%(?:25)*(?:3B|26|3D))[^/]*", re.IGNORECASE)
 SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
 _LONGEST = 1000  # characters; a title of megabytes would be in every line that names its track
 
@@ -37,8 +39,8 @@ def is_echo(text: str, secrets: Iterable[str]) -> bool:
 def redacted(text: str) -> str:
     """Return `text` without what follows a scheme in it as userinfo, parameters or query would, fit for an error.
 
-    It is for what is no URL, or none of ours: any scheme, any number of slashes, and ``%40`` for the ``@``. Rather too
-    much is left out than too little.
+    It is for what is no URL, or none of ours: any scheme, any number of slashes, and marks that are percent-encoded.
+    Rather too much is left out than too little.
     """
     found = _LIKE_A_URL.search(text)
     if found is None:
@@ -51,7 +53,7 @@ def redacted(text: str) -> str:
     name, colon, port = host.partition(":")
     if colon and not port.isdecimal():  # where a password stands that has a slash in it
         host = f"{name}:…"
-    path = re.sub(r";[^/]*", ";…", path)
+    path = _PARAMETER.sub(r"\1…", path)
     return f"{front}{'…@' if userinfo else ''}{host}{slash}{path}{query[:1]}{'…' if query else ''}"
 
 

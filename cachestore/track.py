@@ -13,7 +13,7 @@ from xxhash import xxh3_64_hexdigest
 from cachestore.errors import AddressError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cachestore.version import Version
 
@@ -27,6 +27,13 @@ _CREDENTIAL = re.compile(
     r"x-(amz|goog|ms)-.*|(access_?)?token|auth(orization)?|sig(nature)?|api_?key|jwt|jsessionid|password|secret|hdne?[at]s?",
     re.IGNORECASE,
 )
+# What begins a parameter in a path, and what ends its name: as it is, or encoded, however often. Links that went
+# through other programs have "?" and "&" in their path like that.
+_PARTS = re.compile(r"(?=[;&]|%(?:25)*(?:3B|26|3F))", re.IGNORECASE)
+_QUERY = re.compile(r"(?=%(?:25)*3F)", re.IGNORECASE)
+_BEGINNING = re.compile(r"[/;&]|%(?:25)*(?:3B|26|3F)", re.IGNORECASE)
+_SLASH = re.compile("(?=/)")
+_EQUALS = re.compile(r"=|%(?:25)*3D", re.IGNORECASE)
 _SIGNATURE = re.compile(r"x-(amz|goog|ms)-.*", re.IGNORECASE)
 _CREDENTIAL_IN_COMPANY = (
     ({"expires", "signature"}, {"expires", "awsaccesskeyid", "googleaccessid", "policy", "key-pair-id"}),
@@ -153,11 +160,12 @@ def url_secrets(url: str) -> set[str]:
         return set()  # it is never sent
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     hidden = {password or user}
-    for parameters in (parts.query.split("&"), *(segment.split(";")[1:] for segment in parts.path.split("/"))):
-        rows = [(unquote_plus(name).lower(), value) for name, _, value in (each.partition("=") for each in parameters)]
+    for parameters in (parts.query.split("&"), *_segments(parts.path)):
+        rows = [(_name(parameter), _EQUALS.split(parameter, maxsplit=1)[-1]) for parameter in parameters]
         credentials = _credentials(name for name, _ in rows) - {"u"}
         hidden |= {value for name, value in rows if name in credentials}
-    return {text for secret in hidden for text in (secret, unquote_plus(secret)) if text}
+    decoded = {unquote_plus(secret) for secret in hidden}
+    return (hidden | decoded | {unquote(secret) for secret in decoded}) - {""}
 
 
 def credential_parameters(query: str) -> list[str]:
@@ -225,16 +233,37 @@ def _lasting_parameters(query: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _lasting_path(path: str) -> str:
-    """Return a path without the parameters in it (RFC 3986 §3.3: ``;name=value``) that say who asks."""
-    return "/".join(_lasting_segment(segment) for segment in path.split("/"))
+    """Return a path without what says who asks, be it parameters (RFC 3986 §3.3: ``;name=value``) or whole segments."""
+    return "".join(part for segment in _segments(path) for part in _lasting_parts(segment))
 
 
-def _lasting_segment(segment: str) -> str:
-    name, *parameters = segment.split(";")
-    names = [unquote(parameter.partition("=")[0]).lower() for parameter in parameters]
+def _lasting_parts(parts: Sequence[str]) -> Iterator[str]:
+    names = [_name(part) for part in parts]
     credentials = _credentials(names)
-    lasting = (parameter for parameter, its in zip(parameters, names, strict=True) if its not in credentials)
-    return ";".join([name, *lasting])
+    return (part for part, name in zip(parts, names, strict=True) if name not in credentials)
+
+
+def _segments(path: str) -> list[list[str]]:
+    """Return the segments of a path, each as its name and parameters, which begin with what separates them.
+
+    Behind an encoded question mark a slash ends one only before a credential: a token in a query may have slashes.
+    """
+    front, *query = _QUERY.split(path, maxsplit=1)
+    segments = _SLASH.split(front)
+    for one in query:
+        for piece in _SLASH.split(one):
+            if piece.startswith("%") or _CREDENTIAL.fullmatch(_name(piece)):
+                segments.append(piece)
+            else:
+                segments[-1] += piece
+    return [_PARTS.split(segment) for segment in segments]
+
+
+def _name(part: str) -> str:
+    """Return the decoded name of a parameter or segment with a value, in lower case; empty if it has none."""
+    name, *value = _EQUALS.split(part, maxsplit=1)
+    name = _BEGINNING.sub("", name, count=1)
+    return unquote(unquote_plus(name)).lower() if value else ""
 
 
 def _credentials(names: Iterable[str]) -> set[str]:

@@ -1,0 +1,86 @@
+"""Secrets in URLs of every shape that people paste: none is stored, shown or told, and none names a track."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cachestore.errors import AddressError
+from cachestore.text import redacted
+from cachestore.track import escape_id, parse_address, redact_url, url_secrets, url_track
+from tests.downloads import SMALL, answer
+from tests.test_secrets import Scribe, found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.conftest import StartRawServer
+    from tests.stranger import Stranger
+
+CORE = "hunterHUSH4711"
+NAMES = ("token", "Access_Token", "sig", "X-Amz-Signature", "jwt", "apikey", "PASSWORD", "t%6fken", "%74oken")
+
+
+MARKS = [spelling for mark in "?;&" for spelling in (mark, *(f"%{'25' * n}{ord(mark):X}" for n in range(3)))]
+EQUALS = ["=", "%3D", "%253d"]
+FRONTS = ["/a.wav", "/box;x=1/a.wav", "/a%2Cb.wav", "/a%3Bx=1", "/%C3%A9&y", "/a.wav%3Fid=7", "/"]
+BEHIND = ["", "&x=1", ";x=1", "%26x=1", "/b.wav", "%253Bx=1", "?id=1", "#t=5"]
+VALUES = [CORE, f"{CORE}%3D%3D", f"ab%2F{CORE}", f"{CORE}.e30.x"]
+LOGINS = ["", "dj:", "dj:a%2F"]
+
+
+def planted(server: str, choose: Callable[[Sequence[str]], str]) -> str:
+    """Return a URL with a credential in its userinfo, path or query."""
+    if choose(["parameter", "parameter", "parameter", "login"]) == "login":
+        return server.replace("://", f"://{choose(LOGINS)}{CORE}@") + "/a.wav"
+    mark = choose([*MARKS, "/"])
+    if choose(["upper", "lower"]) == "lower":
+        mark = mark.lower()
+    equals = choose(EQUALS) if mark.startswith("%") else "="
+    return f"{server}{choose(FRONTS)}{mark}{choose(NAMES)}{equals}{choose(VALUES)}{choose(BEHIND)}"
+
+
+@st.composite
+def urls(draw: st.DrawFn) -> str:
+    """Return any of these."""
+    return planted("https://host", lambda several: draw(st.sampled_from(several)))
+
+
+@given(urls())
+def test_no_secret_is_in_what_is_kept_or_shown_of_a_url(url: str) -> None:
+    track = url_track(url)
+    told = [track.address, track.label, repr(track), redact_url(url), redacted(url), redacted(f"url:{escape_id(url)}")]
+    for text in (f"url:{escape_id(url)}", f"url:{escape_id(escape_id(url))}", url.replace("://", ":/")):
+        try:
+            told.append(parse_address(text).address)
+        except AddressError as error:
+            told += [str(error), repr(error)]
+    assert [text for text in told if CORE in text] == []
+
+
+@given(urls())
+def test_what_authorizes_is_known_again_where_a_server_says_it(url: str) -> None:
+    assert any(CORE in secret for secret in url_secrets(url))
+
+
+@given(urls())
+def test_who_asks_makes_no_other_track(url: str) -> None:
+    assert url_track(url) == url_track(url.replace(CORE, "another"))
+
+
+def test_no_planted_secret_is_written_or_printed(stranger: Stranger, raw_server: StartRawServer) -> None:
+    server = raw_server(lambda head: answer(SMALL, f'Content-Disposition: filename="{head.split()[1].decode()}"'))
+    choose = random.Random(CORE).choice
+    several = [planted(f"{server.url}/{number}", choose) for number in range(60)]
+    stranger.configure(server.url)
+    scribe = Scribe(stranger)
+    addresses = [f"url:{escape_id(url)}" for url in several]
+    for command in (["fetch", *several, "--events", "ndjson"], ["fetch", *several, "-vv"], ["ls", "--json"], ["ls"]):
+        scribe.run(*command)
+    for address in addresses[:4]:
+        scribe.run("fetch", address)
+    assert found(scribe, {"planted": CORE}) == set()
+    assert sum(CORE.encode() in head for head in server.received) > 60  # twice all but the logins
