@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cachestore.errors import ConfigError, QuantityError
 from cachestore.links import LINK_MODES
 from cachestore.quantities import parse_age, parse_size
+from cachestore.text import is_url
 from cachestore.track import RESERVED_SOURCES, is_source_name
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def _root(argument: Path | None, environ: Mapping[str, str], configured: str | N
 
 
 def _absolute(path: Path, where: str, base: Path | None = None) -> Path:
+    if is_url(str(path)):
+        raise ConfigError(where, "a URL is no path; expected one on this machine")
     try:
         return base / path.expanduser() if base else path.expanduser().absolute()
     except RuntimeError:

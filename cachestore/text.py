@@ -16,6 +16,7 @@ _LIKE_A_URL = re.compile(
 _QUERY = re.compile(r"((?:(?!%(?:25)*3F)[^?#])*)(.*)", re.DOTALL | re.IGNORECASE)
 _AT = re.compile("@|%(?:25)*40")
 _PARAMETER = re.compile(r"([;&=]|%(?:25)*(?:3B|26|3D))[^/]*", re.IGNORECASE)
+_URL_AS_PATH = re.compile(r"[a-z][a-z0-9+.-]+:/|https?:", re.IGNORECASE | re.ASCII)
 SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
 _LONGEST = 1000  # characters; a title of megabytes would be in every line that names its track
 
@@ -34,6 +35,11 @@ def is_echo(text: str, secrets: Iterable[str]) -> bool:
     """Return whether a server says one of the `secrets` back to us in `text`, or as `text` is shown."""
     told = (text, _readable(text))
     return any(len(said) >= SHORTEST_SECRET and said in one for said in secrets for one in told)
+
+
+def is_url(path: str) -> bool:
+    """Return whether somebody gave a URL, perhaps with a secret, for a path; two slashes may have become one."""
+    return _URL_AS_PATH.match(path) is not None
 
 
 def redacted(text: str) -> str:

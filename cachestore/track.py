@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit, urlunsplit
 from xxhash import xxh3_64_hexdigest
 
 from cachestore.errors import AddressError
+from cachestore.text import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -107,9 +108,13 @@ def parse_address(text: str) -> Track:
     if not track_id:
         raise AddressError(text, "the id is empty")
     if version and re.fullmatch(r"[0-9a-f]{16}", version) is None:
-        raise AddressError(text, "the version after @ is not 16 hex digits (an @ within an id is written %40)")
+        # It may as well be a password: before the @, or behind it.
+        said = text if is_url(rest) else f"{source}:…"
+        raise AddressError(said, "the version after @ is not 16 hex digits (an @ within an id is written %40)")
     if source == "url" and not _is_identity(track_id):
-        raise AddressError(text, "what is behind url: is no identity as ls shows it; give the URL itself")
+        raise AddressError(
+            text if is_url(rest) else "url:…", "what is behind url: is no identity as ls shows it; give the URL itself"
+        )
     return Track(source, track_id, version or None, url=_refetchable_url(source, track_id))
 
 
@@ -218,12 +223,15 @@ def _url_identity(url: str) -> str:
 def _is_identity(text: str) -> bool:
     """Return whether `text` is the id that some URL has: no other may be stored, since it could hold a credential."""
     place, mark, rest = text.partition("#")
-    if not place.startswith(("http://", "https://")):
-        return bool(rest) and re.fullmatch(r"[^/?@]+", place) is not None
+    is_whole = place.startswith(("http://", "https://"))
+    url = place if is_whole else f"http://{place}/"
     try:
-        return _url_identity(place) == place and (not mark or re.fullmatch(r"[0-9a-f]{16}", rest) is not None)
+        is_told = _url_identity(url) == url
     except ValueError:
         return False
+    if is_whole:
+        return is_told and (not mark or re.fullmatch(r"[0-9a-f]{16}", rest) is not None)
+    return is_told and "/" not in place and bool(rest)
 
 
 def _lasting_parameters(query: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from cachestore.blobs import hash_file
 from cachestore.errors import DestinationError, NoSpace, is_full
 from cachestore.events import WarningEvent
 from cachestore.runs import staging_suffix
+from cachestore.text import is_url
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
 from exporter_plugin.naming import cut, fold, safe_stem
 
@@ -178,7 +179,9 @@ def inspect(dest: Path, root: Path, name: str) -> Destination:
 
 
 def absolute(dest: Path | str) -> Path:
-    """Return `dest` from the root on. Raise DestinationError for a relative one in a folder that is gone."""
+    """Return `dest` from the root on. Raise DestinationError for a URL, and a relative one in a folder that is gone."""
+    if is_url(str(dest)):
+        raise DestinationError(Path(dest), "is a URL", "name a folder on this machine")
     try:
         return Path(dest).absolute()
     except FileNotFoundError:

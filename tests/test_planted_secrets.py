@@ -1,10 +1,14 @@
-"""Secrets in URLs of every shape that people paste: none is stored, shown or told, and none names a track."""
+"""Secrets in URLs of every shape that people paste: none is stored, shown or told, and none names a track.
+
+Nor are those that are typed where something else is expected.
+"""
 
 from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +16,7 @@ from cachestore.errors import AddressError
 from cachestore.text import redacted
 from cachestore.track import escape_id, parse_address, redact_url, url_secrets, url_track
 from tests.downloads import SMALL, answer
+from tests.stranger import row
 from tests.test_secrets import Scribe, found
 
 if TYPE_CHECKING:
@@ -84,3 +89,31 @@ def test_no_planted_secret_is_written_or_printed(stranger: Stranger, raw_server:
         scribe.run("fetch", address)
     assert found(scribe, {"planted": CORE}) == set()
     assert sum(CORE.encode() in head for head in server.received) > 60  # twice all but the logins
+
+
+@pytest.mark.parametrize("command", ["fetch", "show", "rm", "pin"])
+@pytest.mark.parametrize("typed", [f"url:{CORE}#x", f"url:x#{CORE}", f"open:a@{CORE}", f"open:{CORE}@home"])
+def test_an_address_that_may_be_a_password_is_not_repeated(
+    stranger: Stranger, raw_server: StartRawServer, command: str, typed: str
+) -> None:
+    server = raw_server(answer(SMALL))
+    stranger.configure(server.url)
+    stranger.run("fetch", "open:a")
+    scribe = Scribe(stranger)
+    scribe.run(command, typed)
+    assert found(scribe, {"typed": CORE}) == set()
+    assert len(scribe.seen[0].splitlines()) == 2  # with the exit code
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("url", [f"https://dj:{CORE}@nas/x", f"dav://nas/x?token={CORE}", f"HTTP:dj:{CORE}@nas"])
+def test_a_url_in_the_place_of_a_folder_is_refused_and_nothing_is_made_of_it(stranger: Stranger, url: str) -> None:
+    stranger.configure("http://127.0.0.1:9", retries=0)
+    mix = stranger.mix(row("t1"))
+    scribe = Scribe(stranger)
+    commands = (["export", mix, url], ["export", mix, url, "--dry-run"], ["doctor", url], ["repair", "--adopt", url])
+    for command in (*commands, ["--root", url, "fetch", "open:t1"], ["--root", url, "ls"]):
+        scribe.run(*command)
+    assert found(scribe, {"typed": CORE}) == set()
+    assert "exit 0" not in "".join(scribe.seen)
+    assert [path.name for path in stranger.home.iterdir() if ":" in path.name] == []

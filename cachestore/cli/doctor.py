@@ -25,6 +25,7 @@ from cachestore.errors import ConfigError, IndexDamaged, PreconditionError, Root
 from cachestore.quantities import format_size
 from cachestore.root import refuse_foreign_content
 from cachestore.store.reader import StoreReader
+from cachestore.text import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def doctor(settings: Settings, dest: Path | None) -> int:
     except ConfigError as error:
         findings.append(Finding("config", str(error), "mend that line of the file"))
     else:
-        findings += [*_config(config), *_root(config), *([] if dest is None else _dest(config, dest.absolute()))]
+        findings += [*_config(config), *_root(config), *([] if dest is None else _dest(config, dest))]
     for finding in findings:
         click.echo(plain(f"{'PROBLEM' if finding.mend else 'ok':<8} {finding.place:<8} {finding.fact}"))
         if finding.mend:
@@ -156,6 +157,10 @@ def _store(root: Path) -> Finding:
 
 
 def _dest(config: Config, dest: Path) -> Iterator[Finding]:
+    if is_url(str(dest)):
+        yield Finding("dest", "DEST is a URL", "name a folder on this machine")
+        return
+    dest = dest.absolute()
     if dest.exists() and not dest.is_dir():
         yield Finding("dest", f"{dest} is a file", "name a folder")
         return

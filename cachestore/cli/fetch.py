@@ -24,7 +24,7 @@ from cachestore.cli.options import (
 from cachestore.cli.output import count, print_json, while_read
 from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
-from cachestore.errors import AddressError, FetchFailed
+from cachestore.errors import AddressError, FetchFailed, NotInCache
 from cachestore.events import Provenance
 from cachestore.playlists import parse_playlist
 from cachestore.track import alike, parse_address
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from threading import Event
 
-    from cachestore.cache import Result
+    from cachestore.cache import Cache, Result
     from cachestore.cli.progress import Reporter
     from cachestore.config import Config
     from cachestore.track import Track
@@ -108,10 +108,18 @@ def _fetched(
     from cachestore.cache import Cache
 
     with Cache.open(config, cancel=cancel) as cache:
+        _refuse_unknown(cache, tracks)
         tell.start(len(tracks))
         results = list(cache.fetch(tracks, jobs=jobs, refresh=refresh, on_event=tell, cancel=cancel))
         cache.enforce_bound(tell)
     return results
+
+
+def _refuse_unknown(cache: Cache, tracks: Sequence[Track]) -> None:
+    """Raise NotInCache for what is not kept and has no URL to be asked for: it may be a password that was mistyped."""
+    for track in tracks:
+        if track.source == "url" and track.url is None and "://" not in track.id and cache.find(track) is None:
+            raise NotInCache(track.address)
 
 
 def _refuse_alike(tracks: Sequence[Track]) -> None:

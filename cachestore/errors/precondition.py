@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from cachestore.errors.base import CacheStoreError
+from cachestore.text import redacted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ class DestinationError(PreconditionError):
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.dest} {self.problem}; {self.remedy}"
+        return f"{redacted(str(self.dest))} {self.problem}; {self.remedy}"
 
 
 def is_full(error: BaseException) -> bool:

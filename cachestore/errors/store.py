@@ -79,7 +79,9 @@ class NotInCache(CacheStoreError):
     address: str
 
     def __str__(self) -> str:
-        return f"{self.address} is not in the cache; cachestore ls shows what is"
+        # Nothing shows that what stands behind url: was ever a host and an id.
+        is_plain = self.address.startswith("url:") and "://" not in self.address
+        return f"{'url:…' if is_plain else self.address} is not in the cache; cachestore ls shows what is"
 
 
 @dataclass(eq=False)

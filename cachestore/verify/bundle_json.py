@@ -18,7 +18,7 @@ from cachestore.blobs import is_digest
 from cachestore.errors import AddressError, DestinationError
 from cachestore.links import LinkMode
 from cachestore.rows import Bundle, BundleFile
-from cachestore.text import shown
+from cachestore.text import is_url, shown
 from cachestore.track import Track, parse_address
 from cachestore.version import Version, VersionKind
 
@@ -63,6 +63,8 @@ class BundleJson:
 
 def read_bundle_json(dest: Path) -> BundleJson:
     """Return what the bundle at `dest` says of its tracks. Raise DestinationError when it says nothing."""
+    if is_url(str(dest)):
+        raise DestinationError(dest, "is a URL", _REMEDY)
     dest = Path(os.path.realpath(dest))
     document = _document(dest)
     exported_at = _time(document.get("exported_at"))
