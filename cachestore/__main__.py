@@ -12,11 +12,14 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name that is no text must not end a listing
     try:
+        from cachestore.cli.leaving import leave_soon
         from cachestore.cli.main import run
 
-        return run()
+        code = run()
+        leave_soon(code)
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 if __name__ == "__main__":

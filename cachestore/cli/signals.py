@@ -67,6 +67,13 @@ def _caught(cancel: Cancel) -> Iterator[None]:
         setter.join()
 
 
+def ignore_signals() -> None:
+    """Let no signal end or cancel anything any more; nothing changes outside the main thread, where none is heard."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _ignored(number: int) -> bool:
     """Return whether `number` is to stay ignored: nohup asks for that."""
     return number != signal.SIGINT and signal.getsignal(number) is signal.SIG_IGN
