@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,7 @@ _QUERY = re.compile(r"((?:(?!%(?:25)*3F)[^?#])*)(.*)", re.DOTALL | re.IGNORECASE
 _AT = re.compile("@|%(?:25)*40")
 _PARAMETER = re.compile(r"([;&=]|%(?:25)*(?:3B|26|3D))[^/]*", re.IGNORECASE)
 _URL_AS_PATH = re.compile(r"[a-z][a-z0-9+.-]+:/|https?:", re.IGNORECASE | re.ASCII)
+_HIDDEN = "(hidden)"
 SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
 _LONGEST = 1000  # characters; a title of megabytes would be in every line that names its track
 
@@ -42,6 +44,18 @@ def is_url(path: str) -> bool:
     return _URL_AS_PATH.match(path) is not None
 
 
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` as `shown`, with ``(hidden)`` for each of the `secrets` and every URL `redacted`.
+
+    A secret that may be in a text by accident is left out where it is a whole word.
+    """
+    secrets = {spelt for secret in secrets for spelt in (secret, _readable(secret), repr(secret)[1:-1]) if spelt}
+    longest_first = "|".join(map(_pattern, sorted(secrets, key=len, reverse=True)))
+    for read in (str, _readable):  # a secret may have been broken into lines, or have had them itself
+        text = re.sub(longest_first, _HIDDEN, read(text)) if secrets else read(text)
+    return shown(" ".join(_HIDDEN if is_echo(unquote(word), secrets) else redacted(word) for word in text.split(" ")))
+
+
 def redacted(text: str) -> str:
     """Return `text` without what follows a scheme in it as userinfo, parameters or query would, fit for an error.
 
@@ -61,6 +75,10 @@ def redacted(text: str) -> str:
         host = f"{name}:…"
     path = _PARAMETER.sub(r"\1…", path)
     return f"{front}{'…@' if userinfo else ''}{host}{slash}{path}{query[:1]}{'…' if query else ''}"
+
+
+def _pattern(secret: str) -> str:
+    return re.escape(secret) if len(secret) >= SHORTEST_SECRET else rf"(?<!\w){re.escape(secret)}(?!\w)"
 
 
 def _readable(text: str) -> str:

@@ -379,3 +379,73 @@ def test_what_a_third_party_says_of_the_header_that_it_sends_is_left_out() -> No
     )
     account.resolve(TRACK)
     assert account.describe(TRACK) == Description("", "E.P.", "", None)
+
+
+class Foul(TrackError):
+    """An error of a third party, whose sentence is its own."""
+
+    def __str__(self) -> str:
+        return SECRET
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (f"no {SECRET}, no music", "no (hidden), no music"),
+        (f"no\n{SECRET}\n\x1b[2J\u009b music", "no (hidden) [2J music"),
+        (f"GET https://mine.example/a?b={quote(SECRET, safe='')} failed", "GET https://mine.example/a?… failed"),
+        ("GET https://mine.example/s3cret%2f4711/a failed", "GET (hidden) failed"),
+        ("GET https://mine.example/a?session=f00 failed", "GET https://mine.example/a?… failed"),
+        ("a header Bearer c00kie/0815 was sent", "a header (hidden) was sent"),
+        ("refused " + repr({"token": SECRET}), "refused {'token': '(hidden)'}"),
+        ("x" * 5000, "x" * 1000),
+    ],
+)
+@pytest.mark.parametrize("kind", [TrackError, SourceError, Unauthorized, Foul])
+def test_no_secret_of_a_source_is_in_what_a_plugin_says_of_a_failure(
+    reason: str, told: str, kind: type[TrackError]
+) -> None:
+    error = kind(SECRET, f"Opus {SECRET}", reason)
+    web = web_for(60)
+    web.hide({SECRET, quote(SECRET, safe="")})
+    account = Account("mine", Once(error), web=web)
+    account.resolve(TRACK)
+    failed = error_of(account)
+    assert str(failed).removesuffix("; check the credentials of [sources.mine]") == f"Opus: {told}"
+    assert isinstance(failed, kind if kind is not Foul else TrackError)
+
+
+@dataclass
+class Once:
+    """A third party's source that knows one origin, and then fails."""
+
+    error: TrackError
+    asked: int = 0
+
+    def resolve(self, track: Track) -> Origin:
+        self.asked += 1
+        if self.asked > 1:
+            raise self.error
+        return Origin(URL, {"Authorization": "Bearer c00kie/0815"})
+
+
+def test_no_secret_of_a_source_is_in_what_a_plugin_says_of_its_options() -> None:
+    web = web_for(60)
+    web.hide({SECRET, "4711"})
+    failed = error_of(
+        Account("mine", Doing(raising(ConfigError("sources.mine", f"{SECRET} is no 4711 nor 47110"))), web=web)
+    )
+    assert str(failed) == "sources.mine: (hidden) is no (hidden) nor 47110"
+
+
+class Unmakeable(Asked):
+    def __init__(self, config: SourceConfig, environ: Mapping[str, str], web: Web) -> None:
+        super().__init__(config, environ, web)
+        raise ConfigError(config.where, f"the token {self._token}\nis expired")
+
+
+def test_no_secret_is_in_what_a_plugin_says_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.Asked", Unmakeable)
+    with pytest.raises(ConfigError) as caught:
+        asked(monkeypatch, URL)
+    assert str(caught.value) == "sources.mine: the token (hidden) is expired"

@@ -6,11 +6,11 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cachestore.errors import Cancelled, Forbidden, SourceError, TimedOut, TrackError, Unauthorized
+from cachestore.errors import Cancelled, ConfigError, Forbidden, SourceError, TimedOut, TrackError, Unauthorized
 from cachestore.sources.aside import awaited, begun
 from cachestore.sources.base import Describing, Description, Listing, Playlist, PlaylistTrack, Renewing
 from cachestore.sources.checked import Unfit, check_sources, checked, checked_list, is_whole
-from cachestore.sources.echoes import without_echoes
+from cachestore.sources.echoes import without_echoes, without_secrets_of
 from cachestore.sources.secret_urls import carries
 from cachestore.track import Origin
 from cachestore.web.echoes import has_credentials, sent_secrets
@@ -43,7 +43,7 @@ class Account:
         self._secrets = secrets
         self._web = web
         self._late: list[Future[Any]] = []
-        self._sent: frozenset[str] = frozenset()
+        self._sent: set[str] = set()
         self._accepted = False
         self._refused = ""
         self._server_has_versions = False
@@ -85,13 +85,13 @@ class Account:
     def describe(self, track: Track) -> Description:
         """Return what the source knows of `track`, which may be nothing. Raise TrackError.
 
-        Texts that say a header back that its origins were asked with are left out.
+        Texts that say a credential back are left out.
         """
         with self._asking(track):
             source = self._source
             if isinstance(source, Describing):
                 said = self._said(track, lambda: checked(source.describe(track), Description))
-                return without_echoes(said, self._sent)
+                return without_echoes(said, self._hidden)
         return Description()
 
     def playlists(self, subject: Track) -> Sequence[Playlist]:
@@ -163,13 +163,28 @@ class Account:
         except Unfit as error:
             reason = f"the source {self._name} returned {error.found}; expected {error.expected}"
             raise SourceError(track.address, track.label, f"{reason}; update or mend its package") from None
-        except BaseException as error:  # a plugin may do anything, as end a program or a task of its own
+        except BaseException as error:  # noqa: BLE001 - a plugin may do anything, as end a program or a task of its own
             if not (is_whole(error) or self._is_cancel(error) or is_interrupt(error)):
                 reason = f"the source {self._name} failed ({type(error).__name__})"
                 raise SourceError(track.address, track.label, reason) from None
-            if isinstance(error, Unauthorized):
-                self._note(error)
-            raise
+            told = self._told(track, error)
+            if isinstance(told, Unauthorized):
+                self._note(told)
+            raise told from None
+
+    def _told(self, track: Track, error: BaseException) -> BaseException:
+        """Return what a source raised: of a plugin, an error of `track` that shows no secret."""
+        if self._web is None or not isinstance(error, TrackError | ConfigError):
+            return error
+        told = without_secrets_of(error, self._hidden)
+        if isinstance(told, TrackError):
+            told.track, told.label = track.address, track.label
+        return told
+
+    @property
+    def _hidden(self) -> set[str]:
+        """Return what no text of the source may show."""
+        return self._sent | (self._web.secrets if self._web is not None else set())
 
     def _raise_if_useless(self, track: Track) -> None:
         if self._refused:

@@ -13,6 +13,7 @@ from cachestore.errors import ConfigError
 from cachestore.sources.account import Account, is_interrupt
 from cachestore.sources.base import Covering
 from cachestore.sources.checked import is_whole
+from cachestore.sources.echoes import without_secrets_of
 from cachestore.sources.http import HttpSource
 from cachestore.sources.secret_urls import credentials_of, expand_url, secrets_of
 from cachestore.sources.subsonic import SubsonicSource
@@ -79,8 +80,10 @@ class Sources:
             factory: SourceFactory = points[config.kind].load()
             return factory(config, self._environ, self._web)
         except BaseException as error:  # a plugin may do anything, and its text may hold a secret
-            if is_whole(error) or is_interrupt(error):
+            if is_interrupt(error):
                 raise
+            if is_whole(error):
+                raise without_secrets_of(error, self._web.secrets) from None
             problem = f"the plugin of kind {config.kind} failed ({type(error).__name__}); update or remove it"
             raise ConfigError(config.where, problem) from None
 

@@ -96,6 +96,11 @@ class Web:
         """Take that these are secrets wherever an answer says them: what is sent alone does not tell."""
         self._secrets.update(secrets)
 
+    @property
+    def secrets(self) -> set[str]:
+        """Return what is known to be secret by now."""
+        return self._secrets.copy()
+
     @contextmanager
     def get(self, track: Track, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Give the answer to a GET, its body unread, redirects followed by hand.
@@ -146,7 +151,7 @@ class Web:
         except httpx.HTTPError as error:
             self.raise_if_cancelled()
             self.raise_if_late(track)
-            raise body_failure(track, error, received, total, self._secrets.copy()) from None
+            raise body_failure(track, error, received, total, self.secrets) from None
         self.raise_if_late(track)  # a connection that the watchdog shut down looks like the end of the body
 
     def document(self, track: Track, url: str, headers: Mapping[str, str] | None = None) -> Document:
