@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,10 +29,9 @@ from cachestore.links import LINK_MODES
 from exporter_plugin.summary import facts, plan_facts, print_failed, print_holes, print_plan, print_report
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from cachestore.cli.progress import Reporter
+    from cachestore.cli.signals import Cancel
     from cachestore.config import Config
     from cachestore.errors import TrackError
     from exporter_plugin.report import Report
@@ -124,8 +122,7 @@ def export(
     from exporter_plugin.export import ExportFailed
 
     try:
-        with reporter(settings, events=events) as tell:
-            report = _export(settings, tell, mix, dest, how, stdin_eof=cancel_on_stdin_eof)
+        report = _export(settings, mix, dest, how, events=events, stdin_eof=cancel_on_stdin_eof)
     except ExportFailed as failed:
         print_failed(failed, _again(settings, failed.failures))
         return failed.exit_code
@@ -144,7 +141,8 @@ def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_js
     """Print what an export would do."""
     from exporter_plugin.plan import plan_export
 
-    with _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, _):
+    with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
+        wanted, config = _read(settings, mix, how, cancel)
         plan = plan_export(wanted, dest, config=config, **{key: how[key] for key in how.keys() - {"jobs"}})
     if as_json:
         print_json(plan_facts(plan))
@@ -153,31 +151,34 @@ def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_js
     return plan.exit_code
 
 
-def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[str, Any], *, stdin_eof: bool) -> Report:
+def _export(
+    settings: Settings, mix: str, dest: str, how: dict[str, Any], *, events: str | None, stdin_eof: bool
+) -> Report:
     """Export with `how`, the arguments of export_mix that have the names of the options."""
     from cachestore.cache import Cache
     from exporter_plugin.export import export_mix
 
     with (
-        _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, cancel),
-        Cache.open(config, cancel=cancel) as cache,
+        cancel_on_signals(stdin_eof=stdin_eof) as cancel,
+        reporter(settings, events=events) as tell,
+        cancel.coded(),
     ):
-        tell.start(len(wanted.rows))
-        return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+        wanted, config = _read(settings, mix, how, cancel)
+        with Cache.open(config, cancel=cancel) as cache:
+            tell.start(len(wanted.rows))
+            return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
 
 
-@contextmanager
-def _reading(
-    settings: Settings, mix: str, how: dict[str, Any], *, stdin_eof: bool
-) -> Iterator[tuple[Mix, Config, threading.Event]]:
-    """Have the mix and the configuration for a block that signals cancel."""
+def _read(settings: Settings, mix: str, how: dict[str, Any], cancel: Cancel) -> tuple[Mix, Config]:
+    """Return the mix and the configuration; what is wrong with a file is told first."""
     from exporter_plugin.mix import playlist_of_source, read_mix
 
-    # A file before signals become a cancel: a wait for standard input or a pipe could not be cancelled.
-    wanted = None if playlist_of_source(mix) else read_mix(mix)
-    with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
+    def read() -> tuple[Mix, Config]:
+        wanted = None if playlist_of_source(mix) else read_mix(mix)
         config = settings.config()
-        yield wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel), config, cancel
+        return wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel), config
+
+    return cancel.result_of(read)
 
 
 def _again(settings: Settings, failures: Sequence[TrackError]) -> str:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def cloud_tracks(mix: str) -> Callable[[Config, threading.Event], tuple[Sequence[Track], int]]:
     """Return what gives the cloud tracks of the mix that `read_mix` finds, and the number of its local ones.
 
-    A file is read at once, before signals become a cancel: a wait for standard input or a pipe could not be cancelled.
-    Raise what `read_mix` does.
+    A file is read at once: what is wrong with it is told before what is wrong with the configuration. Raise what
+    `read_mix` does.
     """
     known = None if playlist_of_source(mix) else read_mix(mix)
 

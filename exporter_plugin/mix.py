@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from exporter_plugin.row import Mix
 
 _STDIN = "standard input"
+_PIECE = 1024 * 1024
 _MAX_BYTES = 64 * 1024 * 1024  # far above any mix, far below an album by mistake or an endless device
 
 
@@ -55,7 +56,7 @@ def read_mix(
         return _told_apart(mix, partial(MixError, str(address)))
     file = Path(path)
     try:
-        with file.open("rb") as opened:
+        with file.open("rb", buffering=0) as opened:
             text = _text(str(path), opened)
     except OSError as error:
         raise MixError(str(path), "", _refusal(error)) from None
@@ -80,7 +81,8 @@ def _absolute(path: Path, name: str) -> Path:
 def _stdin() -> BinaryIO:
     if sys.stdin is None:  # closed by who started us
         raise MixError(_STDIN, "", "it is closed; expected a mix in JSON or a playlist")
-    return sys.stdin.buffer
+    # Unbuffered: whoever reads it may be left behind, with no lock that the interpreter waits for in the end.
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
 
 
 def _read(document: Document, *, suffix: str) -> Mix:
@@ -98,7 +100,9 @@ def _told_apart(mix: Mix, error: Callable[[str, str], MixError]) -> Mix:
 
 
 def _text(name: str, opened: BinaryIO) -> str:
-    content = opened.read(_MAX_BYTES + 1)
+    content = bytearray()
+    while len(content) <= _MAX_BYTES and (piece := opened.read(_PIECE)):
+        content += piece
     if len(content) > _MAX_BYTES:
         raise MixError(name, "", f"it is larger than {_MAX_BYTES} bytes; expected a mix in JSON or a playlist")
     try:

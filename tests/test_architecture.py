@@ -46,6 +46,7 @@ FLOORS = {
     "cachestore.media": 2.0,
     "cachestore.partials": 2.2,
     "cachestore.root": 2.0,
+    "cachestore.aside": 0.9,
     "cachestore.text": 0.9,
     "cachestore.runs": 2.0,
     "cachestore.entry": 1.2,

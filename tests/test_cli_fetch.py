@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartNginx, StartRawServer
     from tests.library import Sample
     from tests.servers import Nginx
+    from tests.stranger import Stranger
 
     Fetch = Callable[..., str]
 
@@ -133,6 +134,32 @@ def test_every_failure_has_its_exit_code_and_its_event(
     [failed] = [event for event in events if event.get("state") == "failed"]
     assert failed["code"] == event_code
     assert (events[-1]["result"], events[-1]["exit_code"]) == ("failed", code)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "room", "summary", "told"),
+    [
+        (["t-wav"], 300_000, "2 tracks: 1 downloaded, 1 failed", ", the others are in the cache"),
+        (
+            ["t-wav", "t-flac"],
+            220_000,
+            "3 tracks: 2 downloaded, 1 failed, 1 evicted again for want of room",
+            ", 1 of the other 2 is in the cache",
+        ),
+        (["t-none"], 300_000, "2 tracks: 2 failed", ""),
+    ],
+)
+def test_how_many_of_the_others_are_in_the_cache_is_told_as_it_is(
+    stranger: Stranger, cloud: Nginx, tracks: list[str], room: int, summary: str, told: str
+) -> None:
+    stranger.configure(cloud.url, max_size=room)
+    ran = stranger.run("fetch", *(f"open:{track}" for track in tracks), "open:x", "--jobs", "1", code=1)
+    assert ran.out == f"{summary}\n"
+    failed, all_of_them = summary.count("2 failed") + 1, len(tracks) + 1
+    assert ran.err.splitlines()[-1] == (
+        f"cachestore: {failed} of {all_of_them} tracks could not be fetched{told}; see above"
+    )
+    assert len(stranger.run("ls", "--json").facts) == (0 if not told else 1)
 
 
 def test_failures_of_different_kinds_are_exit_1(

@@ -389,7 +389,7 @@ def test_patience_ends_and_the_failure_is_temporary(
         results = list(cache.fetch(tracks(3)))
     assert [type(result.error) for result in results] == [NoRoomYet] * 3
     failures = [result.error for result in results if result.error]
-    assert FetchFailed(failures, 3).exit_code == 75
+    assert FetchFailed(failures, 3, 1).exit_code == 75
     assert errors(list(cache.fetch(tracks(1)))) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -247,3 +248,43 @@ def test_without_the_option_the_end_of_standard_input_means_nothing(stranger: St
 def test_a_mix_on_standard_input_and_its_end_as_a_cancel_exclude_each_other(stranger: Stranger) -> None:
     told = stranger.run("export", "-", "DEST", "--cancel-on-stdin-eof", stdin='{"tracks": []}', code=2).err
     assert "--cancel-on-stdin-eof needs standard input for itself" in told
+
+
+# The wait for a mix, or for the configuration, on a pipe that nobody writes to
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("wait", ["mix on stdin", "mix in a pipe", "configuration in a pipe"])
+@pytest.mark.parametrize("command", ["fetch", "export"])
+def test_a_signal_ends_the_wait_for_what_is_to_be_read_and_the_end_is_told(
+    command: str, wait: str, number: signal.Signals, stranger: Stranger
+) -> None:
+    stranger.configure("http://127.0.0.1:9")
+    pipe = stranger.home / "pipe"
+    os.mkfifo(pipe)
+    mix = {"mix on stdin": "-", "mix in a pipe": str(pipe)}.get(wait) or stranger.mix({"source": "open", "id": "1"})
+    arguments = {"fetch": ["--mix", mix], "export": [mix, "DEST"]}[command]
+    if wait == "configuration in a pipe":
+        arguments += ["--config", str(pipe)]
+    started = [sys.executable, "-m", "cachestore", command, *arguments, "--events", "ndjson"]
+    environment = os.environ | stranger.environment | {"PYTHONPROFILEIMPORTTIME": "1"}
+    with subprocess.Popen(
+        started,
+        cwd=stranger.home,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert any("cachestore.aside" in line for line in process.stderr)  # by which it is read
+        process.send_signal(number)
+        out, err = process.stdout.read(), process.stderr.read()  # while its stdin goes on
+    [end] = [json.loads(line) for line in out.splitlines()]
+    assert (end["type"], end["result"], end["exit_code"]) == ("end", "cancelled", 128 + number)
+    assert process.returncode == 128 + number
+    assert "cachestore: cancelled; what was finished stays in the cache" in err
+    assert "Traceback" not in err

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = ["cachestore fetch studio:t42 https://example.org/a.flac", "cachestore fetch --mix friday.json"]
 _EXITS = {
-    1: "a track failed; the others are in the cache",
+    1: "a track failed; the others are in the cache, as far as its bounds allow",
     4: "the store cannot be used, or there is no room",
     75: "busy, or every failure is temporary: try again",
     77: "every failure is an authorization",
@@ -86,25 +86,37 @@ def fetch(
         raise click.UsageError("expected either tracks or --mix")
     refuse_stdin_twice(mix, stdin_eof=cancel_on_stdin_eof)
     _refuse_alike(tracks)
-    with reporter(settings, events=events) as tell:
-        tracks_of = open_mix(mix) if mix is not None else None
-        with cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel:
-            config, local = settings.config(), 0
-            if tracks_of:
-                tracks, local = tracks_of(config, cancel)
-            results = _fetched(config, tracks, tell, cancel, jobs=jobs, refresh=refresh)
+    with (
+        cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel,
+        reporter(settings, events=events) as tell,
+        cancel.coded(),
+    ):
+        config, wanted, local = cancel.result_of(lambda: _wanted(settings, tracks, mix, cancel))
+        results, kept = _fetched(config, wanted, tell, cancel, jobs=jobs, refresh=refresh)
         with while_read(sys.stdout):
             if as_json:
                 print_json([_facts(result) for result in results])
             elif not events and not settings.quiet:
-                click.echo(_summary(results, local))
+                click.echo(_summary(results, kept, local))
         if failures := [result.error for result in results if result.error]:
-            raise FetchFailed(failures, len(results))
+            raise FetchFailed(failures, len(results), kept)
+
+
+def _wanted(
+    settings: Settings, tracks: Sequence[Track], mix: str | None, cancel: Event
+) -> tuple[Config, Sequence[Track], int]:
+    """Return the configuration, the tracks that are given or those of the mix, and how many local ones that has."""
+    if mix is None:
+        return settings.config(), tracks, 0
+    tracks_of = open_mix(mix)
+    config = settings.config()
+    return config, *tracks_of(config, cancel)
 
 
 def _fetched(
     config: Config, tracks: Sequence[Track], tell: Reporter, cancel: Event, *, jobs: int | None, refresh: bool
-) -> Sequence[Result]:
+) -> tuple[Sequence[Result], int]:
+    """Return the results, and how many of them are in the cache in the end: its bound may not let it keep them all."""
     from cachestore.cache import Cache
 
     with Cache.open(config, cancel=cancel) as cache:
@@ -112,7 +124,9 @@ def _fetched(
         tell.start(len(tracks))
         results = list(cache.fetch(tracks, jobs=jobs, refresh=refresh, on_event=tell, cancel=cancel))
         cache.enforce_bound(tell)
-    return results
+        keys = [result.entry.key for result in results if not result.error]
+        there = cache.store.entries_of(keys)
+        return results, sum(key in there for key in keys)
 
 
 def _refuse_unknown(cache: Cache, tracks: Sequence[Track]) -> None:
@@ -143,9 +157,11 @@ def _facts(result: Result) -> dict[str, object]:
     }
 
 
-def _summary(results: Sequence[Result], local: int) -> str:
+def _summary(results: Sequence[Result], kept: int, local: int) -> str:
     words = {Provenance.NETWORK: "downloaded", Provenance.CACHE: "cached"}
     counts = Counter("failed" if result.origin is None else words[result.origin] for result in results)
     cloud = [f"{number} {word}" for word, number in sorted(counts.items())]
+    gone = sum(result.error is None for result in results) - kept
+    cloud += [f"{gone} evicted again for want of room"] if gone else []
     passed_over = [f"{count(local, 'local track')} passed over"] if local else []
     return f"{count(len(results), 'track')}: {', '.join(cloud + passed_over)}"

@@ -6,14 +6,15 @@ import signal
 import threading
 from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
+_T = TypeVar("_T")
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -27,6 +28,28 @@ class Cancel(threading.Event):
         """Return 128 plus the number of the signal."""
         return 128 + self.signum
 
+    @contextmanager
+    def coded(self) -> Iterator[None]:
+        """Give a Cancelled that leaves the block the exit code."""
+        try:
+            yield
+        except Cancelled as cancelled:
+            cancelled.exit_code = self.exit_code
+            raise
+
+    def result_of(self, ask: Callable[[], _T]) -> _T:
+        """Return what `ask` returns, on a thread that a cancel leaves behind: what it reads may be a pipe, or a plugin.
+
+        Raise what it raises, or Cancelled.
+        """
+        from cachestore.aside import awaited, begun
+
+        return awaited(begun(ask), self._raise_if_set)
+
+    def _raise_if_set(self) -> None:
+        if self.is_set():
+            raise Cancelled
+
 
 @contextmanager
 def cancel_on_signals(*, stdin_eof: bool = False) -> Iterator[Cancel]:
@@ -36,18 +59,15 @@ def cancel_on_signals(*, stdin_eof: bool = False) -> Iterator[Cancel]:
     signal. Outside the main thread no signal is caught.
     """
     cancel = Cancel()
-    try:
-        with ExitStack() as watched:
-            if threading.current_thread() is threading.main_thread():
-                watched.enter_context(_caught(cancel))
-            if stdin_eof:
-                from cachestore.cli.stdin_eof import set_on_stdin_eof
+    with ExitStack() as watched:
+        watched.enter_context(cancel.coded())
+        if threading.current_thread() is threading.main_thread():
+            watched.enter_context(_caught(cancel))
+        if stdin_eof:
+            from cachestore.cli.stdin_eof import set_on_stdin_eof
 
-                watched.enter_context(set_on_stdin_eof(cancel))
-            yield cancel
-    except Cancelled as cancelled:
-        cancelled.exit_code = cancel.exit_code
-        raise
+            watched.enter_context(set_on_stdin_eof(cancel))
+        yield cancel
 
 
 @contextmanager

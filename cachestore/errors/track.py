@@ -181,11 +181,22 @@ class TracksFailed(CacheStoreError):
         self.exit_code = codes.pop() if len(codes) == 1 else 1
 
 
+@dataclass(eq=False)
 class FetchFailed(TracksFailed):
-    """Some tracks could not be fetched."""
+    """Some tracks could not be fetched; `kept` of the other ones are in the cache, whose bounds may not allow all."""
+
+    kept: int
 
     def __str__(self) -> str:
         if self.rows == 1:
             return str(self.failures[0])
-        others = ", the others are in the cache" if len(self.failures) < self.rows else ""
-        return f"{len(self.failures)} of {self.rows} tracks could not be fetched{others}; see above"
+        return f"{len(self.failures)} of {self.rows} tracks could not be fetched{self._others}; see above"
+
+    @property
+    def _others(self) -> str:
+        others = self.rows - len(self.failures)
+        if others == 0:
+            return ""
+        if self.kept == others:
+            return ", the others are in the cache"
+        return f", {self.kept or 'none'} of the other {others} {'are' if self.kept > 1 else 'is'} in the cache"

@@ -11,13 +11,13 @@ from pathlib import Path
 from queue import Empty, PriorityQueue, SimpleQueue
 from typing import TYPE_CHECKING
 
+from cachestore.aside import awaited, begun
 from cachestore.download import Downloader, Postponed
 from cachestore.errors import CacheStoreError, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.asking import Asker
 from cachestore.fetching.lookout import Lookout
 from cachestore.fetching.reports import Failed, Question, Report, RoomWanted
-from cachestore.sources.aside import awaited, begun
 from cachestore.sources.crew import Crew
 from cachestore.store.reservations import SIDECAR, cost_of_body
 

@@ -45,7 +45,7 @@ def _asked(config: Config, source: str, question: Callable[[Account], _T], cance
 
     It is asked on a thread, which a cancel leaves behind: not every wait for the network can be ended.
     """
-    from cachestore.sources.aside import awaited, begun
+    from cachestore.aside import awaited, begun
     from cachestore.sources.crew import Crew
 
     crew = Crew(config, jobs=1)

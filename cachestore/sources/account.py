@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cachestore.aside import awaited, begun, is_interrupt
 from cachestore.errors import Cancelled, ConfigError, Forbidden, SourceError, TimedOut, TrackError, Unauthorized
-from cachestore.sources.aside import awaited, begun
 from cachestore.sources.base import Describing, Description, Listing, Playlist, PlaylistTrack, Renewing
 from cachestore.sources.checked import Unfit, check_sources, checked, checked_list, is_whole
 from cachestore.sources.echoes import without_echoes, without_secrets_of
@@ -198,8 +197,3 @@ class Account:
     def _is_cancel(self, error: BaseException) -> bool:
         """Return whether the run was cancelled: a plugin may say so when it was not."""
         return isinstance(error, Cancelled) and (self._web is None or self._web.cancel.is_set())
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Return whether a person pressed Ctrl-C: Python tells no thread but the main one."""
-    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

@@ -8,9 +8,10 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from cachestore.aside import is_interrupt
 from cachestore.config import nearest
 from cachestore.errors import ConfigError
-from cachestore.sources.account import Account, is_interrupt
+from cachestore.sources.account import Account
 from cachestore.sources.base import Covering
 from cachestore.sources.checked import is_whole
 from cachestore.sources.echoes import without_secrets_of

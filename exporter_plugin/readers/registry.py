@@ -46,12 +46,16 @@ def _name(document: Document, extension: str, known: Collection[str]) -> str:
 
 def _read_guarded(point: EntryPoint, document: Document) -> Mix:
     """Return the mix that the reader of another package makes. Raise MixError whatever it does instead."""
+    from cachestore.aside import is_interrupt
+
     reader = f"the reader {point.name} ({point.value})"
     try:
         mix = point.load()(document)
-    except (MixError, KeyboardInterrupt):
+    except MixError:
         raise
-    except BaseException as error:  # noqa: BLE001 - a plugin may do anything
+    except BaseException as error:  # a plugin may do anything
+        if is_interrupt(error):
+            raise
         problem = f"{reader} failed ({type(error).__name__}: {shown(str(error))}); update or remove it"
         raise document.error("", problem) from None
     if not isinstance(mix, Mix) or not mix.rows:

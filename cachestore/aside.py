@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, wait
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ def awaited(answer: Future[_T], check: Callable[[], None]) -> _T:
     while not wait([answer], _TICK).done:
         check()
     return answer.result()
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether a person pressed Ctrl-C: Python tells no thread but the main one."""
+    return isinstance(error, KeyboardInterrupt) and current_thread() is main_thread()
 
 
 def _settle(answer: Future[_T], ask: Callable[[], _T]) -> None:
