@@ -19,6 +19,7 @@ from cachestore.events import Provenance, State, TrackEvent
 from cachestore.fetching.workers import Workers
 from cachestore.track import Track
 from cachestore.version import Version, VersionKind
+from cachestore.web import Web
 from tests.downloads import answer, asked, wave
 from tests.neighbours import Held, Street, has_seen, is_downloading, is_waiting, ranged, requested, stored
 from tests.raw_servers import Drip, Gate
@@ -292,6 +293,34 @@ def test_a_pinned_version_waits_for_the_download_of_the_current_one(
     assert [first.end(), second.end()] == [0, code]
     assert len(server.received) == (1 if code == 0 else 2)
     assert stored(stranger) == [BODY]
+
+
+def test_a_row_that_pins_a_version_is_not_told_that_its_own_export_is_another(
+    stranger: Stranger, raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(BODY)
+    stranger.configure(raw_server(held, ranged(BODY)).url)
+    waits = threading.Event()
+
+    def pause(web: Web, seconds: float) -> None:
+        waits.set()
+        pause_as_ever(web, seconds)
+
+    pause_as_ever = Web.pause
+    monkeypatch.setattr(Web, "pause", pause)
+    events: list[object] = []
+
+    def hear(event: object) -> None:
+        events.append(event)
+        if waits.is_set():
+            held.open()
+
+    pinned = Track("open", "t", version=Version(VersionKind.STRONG, '"1"').hex)
+    with Cache.open(load_config(stranger.home / "config.toml")) as cache:
+        results = list(cache.fetch([Track("open", "t"), pinned], on_event=hear))
+    assert waits.is_set()
+    assert [result.error for result in results] == [None, None]
+    assert [event for event in events if isinstance(event, TrackEvent) and event.elsewhere] == []
 
 
 def library(raw_server: StartRawServer, tracks: Sequence[str]) -> RawServer:

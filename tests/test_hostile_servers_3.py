@@ -9,11 +9,15 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from cachestore.download import NotModified
-from cachestore.errors import Unreachable
-from tests.downloads import SMALL, Desk, answer, dated, open_desk, wave
+from cachestore.errors import Cancelled, Unreachable
+from cachestore.web.client import open_client
+from cachestore.web.flights import Flights
+from tests.downloads import SMALL, Desk, answer, come_true, dated, open_desk, wave
+from tests.raw_servers import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,3 +112,64 @@ def test_a_date_that_only_one_version_had_tells_it_from_the_others(desk: Desk, r
 @pytest.mark.parametrize("modified", [EPOCH, "0", "-1", "never", "Thu, 99 Foo 2026", "\x1b[31m"])
 def test_what_is_no_date_is_no_version(desk: Desk, raw_server: StartRawServer, modified: str) -> None:
     assert desk.body(raw_server(answer(SMALL, f"Last-Modified: {modified}")).url).version is None
+
+
+# Interim answers
+
+
+class Flood(Gate):
+    """Interim answers without an end; `over` is set when nobody reads them any more."""
+
+    def __init__(self) -> None:
+        super().__init__(b"", b"")
+        self.over = threading.Event()
+
+    def play(self, connection: socket.socket, stopped: threading.Event) -> None:
+        try:
+            while not stopped.is_set():
+                connection.sendall(b"HTTP/1.1 102 Soon\r\n\r\n" * 100)
+        finally:
+            self.over.set()
+
+
+@pytest.fixture
+def flights() -> Iterator[Flights]:
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
+        made = Flights(client)
+        yield made
+        made.close()
+
+
+def test_a_flood_of_interim_answers_ends_with_the_patience_for_its_request(
+    flights: Flights, raw_server: StartRawServer
+) -> None:
+    flood = Flood()
+    url = httpx.URL(raw_server(flood).url)
+    with pytest.raises(httpx.ReadTimeout), flights.get(url, httpx.Headers(), 0.5):
+        pytest.fail("there was no answer")
+    assert flood.over.wait(20)
+    come_true(lambda: not [thread for thread in threading.enumerate() if thread.name == "request"])
+
+
+def test_a_flood_of_interim_answers_ends_with_a_cancel(flights: Flights, raw_server: StartRawServer) -> None:
+    flood = Flood()
+    url = httpx.URL(raw_server(flood).url)
+    threading.Timer(0.3, flights.abort).start()
+    with pytest.raises(Cancelled), flights.get(url, httpx.Headers(), 60):
+        pytest.fail("there was no answer")
+    assert flood.over.wait(20)
+
+
+def test_a_flood_of_interim_answers_ends_through_a_proxy(
+    raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flood = Flood()
+    monkeypatch.setenv("HTTP_PROXY", raw_server(flood).url)
+    monkeypatch.setenv("HTTPS_PROXY", raw_server(flood).url)
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
+        for scheme in ("http", "https"):
+            flood.over.clear()
+            url = httpx.URL(f"{scheme}://music.example/x")
+            with pytest.raises(httpx.ReadTimeout), Flights(client).get(url, httpx.Headers(), 0.5):
+                pytest.fail("there was no answer")
+            assert flood.over.wait(20)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from cachestore.download.outcome import BodyNeeded
 from cachestore.download.transfer import Transfer
@@ -40,6 +41,7 @@ class Downloader:
         self._folder = folder
         self._remains = Remains(folder)
         self._max_size = max_size
+        self._locks: WeakValueDictionary[str, DownloadLock] = WeakValueDictionary()
 
     def get(
         self,
@@ -71,7 +73,7 @@ class Downloader:
             watch=watch,
         )
         with self._web.one_deadline():
-            lock = DownloadLock.acquire(self._folder, track.address)
+            lock = self._acquired(track)
             if lock is not None and is_late():
                 lock.release()
                 return Elsewhere()
@@ -105,14 +107,26 @@ class Downloader:
         clock = self._web.retries.clock
         self._remains.expect(track.address)
         before, since = None, clock()
-        while (lock := DownloadLock.acquire(self._folder, track.address)) is None:
+        while (lock := self._acquired(track)) is None:
             theirs = newest(self._folder, track.address) or Unfinished(track.address, 0, None, 0.0)
             if theirs != before:
                 before, since = theirs, clock()
-                watch.elsewhere(theirs.received, theirs.total)
+                if not self._is_ours(track):
+                    watch.elsewhere(theirs.received, theirs.total)
             if clock() - since > _PATIENCE:
                 return False
             self._web.raise_if_late(track)
             self._web.pause(_SECONDS_BETWEEN_LOOKS)
         lock.release()
         return True
+
+    def _acquired(self, track: Track) -> DownloadLock | None:
+        lock = DownloadLock.acquire(self._folder, track.address)
+        if lock is not None:
+            self._locks[track.address] = lock
+        return lock
+
+    def _is_ours(self, track: Track) -> bool:
+        """Return whether another thread downloads the track, for a row that pins a version or for one that does not."""
+        lock = self._locks.get(track.address)
+        return lock is not None and lock.is_real

@@ -5,7 +5,8 @@ A worker may block in three places, and each has its own way out:
 - Before the headers: in the resolver, connect, the TLS handshake, a proxy, or a server that says nothing. None of them
   can be interrupted (the resolver not even by closing something), and httpx shows no socket before there is a
   response. So the request runs on a daemon thread and the worker waits for its `Future`, which `abort` cancels; the
-  thread ends by its timeouts and closes what it gets, and never keeps the process alive.
+  thread ends by its timeouts and closes what it gets, and never keeps the process alive. A connection that is made by
+  then is shut down: a server that sends one interim answer (1xx) after another would keep the thread busy for ever.
 - In the body: `abort` shuts the socket down, which ends a blocked read; closing it would not. So does the watchdog
   when a body brings nothing for long, or its time is over: what drips beside the body, as chunk extensions and
   trailers do, times no read out.
@@ -26,11 +27,13 @@ import httpx
 
 from cachestore.errors import Cancelled
 from cachestore.web.fields import content_length
-from cachestore.web.parser import has_more, keeping_trailers
+from cachestore.web.parser import connection_of, has_more, keeping_trailers
 from cachestore.web.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from httpcore import NetworkStream
 
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
@@ -45,7 +48,7 @@ class Flights:
         timeout = client.timeout
         # Connect and TLS handshake have the connect timeout each; the resolver and headers that drip have none.
         self._patience = 2 * (timeout.connect or 0) + (timeout.read or 0) or None
-        self._watch = Watchdog(2 * (timeout.read or math.inf), _shut_down)
+        self._watch = Watchdog(2 * (timeout.read or math.inf), lambda response: _shut_down(_connection(response)))
         self._lock = Lock()
         self._waiting: set[Future[httpx.Response]] = set()
         self._open: set[httpx.Response] = set()
@@ -69,7 +72,7 @@ class Flights:
             self._watch.forget(response)
             if has_more(response):
                 # What came behind this answer would be taken for the next one's.
-                _shut_down(response)
+                _shut_down(_connection(response))
             response.close()
             with self._lock:
                 self._open.discard(response)
@@ -98,7 +101,7 @@ class Flights:
             for future in self._waiting:
                 future.cancel()
             for response in self._open:
-                _shut_down(response)
+                _shut_down(_connection(response))
 
     def _answer(self, request: httpx.Request, patience: float) -> httpx.Response:
         future: Future[httpx.Response] = Future()
@@ -114,6 +117,8 @@ class Flights:
         finally:
             with self._lock:
                 self._waiting.discard(future)
+            if future.cancelled():
+                _shut_down(connection_of(self._client, request))
 
     def _deliver(self, request: httpx.Request, future: Future[httpx.Response]) -> None:
         """Send the request and hand over what comes; close it when nobody waits any more."""
@@ -166,16 +171,23 @@ def _drain(response: httpx.Response) -> None:
 
 def _expect_farewell(response: httpx.Response) -> None:
     """Take the end of a TLS connection for an error unless the server says that it is one (RFC 9112 §9.8)."""
-    stream = response.extensions.get("network_stream")
-    connection = stream.get_extra_info("socket") if stream is not None else None
+    connection = _socket(_connection(response))
     if isinstance(connection, ssl.SSLSocket):
         connection.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # typeshed knows the argument only
 
 
-def _shut_down(response: httpx.Response) -> None:
-    stream = response.extensions.get("network_stream")
-    connection = stream.get_extra_info("socket") if stream is not None else None
-    if isinstance(connection, socket.socket):
+def _shut_down(stream: NetworkStream | None) -> None:
+    connection = _socket(stream)
+    if connection is not None:
         with suppress(OSError):
             # Not `connection.shutdown`: on a TLS socket it lets a read that goes on return bytes undecrypted.
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _connection(response: httpx.Response) -> NetworkStream | None:
+    return response.extensions.get("network_stream")
+
+
+def _socket(stream: NetworkStream | None) -> socket.socket | None:
+    found = stream.get_extra_info("socket") if stream is not None else None
+    return found if isinstance(found, socket.socket) else None

@@ -1,4 +1,4 @@
-"""What the parser of an answer knows and httpcore keeps to itself; tests hold that it is still found there."""
+"""What httpcore keeps to itself of an answer and its connection; tests hold that it is still found there."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def keeping_trailers(response: httpx.Response) -> Iterator[None]:
         yield
     finally:
         del parser.next_event
+
+
+def connection_of(client: httpx.Client, request: httpx.Request) -> Any:  # noqa: ANN401 - a network stream of httpcore
+    """Return the connection on which `request` waits for an answer, None when there is none yet, or no more."""
+    pool = getattr(client._transport_for_url(request.url), "_pool", None)  # noqa: SLF001 - nothing public tells
+    for sent in [*getattr(pool, "_requests", ())]:
+        if sent.request.extensions is request.extensions:
+            found = sent.connection
+            while found is not None and not hasattr(found, "_network_stream"):
+                found = getattr(found, "_connection", None)  # of a proxy's, or what has yet to connect
+            return getattr(found, "_network_stream", None)
+    return None
 
 
 def _parser(response: httpx.Response) -> Any:  # noqa: ANN401 - of h11, which only httpcore knows
