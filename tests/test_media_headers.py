@@ -184,9 +184,14 @@ def mp3(mark: bytes, *, at: int, frames: int = 20) -> bytes:
     ("made", "told"),
     [
         (mp3(b"Info\0\0\0\3" + struct.pack(">II", 20, 8340), at=36), "mp3"),
-        (mp3(b"Info\0\0\0\3" + struct.pack(">II", 24, 8340 + 1441), at=36), "mp3"),
+        (mp3(b"Info\0\0\0\3" + struct.pack(">II", 20, 8340 + 1441), at=36), "mp3"),  # of something that is gone
+        (mp3(b"Info\0\0\0\2" + struct.pack(">I", 8340 + 1441), at=36), "mp3"),
         (
-            mp3(b"Info\0\0\0\3" + struct.pack(">II", 24, 8340 + 1442), at=36),
+            mp3(b"Info\0\0\0\3" + struct.pack(">II", 21, 8340 + 417), at=36),
+            "Truncated: the MP3 file ends after 8340 bytes, before the last frame",
+        ),
+        (
+            mp3(b"Info\0\0\0\3" + struct.pack(">II", 20, 8340 + 1442), at=36),
             "Truncated: the MP3 file ends after 8340 of",
         ),
         (mp3(b"Xing\0\0\0\2" + struct.pack(">I", 99_999), at=21), "Truncated: the MP3 file ends after 8340 of 99999"),
@@ -197,10 +202,12 @@ def mp3(mark: bytes, *, at: int, frames: int = 20) -> bytes:
             "Truncated: the MP3 file ends after 8340 of 99999",
         ),
         (mp3(b"VBRI" + bytes(6) + struct.pack(">I", 8340), at=36), "mp3"),
+        (mp3(b"VBRI" + bytes(6) + struct.pack(">II", 8340 - 417, 19), at=36), "mp3"),
+        (mp3(b"VBRI" + bytes(6) + struct.pack(">II", 8340 + 834, 22), at=36), "Truncated"),
         (mp3(b"", at=36), "mp3"),
     ],
 )
-def test_an_mp3_file_is_cut_when_more_than_a_frame_is_missing(tmp_path: Path, made: bytes, told: str) -> None:
+def test_an_mp3_file_is_cut_when_frames_are_missing_that_it_announces(tmp_path: Path, made: bytes, told: str) -> None:
     assert verdict(tmp_path, made).startswith(told)
 
 

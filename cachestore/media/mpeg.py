@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _MPEG1_KILOBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MPEG2_KILOBITS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _LARGEST_MP3_FRAME = 1441
+_WRITERS = (b"LAME", b"Lavc", b"Lavf")
+_PIECE = 256 * 1024
 _LARGEST_ADTS_FRAME = 8191
 
 
@@ -35,14 +37,23 @@ def first_frame(head: bytes, *, complete: bool, skip_padding: bool) -> tuple[str
 
 
 def check_mp3(span: Span) -> None:
-    """Raise Cut when more bytes are missing than the largest frame has, of those that the first frame announces.
+    """Raise Cut when bytes are missing of those that the first frame announces. Many files announce nothing.
 
-    That can be three frames of a low bit rate: not all encoders count alike. Many files announce nothing.
+    Encoders count alike, but for this frame itself. Where the length is another one, as when a tag that was counted has
+    been taken away, the frames tell.
     """
-    head = span.read(span.start, 64).ljust(64, b"\0")
-    announced = _xing_bytes(head) or _vbri_bytes(head)
+    head = span.read(span.start, 192).ljust(192, b"\0")
+    announced, frames = _xing(head) or _vbri(head)
+    solid, end = sound_end(span)
+    lengths = range(solid - span.start, end - span.start + 1)
+    whole = announced + _mp3_frame(head)
+    if not announced or whole < lengths.start or announced in lengths or whole in lengths:
+        return
     if span.end - span.start + _LARGEST_MP3_FRAME < announced:
         span.hold("MP3 file", span.start + announced)
+    if _lacks_frames(span, end, frames):
+        length = end - span.start
+        raise Cut(f"the MP3 file ends after {length} bytes, before the last frame that its header announces")
 
 
 def check_adts(span: Span) -> None:
@@ -60,18 +71,42 @@ def check_adts(span: Span) -> None:
     raise Cut(f"the last frame of the AAC file, which ends after {span.end - span.start} bytes, is not whole")
 
 
-def _xing_bytes(head: bytes) -> int:
-    """Return the number of bytes that a Xing or Info tag announces, 0 if none does; it stands behind the side info."""
+def _lacks_frames(span: Span, end: int, expected: int) -> bool:
+    """Return whether the last frame before `end` is not whole, or there are fewer than `expected`."""
+    place, found, low, data = span.start, 0, 0, b""
+    while place < end:
+        if place + 4 > low + len(data):
+            low, data = place, span.read(place, _PIECE)
+        header = data[place - low : place - low + 4]
+        length = _mp3_frame(header)
+        if not length and len(header) == 4:
+            return False  # something else than frames: nobody can tell how much of it there has to be
+        if not length or place + length > end:
+            return True
+        place, found = place + length, found + 1
+    return found < expected
+
+
+def _xing(head: bytes) -> tuple[int, int] | None:
+    """Return how many bytes and frames a Xing or Info tag announces, None without one; it is behind the side info.
+
+    Of the writers, those that put their name there are known not to count the frame of the tag.
+    """
     place = max(head.find(b"Xing", 13, 42), head.find(b"Info", 13, 42))
     if place == -1 or not head[place + 7] & 2:
-        return 0
-    place += 12 if head[place + 7] & 1 else 8
-    return int.from_bytes(head[place : place + 4], "big")
+        return None
+    numbers = [int.from_bytes(head[place + at : place + at + 4], "big") for at in (8, 12)]
+    if not head[place + 7] & 1:
+        return numbers[0], 0
+    named = head[place + 120 : place + 124] in _WRITERS
+    return numbers[1], numbers[0] + named
 
 
-def _vbri_bytes(head: bytes) -> int:
-    """Return the number of bytes that a VBRI tag of Fraunhofer's encoder announces, 0 if none does."""
-    return int.from_bytes(head[46:50], "big") if head[36:40] == b"VBRI" else 0
+def _vbri(head: bytes) -> tuple[int, int]:
+    """Return how many bytes and frames a VBRI tag of Fraunhofer's encoder announces, 0 without one."""
+    if head[36:40] != b"VBRI":
+        return 0, 0
+    return int.from_bytes(head[46:50], "big"), int.from_bytes(head[50:54], "big")
 
 
 def _mp3_frame(header: bytes) -> int:
