@@ -21,7 +21,7 @@ import ssl
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from threading import Lock, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -32,8 +32,6 @@ from cachestore.web.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from httpcore import NetworkStream
 
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
@@ -176,7 +174,7 @@ def _expect_farewell(response: httpx.Response) -> None:
         connection.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # typeshed knows the argument only
 
 
-def _shut_down(stream: NetworkStream | None) -> None:
+def _shut_down(stream: Any) -> None:  # noqa: ANN401 - a network stream of httpcore, or None; so below
     connection = _socket(stream)
     if connection is not None:
         with suppress(OSError):
@@ -184,10 +182,10 @@ def _shut_down(stream: NetworkStream | None) -> None:
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _connection(response: httpx.Response) -> NetworkStream | None:
+def _connection(response: httpx.Response) -> Any:  # noqa: ANN401
     return response.extensions.get("network_stream")
 
 
-def _socket(stream: NetworkStream | None) -> socket.socket | None:
+def _socket(stream: Any) -> socket.socket | None:  # noqa: ANN401
     found = stream.get_extra_info("socket") if stream is not None else None
     return found if isinstance(found, socket.socket) else None
