@@ -118,18 +118,16 @@ def test_what_is_no_date_is_no_version(desk: Desk, raw_server: StartRawServer, m
 
 
 class Flood(Gate):
-    """Interim answers without an end; `over` is set when nobody reads them any more."""
+    """Interim answers without an end."""
 
     def __init__(self) -> None:
         super().__init__(b"", b"")
-        self.over = threading.Event()
+        self.began = threading.Event()
 
     def play(self, connection: socket.socket, stopped: threading.Event) -> None:
-        try:
-            while not stopped.is_set():
-                connection.sendall(b"HTTP/1.1 102 Soon\r\n\r\n" * 100)
-        finally:
-            self.over.set()
+        while not stopped.is_set():
+            connection.sendall(b"HTTP/1.1 102 Soon\r\n\r\n" * 100)
+            self.began.set()
 
 
 @pytest.fixture
@@ -140,36 +138,47 @@ def flights() -> Iterator[Flights]:
         made.close()
 
 
+def give_up(flights: Flights, url: str, flood: Flood) -> None:
+    """Ask and give up, until the server was reached before."""
+    while not flood.began.is_set():
+        with pytest.raises(httpx.TimeoutException), flights.get(httpx.URL(url), httpx.Headers(), 0.5):
+            pytest.fail("there was no answer")
+
+
+def nobody_reads() -> bool:
+    """Return whether no thread that waits for an answer is left in the end."""
+    come_true(lambda: not [thread for thread in threading.enumerate() if thread.name == "request"])
+    return True
+
+
 def test_a_flood_of_interim_answers_ends_with_the_patience_for_its_request(
     flights: Flights, raw_server: StartRawServer
 ) -> None:
     flood = Flood()
-    url = httpx.URL(raw_server(flood).url)
-    with pytest.raises(httpx.ReadTimeout), flights.get(url, httpx.Headers(), 0.5):
-        pytest.fail("there was no answer")
-    assert flood.over.wait(20)
-    come_true(lambda: not [thread for thread in threading.enumerate() if thread.name == "request"])
+    give_up(flights, raw_server(flood).url, flood)
+    assert nobody_reads()
 
 
 def test_a_flood_of_interim_answers_ends_with_a_cancel(flights: Flights, raw_server: StartRawServer) -> None:
     flood = Flood()
     url = httpx.URL(raw_server(flood).url)
-    threading.Timer(0.3, flights.abort).start()
+
+    def cancel() -> None:
+        flood.began.wait(20)
+        flights.abort()
+
+    threading.Thread(target=cancel).start()
     with pytest.raises(Cancelled), flights.get(url, httpx.Headers(), 60):
         pytest.fail("there was no answer")
-    assert flood.over.wait(20)
+    assert nobody_reads()
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_flood_of_interim_answers_ends_through_a_proxy(
-    raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch
+    raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     flood = Flood()
-    monkeypatch.setenv("HTTP_PROXY", raw_server(flood).url)
-    monkeypatch.setenv("HTTPS_PROXY", raw_server(flood).url)
+    monkeypatch.setenv(f"{scheme}_proxy", raw_server(flood).url)
     with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
-        for scheme in ("http", "https"):
-            flood.over.clear()
-            url = httpx.URL(f"{scheme}://music.example/x")
-            with pytest.raises(httpx.ReadTimeout), Flights(client).get(url, httpx.Headers(), 0.5):
-                pytest.fail("there was no answer")
-            assert flood.over.wait(20)
+        give_up(Flights(client), f"{scheme}://music.example/x", flood)
+        assert nobody_reads()

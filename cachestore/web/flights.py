@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
+_READING = "http11.receive_response_headers.started"  # as httpcore calls the step (its page Extensions)
 
 
 class Flights:
@@ -120,6 +121,12 @@ class Flights:
 
     def _deliver(self, request: httpx.Request, future: Future[httpx.Response]) -> None:
         """Send the request and hand over what comes; close it when nobody waits any more."""
+
+        def raise_if_given_up(step: str, _info: object) -> None:
+            if step == _READING and future.cancelled():
+                raise httpx.ReadTimeout("nobody waits", request=request)
+
+        request.extensions["trace"] = raise_if_given_up
         try:
             response = self._client.send(request, stream=True)
         except Exception as error:  # noqa: BLE001 - raised again where the future is waited for
