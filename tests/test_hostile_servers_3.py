@@ -125,6 +125,7 @@ class Flood(Gate):
         self.began = threading.Event()
 
     def play(self, connection: socket.socket, stopped: threading.Event) -> None:
+        connection.settimeout(2)  # a client that is gone may have left it to wait for room
         while not stopped.is_set():
             connection.sendall(b"HTTP/1.1 102 Soon\r\n\r\n" * 100)
             self.began.set()
