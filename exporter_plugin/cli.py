@@ -27,6 +27,7 @@ from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import NotCached
 from cachestore.links import LINK_MODES
+from exporter_plugin.options import Options
 from exporter_plugin.summary import facts, plan_facts, print_failed, print_holes, print_plan, print_report
 
 if TYPE_CHECKING:
@@ -104,28 +105,29 @@ def export(
     cancel_on_stdin_eof: bool,
     events: str | None,
     as_json: bool,
-    **how: Any,  # noqa: ANN401 - the options that are arguments of export_mix, by the same names
+    **asked: Any,  # noqa: ANN401 - the fields of Options, by the same names
 ) -> int:
     """Export MIX as a bundle at DEST: a folder with the audio of all tracks, a playlist and bundle.json.
 
     MIX is a file in JSON, M3U, M3U8 or XSPF, - for standard input, or a playlist of a source, SOURCE:playlist/NAME.
     DEST is a new or empty folder, or a bundle of ours, which is brought up to date.
     """
-    if how["offline"] and how["refresh"]:
+    if asked["offline"] and asked["refresh"]:
         raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")
     refuse_stdin_twice(mix, stdin_eof=cancel_on_stdin_eof)
-    if how["editable"] and how["link_mode"] not in {None, "auto"}:
+    if asked["editable"] and asked["link_mode"] not in {None, "auto"}:
         raise click.UsageError("--editable and --link-mode both say how files get into the bundle; choose one")
     if dry_run and events:
         raise click.UsageError("--dry-run has no events; take --json with it")
     refuse_two_outputs(events=events, as_json=as_json)
+    options = Options(**asked)
     if dry_run:
-        return _plan(settings, mix, dest, how, as_json=as_json, stdin_eof=cancel_on_stdin_eof)
+        return _plan(settings, mix, dest, options, as_json=as_json, stdin_eof=cancel_on_stdin_eof)
     from exporter_plugin.export import ExportFailed
 
     try:
         with reporter(settings, events=events) as tell:
-            report = _export(settings, tell, mix, dest, how, stdin_eof=cancel_on_stdin_eof)
+            report = _export(settings, tell, mix, dest, options, stdin_eof=cancel_on_stdin_eof)
     except ExportFailed as failed:
         print_failed(failed, _again(settings, failed.failures))
         return failed.exit_code
@@ -140,12 +142,12 @@ def export(
     return report.exit_code
 
 
-def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_json: bool, stdin_eof: bool) -> int:
+def _plan(settings: Settings, mix: str, dest: str, options: Options, *, as_json: bool, stdin_eof: bool) -> int:
     """Print what an export would do."""
     from exporter_plugin.plan import plan_export
 
-    with _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, _):
-        plan = plan_export(wanted, dest, config=config, **{key: how[key] for key in how.keys() - {"jobs"}})
+    with _reading(settings, mix, stdin_eof=stdin_eof, offline=options.offline) as (wanted, config, _):
+        plan = plan_export(wanted, dest, options, config=config)
     if as_json:
         print_json(plan_facts(plan))
     else:
@@ -153,22 +155,21 @@ def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_js
     return plan.exit_code
 
 
-def _export(settings: Settings, tell: Reporter, mix: str, dest: str, how: dict[str, Any], *, stdin_eof: bool) -> Report:
-    """Export with `how`, the arguments of export_mix that have the names of the options."""
+def _export(settings: Settings, tell: Reporter, mix: str, dest: str, options: Options, *, stdin_eof: bool) -> Report:
     from cachestore.cache import Cache
     from exporter_plugin.export import export_mix
 
     with (
-        _reading(settings, mix, how, stdin_eof=stdin_eof) as (wanted, config, cancel),
+        _reading(settings, mix, stdin_eof=stdin_eof, offline=options.offline) as (wanted, config, cancel),
         Cache.open(config, cancel=cancel) as cache,
     ):
         tell.start(len(wanted.rows))
-        return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+        return export_mix(wanted, dest, options, cache=cache, on_event=tell, cancel=cancel)
 
 
 @contextmanager
 def _reading(
-    settings: Settings, mix: str, how: dict[str, Any], *, stdin_eof: bool
+    settings: Settings, mix: str, *, stdin_eof: bool, offline: bool
 ) -> Iterator[tuple[Mix, Config, threading.Event]]:
     """Have the mix and the configuration for a block that signals cancel."""
     from exporter_plugin.mix import playlist_of_source, read_mix
@@ -177,7 +178,7 @@ def _reading(
     wanted = None if playlist_of_source(mix) else read_mix(mix)
     with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
         config = settings.config()
-        yield wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel), config, cancel
+        yield wanted or read_mix(mix, config=config, offline=offline, cancel=cancel), config, cancel
 
 
 def _again(settings: Settings, failures: Sequence[TrackError]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cachestore.errors import NotCached, RootMissing
 from cachestore.events import Provenance
@@ -15,8 +15,9 @@ from cachestore.store.reader import StoreReader
 from exporter_plugin.destination import FileState, absolute, inspect, writing
 from exporter_plugin.foresight import foresee
 from exporter_plugin.formats import chosen, write_all
-from exporter_plugin.layout import Fate, Layout, Wishes
+from exporter_plugin.layout import Fate, Layout
 from exporter_plugin.manifest import OwnedFile
+from exporter_plugin.options import CONFIGURED
 from exporter_plugin.outcome import BundleView, Hole, Placed
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
     from cachestore.config import Config
     from cachestore.errors import TrackError
-    from cachestore.links import LinkMode
     from exporter_plugin.destination import Destination
     from exporter_plugin.foresight import Foreseen
+    from exporter_plugin.options import Options
     from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Mix, Row
 
@@ -66,41 +67,25 @@ class Plan:
 def plan_export(
     mix: Mix,
     dest: Path | str,
+    options: Options = CONFIGURED,
     *,
     config: Config,
-    name: str | None = None,
-    link_mode: LinkMode | str | None = None,
-    editable: bool = False,
-    template: str | None = None,
-    renumber: bool = False,
-    overwrite_edited: bool = False,
-    formats: Collection[str] = (),
-    on_error: Literal["fail", "skip"] | None = None,
-    offline: bool = False,
-    refresh: bool = False,
 ) -> Plan:
     """Return what `export_mix` would do with the same arguments, as far as it is known here.
 
     Servers may have other versions of what is cached. Raise TemplateError, FormatUnknown or DestinationError.
     """
-    chosen(formats)
-    wishes = Wishes.of(
-        config,
-        link_mode=link_mode,
-        editable=editable,
-        template=template,
-        renumber=renumber,
-        overwrite_edited=overwrite_edited,
-    )
-    name = name or mix.name or absolute(dest).name
+    chosen(options.formats)
+    wishes = options.over(config)
+    name = options.name or mix.name or absolute(dest).name
     destination = inspect(Path(dest), config.root, name)
-    planning = _Planning(destination, Layout(destination, mix.rows, wishes), offline=offline)
+    planning = _Planning(destination, Layout(destination, mix.rows, wishes), offline=options.offline)
     with _store(config.root) as store:
-        found = list(foresee(mix.rows, None if refresh else store))
+        found = list(foresee(mix.rows, None if options.refresh else store))
     tracks = list(planning.tracks(found))
-    playlists = planning.playlists(mix.rows, name, formats)
+    playlists = planning.playlists(mix.rows, name, options.formats)
     files = (*tracks, *playlists, *planning.others(file.file for file in (*tracks, *playlists)))
-    skips = (on_error or config.on_error) == "skip" and len(planning.errors) < len(found)
+    skips = wishes.skips_failures and len(planning.errors) < len(found)
     exit_code = (3 if skips else 1) if planning.errors else 0
     return Plan(destination.path, name, files, tuple(planning.errors), exit_code)
 

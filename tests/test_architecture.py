@@ -71,6 +71,7 @@ FLOORS = {
     "exporter_plugin.row_events": 5.4,
     "exporter_plugin.layout": 5.3,
     "exporter_plugin.outcome": 5.3,
+    "exporter_plugin.options": 5.2,
     "exporter_plugin.space": 5.0,
     "exporter_plugin.destination": 5.2,
     "exporter_plugin.manifest": 5.1,

@@ -33,6 +33,7 @@ from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
 from exporter_plugin import local
 from exporter_plugin.export import ExportFailed, export_mix
+from exporter_plugin.options import Options
 from exporter_plugin.row import Mix, Row
 from exporter_plugin.space import NoSpaceForCopies
 from exporter_plugin.template import TemplateError
@@ -139,10 +140,10 @@ class House:
         rows = [*cloud, {"path": "Local/Intro.wave", "title": "Intro", **fields}]
         self.mix.write_text(json.dumps({"name": "Friday Warm-up", "tracks": rows}))
 
-    def export(self, dest: Path | None = None, **options: Any) -> Report:  # noqa: ANN401 - the arguments of export_mix
+    def export(self, dest: Path | None = None, **options: Any) -> Report:  # noqa: ANN401 - the fields of Options
         self.told.clear()
         with Cache.open(self.config) as cache:
-            return export_mix(self.mix, dest or self.dest, cache=cache, on_event=self.told.append, **options)
+            return export_mix(self.mix, dest or self.dest, Options(**options), cache=cache, on_event=self.told.append)
 
     def manifest(self) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((self.dest / "bundle.json").read_text())
@@ -432,7 +433,7 @@ def test_an_edit_made_while_the_export_runs_is_not_replaced(house: House, music:
             edits.append(edit_unseen(path))
 
     with Cache.open(house.config) as cache:
-        export_mix(house.mix, house.dest, cache=cache, link_mode=mode, on_event=edit_at_the_end)
+        export_mix(house.mix, house.dest, Options(link_mode=mode), cache=cache, on_event=edit_at_the_end)
     assert [path.read_bytes()] == edits
     assert "edited_file_kept" in house.warnings()
     house.export(link_mode=mode)
