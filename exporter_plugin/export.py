@@ -78,10 +78,9 @@ def export_mix(
     mix = replace(mix, name=options.name or mix.name or absolute(dest).name)
     on_failure = State.SKIPPED if wishes.skips_failures else State.FAILED
     fetch = partial(cache.fetch, jobs=options.jobs, offline=options.offline, refresh=options.refresh, cancel=cancel)
-    link = partial(cache.link, mode=wishes.link_mode)
     with closing(RowEvents(mix.rows, on_failure, tell)) as events:
         destination = inspect(Path(dest), cache.config.root, mix.name)
-        filling = partial(gather, mix.rows, events=events, fetch=fetch, link=link, cancel=cancel)
+        filling = partial(gather, mix.rows, events=events, fetch=fetch, link=cache.link, cancel=cancel)
         outcomes = _export(mix, destination, cache, wishes, filling, tell, options.formats)
     cache.enforce_bound(tell)
     return report_of(destination.path, mix.name, outcomes, time.monotonic() - began)
@@ -107,7 +106,7 @@ def _export(
     ):
         layout = Layout(destination, mix.rows, wishes)
         copies = partial(copies_of, mix.rows, store, layout)
-        staging = Staging(folder, destination, layout, copies, tell, copying=wishes.link_mode is LinkMode.COPY)
+        staging = Staging(folder, destination, layout, copies, wishes.link_mode, tell)
         outcomes = filling(staging)
         _refuse_failures(outcomes, skip=wishes.skips_failures)
         playlists = staging.write_playlists(BundleView(mix.name, outcomes, staging.locate), formats)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter_plugin.staging import Staging
 
     Fetch = Callable[..., Generator[Result]]
-    Link = Callable[[Entry, Path], LinkMode]
+    Link = Callable[[Entry, Path, LinkMode], LinkMode]
 
 
 def gather(
@@ -86,7 +86,7 @@ def _linked(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
         return Hole(row, result.error)
     entry = result.entry
     row = row.called(entry.label)
-    owned = staging.place(row, entry.ext, entry.digest, entry.size, lambda staged: link(entry, staged))
+    owned = staging.place(row, entry.ext, entry.digest, entry.size, partial(link, entry))
     return Placed(row, owned, result.origin, entry, result.stale)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.errors import LocalFileError
 from cachestore.events import Provenance
-from cachestore.links import copy_private
+from cachestore.links import link
 from cachestore.media import recognize
 from cachestore.text import redacted
 from exporter_plugin.outcome import Hole, Placed
@@ -24,7 +24,7 @@ def place_local(row: Row, path: Path, staging: Staging) -> Outcome:
     """Bring a row its file, a private copy of the one at `path`. Raise NoSpace."""
     try:
         ext, content, size = look_at(row, path)
-        owned = staging.place(row, ext, content, size, partial(copy_private, path))
+        owned = staging.place(row, ext, content, size, partial(link, path))
     except LocalFileError as error:
         return Hole(row, error)
     except OSError as error:

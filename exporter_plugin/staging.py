@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import hash_file, is_digest
-from cachestore.errors import DestinationError
+from cachestore.errors import DestinationError, LinkError
 from cachestore.links import LinkMode, can_reflink
 from exporter_plugin.destination import FileState, edited_warning, writing
 from exporter_plugin.formats import write_all
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from exporter_plugin.row import Row
 
     Copies = Callable[[], Iterable[tuple[Row, int]]]
+    Make = Callable[[Path, LinkMode], LinkMode]
+
+# What is tried before a copy.
+_SPARING = {LinkMode.AUTO: LinkMode.HARDLINK, LinkMode.EDITABLE: LinkMode.REFLINK}
 
 
 class StagingFolder:
@@ -79,7 +83,7 @@ def staged(destination: Destination, run_id: str) -> Iterator[StagingFolder]:
 
 
 class Staging:
-    """The files of one export on their way to `destination`; `tell` hears warnings.
+    """The files of one export on their way to `destination`, cloud tracks by `link_mode`; `tell` hears warnings.
 
     `copies` gives the tracks whose bytes are here and that have no right file yet, with their sizes.
     """
@@ -90,26 +94,25 @@ class Staging:
         destination: Destination,
         layout: Layout,
         copies: Copies,
+        link_mode: LinkMode,
         tell: OnEvent,
-        *,
-        copying: bool,
     ) -> None:
         self._folder = folder
         self._destination = destination
         self._layout = layout
         self._copies = copies
         self._tell = tell
-        self._copying = {
-            False: copying
-        }  # whether tracks are copied, by whether they are local; learned as it turns out
+        self._link_mode = link_mode
+        # Whether tracks are copied, by whether they are local; learned as it turns out.
+        self._copying = {False: link_mode is LinkMode.COPY}
         self._space: Space | None = None
         self._placed: dict[str, OwnedFile] = {}
 
-    def place(self, row: Row, ext: str, content: str, size: int, make: Callable[[Path], LinkMode]) -> OwnedFile:
+    def place(self, row: Row, ext: str, content: str, size: int, make: Make) -> OwnedFile:
         """Return the file of a row's track, whose `size` bytes are `content`; rows of one identity share it.
 
-        `make` writes the file and returns the mode used. It is not called when the published file is right already, or
-        was changed by somebody, who is told that it is kept. Raise DestinationError or NoSpace.
+        `make` writes the file in a mode and returns the one used. It is not called when the published file is right
+        already, or was changed by somebody, who is told that it is kept. Raise DestinationError or NoSpace.
         """
         if row.identity not in self._placed:
             file = self._layout.file_of(row, ext)
@@ -145,14 +148,21 @@ class Staging:
             self._tell(edited_warning(self._destination.path / file))
         return owned if fate in {Fate.KEEP, Fate.EDITED} else None
 
-    def _made(self, row: Row, file: str, content: str, size: int, make: Callable[[Path], LinkMode]) -> OwnedFile:
+    def _made(self, row: Row, file: str, content: str, size: int, make: Make) -> OwnedFile:
         path = self._folder.path / file
-        self._make_sure_of_space(row, size)
-        mode = make(path)
-        if row.path is None and mode is LinkMode.COPY:
-            self._copying[False] = True
+        mode = self._make(row, path, size, make)
         digest = content if is_digest(content) else hash_file(path)
         return replace(_record(path, file, digest), identity=row.identity, content=content, link_mode=mode)
+
+    def _make(self, row: Row, path: Path, size: int, make: Make) -> LinkMode:
+        """Make a file and return the mode used: before it is a copy, all that are copies have to fit."""
+        mode = self._link_mode if row.path is None else LinkMode.EDITABLE
+        if mode in _SPARING and not self._is_copied(row):
+            with suppress(LinkError):
+                return make(path, _SPARING[mode])
+            self._copying[row.path is not None] = True
+        self._make_sure_of_space(row, size)
+        return make(path, mode)
 
     def _make_sure_of_space(self, row: Row, size: int) -> None:
         """Raise NoSpaceForCopies if a row is to be copied, and it and all others that are here do not fit."""

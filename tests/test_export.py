@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import click
 import pytest
@@ -27,7 +28,7 @@ from cachestore.cli.main import cli
 from cachestore.config import Config, SourceConfig
 from cachestore.errors import Cancelled, DestinationError, LinkError, NoSpace
 from cachestore.events import Provenance, State, TrackEvent, WarningEvent
-from cachestore.links import LinkMode
+from cachestore.links import LinkMode, _copy
 from cachestore.rows import RunRow
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
@@ -584,7 +585,7 @@ def test_what_ends_the_export_as_a_whole_leaves_nothing(house: House, monkeypatc
     def full(*_: object) -> LinkMode:
         raise NoSpace(house.dest)
 
-    monkeypatch.setattr(local, "copy_private", full)
+    monkeypatch.setattr(local, "link", full)
     with pytest.raises(NoSpace):
         house.export()
     house.assert_nothing_left()
@@ -622,9 +623,6 @@ def test_a_cancel_publishes_nothing_and_closes_every_row(house: House, music: Mu
 
 
 def test_auto_copies_where_links_are_impossible_and_says_so_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(*_: object) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
     monkeypatch.setattr("os.link", no_links)
     report = house.export()
     assert (report.linked, report.copied) == (0, 3)
@@ -680,20 +678,23 @@ def limit_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr("exporter_plugin.space.shutil", SimpleNamespace(disk_usage=lambda _: usage))
 
 
-@pytest.mark.parametrize(("options", "unforeseen"), [({"link_mode": "copy"}, 0), ({"editable": True}, 1)])
+@pytest.mark.parametrize("options", [{}, {"link_mode": "copy"}, {"editable": True}])
 def test_what_is_to_be_copied_has_to_fit_before_the_first_copy(
-    house: House, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], unforeseen: int
+    house: House, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    """Without reflinks, editable files are copies; that shows at the first one."""
+    """Also where it takes a try to see that nothing else is possible here."""
     house.export(house.folder / "cached")
-    needed = len(sound("t1")) * (3 - unforeseen)
+    needed = len(sound("t1")) * 3
     monkeypatch.setattr("exporter_plugin.staging.can_reflink", lambda *_: False)
     monkeypatch.setattr("cachestore.links._reflink", no_reflinks)
+    monkeypatch.setattr("os.link", no_links)
+    monkeypatch.setattr("cachestore.links._copy", copied := Mock(side_effect=_copy))
     limit_disk(monkeypatch, needed - 1)
     with pytest.raises(NoSpaceForCopies) as caught:
         house.export(**options)
     assert (caught.value.needed, caught.value.free, caught.value.exit_code) == (needed, needed - 1, 4)
     assert re.search(r" kB are to be copied and [0-9.]+ kB are free", str(caught.value))
+    copied.assert_not_called()
     house.assert_nothing_left()
     limit_disk(monkeypatch, needed)
     house.export(**options)
@@ -710,10 +711,11 @@ def test_links_need_no_space(house: House, monkeypatch: pytest.MonkeyPatch) -> N
     assert house.export().linked == 2
 
 
-def test_copies_where_links_are_impossible_have_to_fit_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(*_: object) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+def no_links(*_: object) -> None:
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
 
+
+def test_copies_where_links_are_impossible_have_to_fit_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.link", no_links)
     limit_disk(monkeypatch, len(sound("t1")))
     with pytest.raises(NoSpaceForCopies):
