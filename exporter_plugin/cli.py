@@ -146,8 +146,11 @@ def _plan(settings: Settings, mix: str, dest: str, options: Options, *, as_json:
     """Print what an export would do."""
     from exporter_plugin.plan import plan_export
 
-    with _reading(settings, mix, stdin_eof=stdin_eof, offline=options.offline) as (wanted, config, _):
-        plan = plan_export(wanted, dest, options, config=config)
+    with (
+        reporter(settings) as tell,
+        _reading(settings, mix, stdin_eof=stdin_eof, offline=options.offline) as (wanted, config, _),
+    ):
+        plan = plan_export(wanted, dest, options, config=config, on_event=tell)
     if as_json:
         print_json(plan_facts(plan))
     else:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cachestore.config import Config
     from cachestore.errors import TrackError
+    from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
     from exporter_plugin.foresight import Foreseen
     from exporter_plugin.options import Options
@@ -70,10 +71,12 @@ def plan_export(
     options: Options = CONFIGURED,
     *,
     config: Config,
+    on_event: OnEvent | None = None,
 ) -> Plan:
     """Return what `export_mix` would do with the same arguments, as far as it is known here.
 
-    Servers may have other versions of what is cached. Raise TemplateError, FormatUnknown or DestinationError.
+    `on_event` is told which formats fail. Servers may have other versions of what is cached. Raise TemplateError,
+    FormatUnknown or DestinationError.
     """
     chosen(options.formats)
     wishes = options.over(config)
@@ -83,7 +86,7 @@ def plan_export(
     with _store(config.root) as store:
         found = list(foresee(mix.rows, None if options.refresh else store))
     tracks = list(planning.tracks(found))
-    playlists = planning.playlists(mix.rows, name, options.formats)
+    playlists = planning.playlists(mix.rows, name, options.formats, on_event or (lambda _: None))
     files = (*tracks, *playlists, *planning.others(file.file for file in (*tracks, *playlists)))
     skips = wishes.skips_failures and len(planning.errors) < len(found)
     exit_code = (3 if skips else 1) if planning.errors else 0
@@ -125,14 +128,14 @@ class _Planning:
             elif there is not None:
                 yield PlannedFile(Fate.KEEP, there, one.row.address, one.row.label)
 
-    def playlists(self, rows: Sequence[Row], name: str, formats: Collection[str]) -> list[PlannedFile]:
+    def playlists(self, rows: Sequence[Row], name: str, formats: Collection[str], tell: OnEvent) -> list[PlannedFile]:
         """Return playlist and projects, which are written where nobody sees them: with what is known of the tracks."""
         with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
             audio, written = Path(scratch, "audio"), Path(scratch, "written")
             audio.mkdir()
             written.mkdir()
             view = BundleView(name, [self._outcome(row) for row in rows], partial(self._locate, audio))
-            files = write_all(view, written, lambda _: None, formats)
+            files = write_all(view, written, tell, formats)
             return [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
