@@ -71,6 +71,10 @@ class Destination:
             return FileState.OURS, untouched
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
 
+    def has(self, file: str) -> bool:
+        """Return whether something is at the place of `file`."""
+        return _lstat(self.path / file) is not None
+
     def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
         """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
         alike = [replace(own, mtime_ns=info.st_mtime_ns) for own in records]
@@ -103,7 +107,7 @@ class Destination:
 
     def untouched(self) -> set[str]:
         """Return those of our files that nobody has changed or that are gone, by their bytes."""
-        return {own.file for own in self.owned if _lstat(self.path / own.file) is None or self.has_bytes(own)}
+        return {own.file for own in self.owned if not self.has(own.file) or self.has_bytes(own)}
 
     def published_stems(self, but: Container[str]) -> dict[str, str]:
         """Return by identity the stems of published files: DAW projects point at them, so they stay, `but` for some.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import hash_file, is_digest
 from cachestore.errors import DestinationError, LinkError
 from cachestore.links import LinkMode, can_reflink
-from exporter_plugin.destination import FileState, edited_warning, writing
+from exporter_plugin.destination import edited_warning, writing
 from exporter_plugin.formats import write_all
 from exporter_plugin.layout import Fate
 from exporter_plugin.manifest import MEDIA, OwnedFile
@@ -123,7 +123,7 @@ class Staging:
     def files_of(self, outcomes: Sequence[Outcome]) -> list[OwnedFile]:
         """Return the files of all tracks; what is published of one that failed now stays ours, and stays."""
         failed = {outcome.row.identity for outcome in outcomes if isinstance(outcome, Hole)}
-        left = [own for own in self._destination.owned if own.identity in failed and self._is_there(own)]
+        left = [own for own in self._destination.owned if own.identity in failed and self._destination.has(own.file)]
         return [*self._placed.values(), *left]
 
     def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
@@ -135,9 +135,6 @@ class Staging:
     def locate(self, file: str) -> Path:
         """Return where a file of the bundle lies now."""
         return self._folder.staged(file) or self._destination.path / file
-
-    def _is_there(self, own: OwnedFile) -> bool:
-        return self._destination.look_at(own.file)[0] is not FileState.ABSENT
 
     def _kept(self, file: str, is_right: Callable[[OwnedFile], bool]) -> OwnedFile | None:
         """Return the record of a published file that stays, since it is right, or somebody's work, which is told."""
