@@ -175,13 +175,12 @@ def _reading(
     settings: Settings, mix: str, *, stdin_eof: bool, offline: bool
 ) -> Iterator[tuple[Mix, Config, threading.Event]]:
     """Have the mix and the configuration for a block that signals cancel."""
-    from exporter_plugin.mix import playlist_of_source, read_mix
+    from exporter_plugin.mix import opened
 
-    # A file before signals become a cancel: a wait for standard input or a pipe could not be cancelled.
-    wanted = None if playlist_of_source(mix) else read_mix(mix)
+    read = opened(mix)
     with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
         config = settings.config()
-        yield wanted or read_mix(mix, config=config, offline=offline, cancel=cancel), config, cancel
+        yield read(config=config, offline=offline, cancel=cancel), config, cancel
 
 
 def _again(settings: Settings, failures: Sequence[TrackError]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_plugin.mix import playlist_of_source, read_mix
+from exporter_plugin.mix import opened
 
 if TYPE_CHECKING:
     import threading
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 def cloud_tracks(mix: str) -> Callable[[Config, threading.Event], tuple[Sequence[Track], int]]:
     """Return what gives the cloud tracks of the mix that `read_mix` finds, and the number of its local ones.
 
-    A file is read at once, before signals become a cancel: a wait for standard input or a pipe could not be cancelled.
     Raise what `read_mix` does.
     """
-    known = None if playlist_of_source(mix) else read_mix(mix)
+    read = opened(mix)
 
     def tracks(config: Config, cancel: threading.Event) -> tuple[Sequence[Track], int]:
-        rows = (known or read_mix(mix, config=config, cancel=cancel)).rows
+        rows = read(config=config, cancel=cancel).rows
         cloud = [row.track for row in rows if row.path is None]
         return cloud, len(rows) - len(cloud)
 

@@ -6,7 +6,6 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.errors import TracksFailed
@@ -15,15 +14,16 @@ from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from cachestore.sweep import dead_runs
-from exporter_plugin.destination import absolute, inspect
+from exporter_plugin.destination import inspect
 from exporter_plugin.foresight import copies_of
 from exporter_plugin.formats import chosen
+from exporter_plugin.formats.view import BundleView
 from exporter_plugin.gather import gather
 from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest
 from exporter_plugin.mix import read_mix
 from exporter_plugin.options import CONFIGURED
-from exporter_plugin.outcome import BundleView, Hole
+from exporter_plugin.outcome import Hole
 from exporter_plugin.publish import publish
 from exporter_plugin.report import report_of
 from exporter_plugin.row import Mix
@@ -33,6 +33,7 @@ from exporter_plugin.staging import Staging, staged
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from cachestore.cache import Cache
     from cachestore.events import OnEvent
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from exporter_plugin.options import Options, Wishes
     from exporter_plugin.outcome import Outcome
     from exporter_plugin.report import Report
+    from exporter_plugin.row import Row
 
 
 class ExportFailed(TracksFailed):
@@ -75,19 +77,18 @@ def export_mix(
     wishes = options.over(cache.config)
     mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=options.offline, cancel=cancel)
     chosen(options.formats)
-    mix = replace(mix, name=options.name or mix.name or absolute(dest).name)
     on_failure = State.SKIPPED if wishes.skips_failures else State.FAILED
     fetch = partial(cache.fetch, jobs=options.jobs, offline=options.offline, refresh=options.refresh, cancel=cancel)
     with closing(RowEvents(mix.rows, on_failure, tell)) as events:
-        destination = inspect(Path(dest), cache.config.root, mix.name)
+        destination = inspect(dest, cache.config.root, options.name or mix.name)
         filling = partial(gather, mix.rows, events=events, fetch=fetch, link=cache.link, cancel=cancel)
-        outcomes = _export(mix, destination, cache, wishes, filling, tell, options.formats)
+        outcomes = _export(mix.rows, destination, cache, wishes, filling, tell, options.formats)
     cache.enforce_bound(tell)
-    return report_of(destination.path, mix.name, outcomes, time.monotonic() - began)
+    return report_of(destination.path, destination.name, outcomes, time.monotonic() - began)
 
 
 def _export(
-    mix: Mix,
+    rows: Sequence[Row],
     destination: Destination,
     cache: Cache,
     wishes: Wishes,
@@ -104,13 +105,13 @@ def _export(
         staged(destination, run_id) as folder,
         cache.staging(run_id),
     ):
-        layout = Layout(destination, mix.rows, wishes)
-        copies = partial(copies_of, mix.rows, store, layout)
+        layout = Layout(destination, rows, wishes)
+        copies = partial(copies_of, rows, store, layout)
         staging = Staging(folder, destination, layout, copies, wishes.link_mode, tell)
         outcomes = filling(staging)
         _refuse_failures(outcomes, skip=wishes.skips_failures)
-        playlists = staging.write_playlists(BundleView(mix.name, outcomes, staging.locate), formats)
-        manifest = _manifest(mix.name, outcomes, (*staging.files_of(outcomes), *playlists))
+        playlists = staging.write_playlists(BundleView(destination.name, outcomes, staging.locate), formats)
+        manifest = _manifest(destination.name, outcomes, (*staging.files_of(outcomes), *playlists))
         is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
         _register(_registration(destination.path, manifest), store, is_new=is_new)
     if wishes.link_mode is LinkMode.AUTO:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from cachestore.errors import RootMissing
 from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
-from exporter_plugin.destination import absolute, inspect, writing
+from exporter_plugin.destination import inspect, writing
 from exporter_plugin.foresight import foresee
 from exporter_plugin.formats import chosen, write_all
+from exporter_plugin.formats.view import BundleView
 from exporter_plugin.layout import Fate, Layout
 from exporter_plugin.manifest import OwnedFile
 from exporter_plugin.options import CONFIGURED
-from exporter_plugin.outcome import BundleView, Hole, Placed
+from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -80,18 +81,17 @@ def plan_export(
     """
     chosen(options.formats)
     wishes = options.over(config)
-    name = options.name or mix.name or absolute(dest).name
-    destination = inspect(Path(dest), config.root, name)
+    destination = inspect(dest, config.root, options.name or mix.name)
     layout = Layout(destination, mix.rows, wishes)
     with _store(config.root) as store:
         found = list(foresee(mix.rows, None if options.refresh else store, offline=options.offline))
     planning = _Planning(destination, layout, found)
-    playlists = planning.playlists(mix.rows, name, options.formats, on_event or (lambda _: None))
+    playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
     wanted = (*planning.tracks.values(), *playlists)
     files = (*wanted, *planning.others(file.file for file in wanted))
     errors = tuple(one.error for one in found if one.error)
     skips = wishes.skips_failures and len(errors) < len(found)
-    return Plan(destination.path, name, files, errors, exit_code=(3 if skips else 1) if errors else 0)
+    return Plan(destination.path, destination.name, files, errors, exit_code=(3 if skips else 1) if errors else 0)
 
 
 def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
@@ -131,13 +131,15 @@ class _Planning:
         origin = Provenance.CACHE if row.path is None else Provenance.LOCAL
         return PlannedFile(fate, file, row.address, row.label, origin, one.size)
 
-    def playlists(self, rows: Sequence[Row], name: str, formats: Collection[str], tell: OnEvent) -> list[PlannedFile]:
+    def playlists(self, rows: Sequence[Row], formats: Collection[str], tell: OnEvent) -> list[PlannedFile]:
         """Return playlist and projects, which are written where nobody sees them: with what is known of the tracks."""
         with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
             audio, written = Path(scratch, "audio"), Path(scratch, "written")
             audio.mkdir()
             written.mkdir()
-            view = BundleView(name, [self._outcome(row) for row in rows], partial(self._locate, audio))
+            view = BundleView(
+                self._destination.name, [self._outcome(row) for row in rows], partial(self._locate, audio)
+            )
             files = write_all(view, written, tell, formats)
             return [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
 

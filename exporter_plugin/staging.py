@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
+    from exporter_plugin.formats.view import BundleView
     from exporter_plugin.layout import Layout
-    from exporter_plugin.outcome import BundleView, Outcome
+    from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Row
 
     Copies = Callable[[], Iterable[tuple[Row, int]]]

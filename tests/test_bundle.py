@@ -23,11 +23,11 @@ from cachestore.track import Track
 from exporter_plugin import destination as destination_room
 from exporter_plugin.destination import Destination, FileState, inspect, writing
 from exporter_plugin.facts import Facts, facts_of
+from exporter_plugin.formats.view import BundleView
 from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
 from exporter_plugin.naming import fold
 from exporter_plugin.options import Wishes
-from exporter_plugin.outcome import BundleView
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
 from exporter_plugin.staging import Staging, StagingFolder, staged

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cachestore.events import OnEvent
-    from exporter_plugin.outcome import BundleView
+    from exporter_plugin.formats.view import BundleView
 
 ENTRY_POINTS = "exporter_plugin.bundle_formats"
 _NOT_THEIRS = (MANIFEST, MEDIA)
