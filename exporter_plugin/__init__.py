@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from exporter_plugin.export import ExportFailed, export_mix
     from exporter_plugin.mix import read_mix
     from exporter_plugin.options import Options
+    from exporter_plugin.outcome import Report
     from exporter_plugin.plan import Plan, plan_export
-    from exporter_plugin.report import Report
     from exporter_plugin.row import Mix, Row
 
 __all__ = ["ExportFailed", "Mix", "Options", "Plan", "Report", "Row", "export_mix", "plan_export", "read_mix"]
@@ -24,7 +24,7 @@ _ROOMS = {
     "Mix": "row",
     "Options": "options",
     "Plan": "plan",
-    "Report": "report",
+    "Report": "outcome",
     "Row": "row",
     "export_mix": "export",
     "plan_export": "plan",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cachestore.cli.progress import Reporter
     from cachestore.config import Config
     from cachestore.errors import TrackError
-    from exporter_plugin.report import Report
+    from exporter_plugin.outcome import Report
     from exporter_plugin.row import Mix
 
 _EXAMPLES = [

@@ -23,9 +23,8 @@ from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest
 from exporter_plugin.mix import read_mix
 from exporter_plugin.options import CONFIGURED
-from exporter_plugin.outcome import Hole
+from exporter_plugin.outcome import Hole, report_of
 from exporter_plugin.publish import publish
-from exporter_plugin.report import report_of
 from exporter_plugin.row import Mix
 from exporter_plugin.row_events import RowEvents
 from exporter_plugin.staging import Staging, staged
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
     from exporter_plugin.destination import Destination
     from exporter_plugin.manifest import OwnedFile
     from exporter_plugin.options import Options, Wishes
-    from exporter_plugin.outcome import Outcome
-    from exporter_plugin.report import Report
+    from exporter_plugin.outcome import Outcome, Report
     from exporter_plugin.row import Row
 
 

@@ -6,9 +6,10 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cachestore.errors import BlobDamaged, Cancelled, Corrupt
+from cachestore.errors import BlobDamaged, Cancelled, Corrupt, LocalFileError
 from cachestore.events import Provenance, State, WarningEvent
-from exporter_plugin.local import place_local
+from cachestore.links import link as link_file
+from exporter_plugin.local import look_at, unusable
 from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
@@ -103,10 +104,21 @@ def _bring_local(
         _raise_if_set(cancel)
         if row.path is not None:
             events.state(index, State.LINKING, Provenance.LOCAL)
-            outcomes[index] = place_local(row, row.path, staging)
+            outcomes[index] = _copied(row, row.path, staging)
             events.settled(index, outcomes[index])
     _raise_if_set(cancel)
     return outcomes
+
+
+def _copied(row: Row, path: Path, staging: Staging) -> Outcome:
+    try:
+        ext, content, size = look_at(row, path)
+        owned = staging.place(row, ext, content, size, partial(link_file, path))
+    except LocalFileError as error:
+        return Hole(row, error)
+    except OSError as error:
+        return Hole(row, unusable(row, error))
+    return Placed(row, owned, Provenance.LOCAL)
 
 
 def _raise_if_set(cancel: threading.Event | None) -> None:

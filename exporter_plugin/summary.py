@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from cachestore.errors import TrackError
     from exporter_plugin.export import ExportFailed
+    from exporter_plugin.outcome import Report
     from exporter_plugin.plan import Plan
-    from exporter_plugin.report import Report
 
 
 def facts(report: Report) -> dict[str, object]:

@@ -32,7 +32,7 @@ from cachestore.links import LinkMode, _copy
 from cachestore.rows import RunRow
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
-from exporter_plugin import local
+from exporter_plugin import gather
 from exporter_plugin.export import ExportFailed, export_mix
 from exporter_plugin.options import Options
 from exporter_plugin.row import Mix, Row
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from cachestore.entry import Entry
     from cachestore.events import Event
-    from exporter_plugin.report import Report
+    from exporter_plugin.outcome import Report
 
 
 def sound(seed: str) -> bytes:
@@ -585,7 +585,7 @@ def test_what_ends_the_export_as_a_whole_leaves_nothing(house: House, monkeypatc
     def full(*_: object) -> LinkMode:
         raise NoSpace(house.dest)
 
-    monkeypatch.setattr(local, "link", full)
+    monkeypatch.setattr(gather, "link_file", full)
     with pytest.raises(NoSpace):
         house.export()
     house.assert_nothing_left()
