@@ -123,7 +123,7 @@ def export(
     options = Options(**asked)
     if dry_run:
         return _plan(settings, mix, dest, options, as_json=as_json, stdin_eof=cancel_on_stdin_eof)
-    from exporter_plugin.export import ExportFailed
+    from exporter_plugin.outcome import ExportFailed
 
     try:
         with reporter(settings, events=events) as tell:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cachestore.errors import TracksFailed
 from cachestore.events import State, WarningEvent
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
@@ -23,7 +22,7 @@ from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest
 from exporter_plugin.mix import read_mix
 from exporter_plugin.options import CONFIGURED
-from exporter_plugin.outcome import Hole, report_of
+from exporter_plugin.outcome import ExportFailed, Hole, report_of
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Mix
 from exporter_plugin.row_events import RowEvents
@@ -42,19 +41,6 @@ if TYPE_CHECKING:
     from exporter_plugin.options import Options, Wishes
     from exporter_plugin.outcome import Outcome, Report
     from exporter_plugin.row import Row
-
-
-class ExportFailed(TracksFailed):
-    """Tracks failed, so nothing was published."""
-
-    @property
-    def cached(self) -> int:
-        """Return how many rows have their bytes on this machine."""
-        return self.rows - len(self.failures)
-
-    def __str__(self) -> str:
-        failures = "; ".join(str(error) for error in self.failures)
-        return f"nothing was published, {len(self.failures)} of {self.rows} tracks failed: {failures}"
 
 
 def export_mix(

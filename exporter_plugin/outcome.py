@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from cachestore.errors import TracksFailed
 from cachestore.events import Provenance
 from cachestore.links import LinkMode
 from exporter_plugin.manifest import TrackRecord
@@ -66,6 +67,19 @@ class Hole:
 
 
 Outcome = Placed | Hole
+
+
+class ExportFailed(TracksFailed):
+    """Tracks failed, so nothing was published."""
+
+    @property
+    def cached(self) -> int:
+        """Return how many rows have their bytes on this machine."""
+        return self.rows - len(self.failures)
+
+    def __str__(self) -> str:
+        failures = "; ".join(str(error) for error in self.failures)
+        return f"nothing was published, {len(self.failures)} of {self.rows} tracks failed: {failures}"
 
 
 @dataclass(frozen=True, slots=True)

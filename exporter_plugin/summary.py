@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cachestore.errors import TrackError
-    from exporter_plugin.export import ExportFailed
-    from exporter_plugin.outcome import Report
+    from exporter_plugin.outcome import ExportFailed, Report
     from exporter_plugin.plan import Plan
 
 

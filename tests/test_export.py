@@ -33,8 +33,9 @@ from cachestore.rows import RunRow
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
 from exporter_plugin import gather
-from exporter_plugin.export import ExportFailed, export_mix
+from exporter_plugin.export import export_mix
 from exporter_plugin.options import Options
+from exporter_plugin.outcome import ExportFailed
 from exporter_plugin.row import Mix, Row
 from exporter_plugin.space import NoSpaceForCopies
 from exporter_plugin.template import TemplateError
