@@ -26,6 +26,7 @@ from cachestore.cli.progress import reporter
 from cachestore.cli.signals import cancel_on_signals
 from cachestore.errors import NotCached
 from cachestore.links import LINK_MODES
+from exporter_plugin.options import Options
 from exporter_plugin.summary import facts, plan_facts, print_failed, print_holes, print_plan, print_report
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from cachestore.cli.signals import Cancel
     from cachestore.config import Config
     from cachestore.errors import TrackError
-    from exporter_plugin.report import Report
+    from exporter_plugin.outcome import Report
     from exporter_plugin.row import Mix
 
 _EXAMPLES = [
@@ -102,27 +103,28 @@ def export(
     cancel_on_stdin_eof: bool,
     events: str | None,
     as_json: bool,
-    **how: Any,  # noqa: ANN401 - the options that are arguments of export_mix, by the same names
+    **asked: Any,  # noqa: ANN401 - the fields of Options, by the same names
 ) -> int:
     """Export MIX as a bundle at DEST: a folder with the audio of all tracks, a playlist and bundle.json.
 
     MIX is a file in JSON, M3U, M3U8 or XSPF, - for standard input, or a playlist of a source, SOURCE:playlist/NAME.
     DEST is a new or empty folder, or a bundle of ours, which is brought up to date.
     """
-    if how["offline"] and how["refresh"]:
+    if asked["offline"] and asked["refresh"]:
         raise click.UsageError("--offline makes no request and --refresh asks for everything; choose one")
     refuse_stdin_twice(mix, stdin_eof=cancel_on_stdin_eof)
-    if how["editable"] and how["link_mode"] not in {None, "auto"}:
+    if asked["editable"] and asked["link_mode"] not in {None, "auto"}:
         raise click.UsageError("--editable and --link-mode both say how files get into the bundle; choose one")
     if dry_run and events:
         raise click.UsageError("--dry-run has no events; take --json with it")
     refuse_two_outputs(events=events, as_json=as_json)
+    options = Options(**asked)
     if dry_run:
-        return _plan(settings, mix, dest, how, as_json=as_json, stdin_eof=cancel_on_stdin_eof)
-    from exporter_plugin.export import ExportFailed
+        return _plan(settings, mix, dest, options, as_json=as_json, stdin_eof=cancel_on_stdin_eof)
+    from exporter_plugin.outcome import ExportFailed
 
     try:
-        report = _export(settings, mix, dest, how, events=events, stdin_eof=cancel_on_stdin_eof)
+        report = _export(settings, mix, dest, options, events=events, stdin_eof=cancel_on_stdin_eof)
     except ExportFailed as failed:
         print_failed(failed, _again(settings, failed.failures))
         return failed.exit_code
@@ -137,13 +139,13 @@ def export(
     return report.exit_code
 
 
-def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_json: bool, stdin_eof: bool) -> int:
+def _plan(settings: Settings, mix: str, dest: str, options: Options, *, as_json: bool, stdin_eof: bool) -> int:
     """Print what an export would do."""
     from exporter_plugin.plan import plan_export
 
-    with cancel_on_signals(stdin_eof=stdin_eof) as cancel:
-        wanted, config = _read(settings, mix, how, cancel)
-        plan = plan_export(wanted, dest, config=config, **{key: how[key] for key in how.keys() - {"jobs"}})
+    with cancel_on_signals(stdin_eof=stdin_eof) as cancel, reporter(settings) as tell:
+        wanted, config = _read(settings, mix, cancel, offline=options.offline)
+        plan = plan_export(wanted, dest, options, config=config, on_event=tell)
     if as_json:
         print_json(plan_facts(plan))
     else:
@@ -152,9 +154,8 @@ def _plan(settings: Settings, mix: str, dest: str, how: dict[str, Any], *, as_js
 
 
 def _export(
-    settings: Settings, mix: str, dest: str, how: dict[str, Any], *, events: str | None, stdin_eof: bool
+    settings: Settings, mix: str, dest: str, options: Options, *, events: str | None, stdin_eof: bool
 ) -> Report:
-    """Export with `how`, the arguments of export_mix that have the names of the options."""
     from cachestore.cache import Cache
     from exporter_plugin.export import export_mix
 
@@ -163,20 +164,20 @@ def _export(
         reporter(settings, events=events) as tell,
         cancel.coded(),
     ):
-        wanted, config = _read(settings, mix, how, cancel)
+        wanted, config = _read(settings, mix, cancel, offline=options.offline)
         with Cache.open(config, cancel=cancel) as cache:
             tell.start(len(wanted.rows))
-            return export_mix(wanted, dest, cache=cache, on_event=tell, cancel=cancel, **how)
+            return export_mix(wanted, dest, options, cache=cache, on_event=tell, cancel=cancel)
 
 
-def _read(settings: Settings, mix: str, how: dict[str, Any], cancel: Cancel) -> tuple[Mix, Config]:
+def _read(settings: Settings, mix: str, cancel: Cancel, *, offline: bool) -> tuple[Mix, Config]:
     """Return the mix and the configuration; what is wrong with a file is told first."""
-    from exporter_plugin.mix import playlist_of_source, read_mix
+    from exporter_plugin.mix import opened
 
     def read() -> tuple[Mix, Config]:
-        wanted = None if playlist_of_source(mix) else read_mix(mix)
+        known = opened(mix)
         config = settings.config()
-        return wanted or read_mix(mix, config=config, offline=how["offline"], cancel=cancel), config
+        return known(config=config, offline=offline, cancel=cancel), config
 
     return cancel.result_of(read)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter_plugin.mix import playlist_of_source, read_mix
+from exporter_plugin.mix import opened
 
 if TYPE_CHECKING:
     import threading
@@ -20,10 +20,10 @@ def cloud_tracks(mix: str) -> Callable[[Config, threading.Event], tuple[Sequence
     A file is read at once: what is wrong with it is told before what is wrong with the configuration. Raise what
     `read_mix` does.
     """
-    known = None if playlist_of_source(mix) else read_mix(mix)
+    read = opened(mix)
 
     def tracks(config: Config, cancel: threading.Event) -> tuple[Sequence[Track], int]:
-        rows = (known or read_mix(mix, config=config, cancel=cancel)).rows
+        rows = read(config=config, cancel=cancel).rows
         cloud = [row.track for row in rows if row.path is None]
         return cloud, len(rows) - len(cloud)
 

@@ -47,8 +47,9 @@ class FileState(Enum):
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a bundle goes: a real `path`, and what we `published` there before, None if it is new."""
+    """Where a bundle called `name` goes: a real `path`, and what we `published` there before, None if it is new."""
 
+    name: str
     path: Path
     published: Manifest | None
 
@@ -70,6 +71,10 @@ class Destination:
         if untouched:
             return FileState.OURS, untouched
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
+
+    def has(self, file: str) -> bool:
+        """Return whether something is at the place of `file`."""
+        return _lstat(self.path / file) is not None
 
     def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
         """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
@@ -103,7 +108,7 @@ class Destination:
 
     def untouched(self) -> set[str]:
         """Return those of our files that nobody has changed or that are gone, by their bytes."""
-        return {own.file for own in self.owned if _lstat(self.path / own.file) is None or self.has_bytes(own)}
+        return {own.file for own in self.owned if not self.has(own.file) or self.has_bytes(own)}
 
     def published_stems(self, but: Container[str]) -> dict[str, str]:
         """Return by identity the stems of published files: DAW projects point at them, so they stay, `but` for some.
@@ -158,13 +163,15 @@ class Destination:
             return beside if not self.path.exists() or _can_move(beside, inside) else inside
 
 
-def inspect(dest: Path, root: Path, name: str) -> Destination:
-    """Return what is at `dest`. Raise DestinationError when a bundle called `name` cannot go there.
+def inspect(dest: Path | str, root: Path, name: str) -> Destination:
+    """Return what is at `dest`. Raise DestinationError when a bundle called `name`, else as `dest`, cannot go there.
 
     A missing or empty folder is new, whatever the system keeps there; a folder with files is ours if it has our
     bundle.json, else it is refused.
     """
-    path = Path(os.path.realpath(absolute(dest)))
+    absolute = _absolute(dest)
+    name = name or absolute.name
+    path = Path(os.path.realpath(absolute))
     with writing(path):
         if path.exists() and not path.is_dir():
             raise DestinationError(path, "is a file", "name a folder for the bundle")
@@ -175,10 +182,10 @@ def inspect(dest: Path, root: Path, name: str) -> Destination:
             raise DestinationError(path, "has files in it and is no bundle of ours", remedy)
         if (path / MEDIA).is_symlink():
             raise DestinationError(path, f"has a symbolic link in the place of {MEDIA}/", "remove the link")
-    return Destination(path, published)
+    return Destination(name, path, published)
 
 
-def absolute(dest: Path | str) -> Path:
+def _absolute(dest: Path | str) -> Path:
     """Return `dest` from the root on. Raise DestinationError for a URL, and a relative one in a folder that is gone."""
     if is_url(str(dest)):
         raise DestinationError(Path(dest), "is a URL", "name a folder on this machine")

@@ -6,25 +6,24 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from cachestore.errors import TracksFailed
 from cachestore.events import State, WarningEvent
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from cachestore.sweep import dead_runs
-from exporter_plugin.destination import absolute, inspect
+from exporter_plugin.destination import inspect
 from exporter_plugin.foresight import copies_of
 from exporter_plugin.formats import chosen
+from exporter_plugin.formats.view import BundleView
 from exporter_plugin.gather import gather
-from exporter_plugin.layout import Layout, Wishes
+from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest
 from exporter_plugin.mix import read_mix
-from exporter_plugin.outcome import BundleView, Hole
+from exporter_plugin.options import CONFIGURED
+from exporter_plugin.outcome import ExportFailed, Hole, report_of
 from exporter_plugin.publish import publish
-from exporter_plugin.report import report_of
 from exporter_plugin.row import Mix
 from exporter_plugin.row_events import RowEvents
 from exporter_plugin.staging import Staging, staged
@@ -32,89 +31,53 @@ from exporter_plugin.staging import Staging, staged
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from cachestore.cache import Cache
     from cachestore.events import OnEvent
     from cachestore.store.writer import Store
     from exporter_plugin.destination import Destination
     from exporter_plugin.manifest import OwnedFile
-    from exporter_plugin.outcome import Outcome
-    from exporter_plugin.report import Report
-
-
-class ExportFailed(TracksFailed):
-    """Tracks failed, so nothing was published."""
-
-    @property
-    def cached(self) -> int:
-        """Return how many rows have their bytes on this machine."""
-        return self.rows - len(self.failures)
-
-    def __str__(self) -> str:
-        failures = "; ".join(str(error) for error in self.failures)
-        return f"nothing was published, {len(self.failures)} of {self.rows} tracks failed: {failures}"
+    from exporter_plugin.options import Options, Wishes
+    from exporter_plugin.outcome import Outcome, Report
+    from exporter_plugin.row import Row
 
 
 def export_mix(
     mix: Mix | str | Path,
     dest: Path | str,
+    options: Options = CONFIGURED,
     *,
     cache: Cache,
-    name: str | None = None,
-    link_mode: LinkMode | str | None = None,
-    editable: bool = False,
-    template: str | None = None,
-    renumber: bool = False,
-    overwrite_edited: bool = False,
-    on_error: Literal["fail", "skip"] | None = None,
-    jobs: int | None = None,
-    offline: bool = False,
-    refresh: bool = False,
-    formats: Collection[str] = (),
     on_event: OnEvent | None = None,
     cancel: threading.Event | None = None,
 ) -> Report:
     """Export `mix`, or the one that `read_mix` finds there, as a bundle at `dest`, and return what was done.
 
-    What is None comes from the configuration of `cache`. `editable` files may be written into, which a `link_mode` must
-    not contradict. `renumber` gives published files new names, `overwrite_edited` replaces those that somebody changed.
-    `formats` names the optional formats to write; without it each that applies is.
-
     Either the bundle is published or `dest` is as it was. Raise TemplateError, FormatUnknown, MixError,
     DestinationError, ExportFailed when tracks failed, LinkError in a strict link mode, NoSpace or Cancelled.
     """
     began, tell = time.monotonic(), on_event or (lambda _: None)
-    wishes = Wishes.of(
-        cache.config,
-        link_mode=link_mode,
-        editable=editable,
-        template=template,
-        renumber=renumber,
-        overwrite_edited=overwrite_edited,
-    )
-    mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=offline, cancel=cancel)
-    chosen(formats)
-    mix = replace(mix, name=name or mix.name or absolute(dest).name)
-    skip = (on_error or cache.config.on_error) == "skip"
-    fetch = partial(cache.fetch, jobs=jobs, offline=offline, refresh=refresh, cancel=cancel)
-    link = partial(cache.link, mode=wishes.link_mode)
-    with closing(RowEvents(mix.rows, State.SKIPPED if skip else State.FAILED, tell)) as events:
-        destination = inspect(Path(dest), cache.config.root, mix.name)
-        filling = partial(gather, mix.rows, events=events, fetch=fetch, link=link, cancel=cancel)
-        outcomes = _export(mix, destination, cache, wishes, filling, tell, skip=skip, formats=formats)
+    wishes = options.over(cache.config)
+    mix = mix if isinstance(mix, Mix) else read_mix(mix, config=cache.config, offline=options.offline, cancel=cancel)
+    chosen(options.formats)
+    on_failure = State.SKIPPED if wishes.skips_failures else State.FAILED
+    fetch = partial(cache.fetch, jobs=options.jobs, offline=options.offline, refresh=options.refresh, cancel=cancel)
+    with closing(RowEvents(mix.rows, on_failure, tell)) as events:
+        destination = inspect(dest, cache.config.root, options.name or mix.name)
+        filling = partial(gather, mix.rows, events=events, fetch=fetch, link=cache.link, cancel=cancel)
+        outcomes = _export(mix.rows, destination, cache, wishes, filling, tell, options.formats)
     cache.enforce_bound(tell)
-    return report_of(destination.path, mix.name, outcomes, time.monotonic() - began)
+    return report_of(destination.path, destination.name, outcomes, time.monotonic() - began)
 
 
 def _export(
-    mix: Mix,
+    rows: Sequence[Row],
     destination: Destination,
     cache: Cache,
     wishes: Wishes,
     filling: Callable[[Staging], list[Outcome]],
     tell: OnEvent,
-    *,
-    skip: bool,
     formats: Collection[str],
 ) -> list[Outcome]:
     """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows."""
@@ -126,13 +89,13 @@ def _export(
         staged(destination, run_id) as folder,
         cache.staging(run_id),
     ):
-        layout = Layout(destination, mix.rows, wishes)
-        copies = partial(copies_of, mix.rows, store, layout)
-        staging = Staging(folder, destination, layout, copies, tell, copying=wishes.link_mode is LinkMode.COPY)
+        layout = Layout(destination, rows, wishes)
+        copies = partial(copies_of, rows, store, layout)
+        staging = Staging(folder, destination, layout, copies, wishes.link_mode, tell)
         outcomes = filling(staging)
-        _refuse_failures(outcomes, skip=skip)
-        playlists = staging.write_playlists(BundleView(mix.name, outcomes, staging.locate), formats)
-        manifest = _manifest(mix.name, outcomes, (*staging.files_of(outcomes), *playlists))
+        _refuse_failures(outcomes, skip=wishes.skips_failures)
+        playlists = staging.write_playlists(BundleView(destination.name, outcomes, staging.locate), formats)
+        manifest = _manifest(destination.name, outcomes, (*staging.files_of(outcomes), *playlists))
         is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
         _register(_registration(destination.path, manifest), store, is_new=is_new)
     if wishes.link_mode is LinkMode.AUTO:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.errors import LocalFileError
+from cachestore.errors import LocalFileError, NotCached
 from cachestore.fetching.decide import candidates
 from exporter_plugin.local import look_at
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """A track whose bytes are at `place`: `ext`, `content` and `size` say what they are; or the `error` of a local one.
+    """A track whose bytes are at `place`: `ext`, `content` and `size` say what they are; or the `error` that it meets.
 
     A cloud track that has to be downloaded has none of these.
     """
@@ -35,15 +35,18 @@ class Foreseen:
     place: Path | None = None
 
 
-def foresee(rows: Sequence[Row], store: StoreReader | None) -> Iterator[Foreseen]:
-    """Yield what is here of each track once, in the order of the mix, without asking a server."""
+def foresee(rows: Sequence[Row], store: StoreReader | None, *, offline: bool = False) -> Iterator[Foreseen]:
+    """Yield what is here of each track once, in the order of the mix, without asking a server.
+
+    When `offline`, what is not here is an error.
+    """
     cloud = [row.track for row in rows if row.path is None]
     kept = store.kept(cloud) if store is not None else {}
     firsts: dict[str, Row] = {}
     for row in rows:
         firsts.setdefault(row.identity, row)
     for row in firsts.values():
-        yield _of_local(row, row.path) if row.path is not None else _of_cloud(row, store, kept)
+        yield _of_local(row, row.path) if row.path is not None else _of_cloud(row, store, kept, offline=offline)
 
 
 def copies_of(rows: Sequence[Row], store: StoreReader, layout: Layout) -> Iterator[tuple[Row, int]]:
@@ -62,9 +65,10 @@ def _of_local(row: Row, path: Path) -> Foreseen:
         return Foreseen(row, error=error)
 
 
-def _of_cloud(row: Row, store: StoreReader | None, kept: Mapping[str, Sequence[Entry]]) -> Foreseen:
+def _of_cloud(row: Row, store: StoreReader | None, kept: Mapping[str, Sequence[Entry]], *, offline: bool) -> Foreseen:
     for entry in candidates(row.track, kept.get(row.track.address, ())):
         if store is not None and store.blobs.stat(entry.digest) is not None:
             place = store.blobs.path(entry.digest)
             return Foreseen(row.called(entry.label), entry.ext, entry.digest, entry.size, place=place)
-    return Foreseen(row)
+    reason = "it is not in the cache, and --offline makes no request"
+    return Foreseen(row, error=NotCached(row.address, row.label, reason) if offline else None)

@@ -6,9 +6,10 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cachestore.errors import BlobDamaged, Cancelled, Corrupt
+from cachestore.errors import BlobDamaged, Cancelled, Corrupt, LocalFileError
 from cachestore.events import Provenance, State, WarningEvent
-from exporter_plugin.local import place_local
+from cachestore.links import link as link_file
+from exporter_plugin.local import look_at, unusable
 from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from exporter_plugin.staging import Staging
 
     Fetch = Callable[..., Generator[Result]]
-    Link = Callable[[Entry, Path], LinkMode]
+    Link = Callable[[Entry, Path, LinkMode], LinkMode]
 
 
 def gather(
@@ -86,7 +87,7 @@ def _linked(row: Row, result: Result, staging: Staging, link: Link) -> Outcome:
         return Hole(row, result.error)
     entry = result.entry
     row = row.called(entry.label)
-    owned = staging.place(row, entry.ext, entry.digest, entry.size, lambda staged: link(entry, staged))
+    owned = staging.place(row, entry.ext, entry.digest, entry.size, partial(link, entry))
     return Placed(row, owned, result.origin, entry, result.stale)
 
 
@@ -103,10 +104,21 @@ def _bring_local(
         _raise_if_set(cancel)
         if row.path is not None:
             events.state(index, State.LINKING, Provenance.LOCAL)
-            outcomes[index] = place_local(row, row.path, staging)
+            outcomes[index] = _copied(row, row.path, staging)
             events.settled(index, outcomes[index])
     _raise_if_set(cancel)
     return outcomes
+
+
+def _copied(row: Row, path: Path, staging: Staging) -> Outcome:
+    try:
+        ext, content, size = look_at(row, path)
+        owned = staging.place(row, ext, content, size, partial(link_file, path))
+    except LocalFileError as error:
+        return Hole(row, error)
+    except OSError as error:
+        return Hole(row, unusable(row, error))
+    return Placed(row, owned, Provenance.LOCAL)
 
 
 def _raise_if_set(cancel: threading.Event | None) -> None:

@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from cachestore.links import LinkMode
 from exporter_plugin.destination import FileState
 from exporter_plugin.manifest import MEDIA
 from exporter_plugin.naming import fold
-from exporter_plugin.template import Named, Template, track_stems
+from exporter_plugin.template import Named, track_stems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from cachestore.config import Config
     from exporter_plugin.destination import Destination
     from exporter_plugin.manifest import OwnedFile
+    from exporter_plugin.options import Wishes
     from exporter_plugin.row import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """How a person wants the files of a bundle.
-
-    `renumber` gives published files new names, too; `overwrite_edited` replaces those that somebody changed.
-    """
-
-    link_mode: LinkMode
-    template: Template
-    renumber: bool = False
-    overwrite_edited: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        config: Config,
-        *,
-        link_mode: LinkMode | str | None,
-        editable: bool,
-        template: str | None,
-        renumber: bool,
-        overwrite_edited: bool,
-    ) -> Self:
-        """Return what was asked for, and for the rest what is configured. Raise TemplateError.
-
-        Raise ValueError when `editable` contradicts the `link_mode`.
-        """
-        if editable and link_mode not in {None, LinkMode.AUTO}:
-            raise ValueError(f"link_mode {link_mode!r} says how files are linked, and so does editable; choose one")
-        if editable or (link_mode is None and config.editable):
-            link_mode = LinkMode.EDITABLE
-        text = template if template is not None else config.template
-        return cls(LinkMode(link_mode or config.link_mode), Template(text), renumber, overwrite_edited)
 
 
 class Fate(StrEnum):

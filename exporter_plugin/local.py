@@ -1,35 +1,17 @@
-"""Local tracks: the user's own files, which are looked at and copied, never linked, changed or stored."""
+"""Local tracks: what the user's own files are, which are never hard-linked, changed or stored."""
 
 from __future__ import annotations
 
 import stat
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.errors import LocalFileError
-from cachestore.events import Provenance
-from cachestore.links import copy_private
 from cachestore.media import recognize
 from cachestore.text import redacted
-from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
-    from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Row
-    from exporter_plugin.staging import Staging
-
-
-def place_local(row: Row, path: Path, staging: Staging) -> Outcome:
-    """Bring a row its file, a private copy of the one at `path`. Raise NoSpace."""
-    try:
-        ext, content, size = look_at(row, path)
-        owned = staging.place(row, ext, content, size, partial(copy_private, path))
-    except LocalFileError as error:
-        return Hole(row, error)
-    except OSError as error:
-        return Hole(row, _unusable(row, error))
-    return Placed(row, owned, Provenance.LOCAL)
 
 
 def look_at(row: Row, path: Path) -> tuple[str, str, int]:
@@ -42,13 +24,14 @@ def look_at(row: Row, path: Path) -> tuple[str, str, int]:
         # A FIFO would be waited for.
         media = recognize(path) if stat.S_ISREG(info.st_mode) else None
     except (OSError, ValueError) as error:
-        raise _unusable(row, error) from None
+        raise unusable(row, error) from None
     if media is None:
-        raise _unusable(row, None)
+        raise unusable(row, None)
     return media.ext, f"{info.st_size}-{info.st_mtime_ns}", info.st_size
 
 
-def _unusable(row: Row, error: Exception | None) -> LocalFileError:
+def unusable(row: Row, error: Exception | None) -> LocalFileError:
+    """Return what is wrong with a row's file: the `error` of looking at or copying it, none if it is no audio."""
     return LocalFileError(row.address, row.label, _problem(row, error))
 
 

@@ -50,7 +50,7 @@ def read_mix(
     """
     if str(path) == "-":
         return _read(Document(_STDIN, _text(_STDIN, stdin or _stdin()), _absolute(Path(), _STDIN), ""), suffix="")
-    address = playlist_of_source(path)
+    address = _playlist_of_source(path)
     if address is not None:
         mix = source_playlist.read(address, config or load_config(), offline=offline, cancel=cancel)
         return _told_apart(mix, partial(MixError, str(address)))
@@ -65,7 +65,16 @@ def read_mix(
     return _read(Document(str(path), text, _absolute(file, str(path)).parent, file.stem), suffix=file.suffix.lower())
 
 
-def playlist_of_source(path: str | Path) -> PlaylistAddress | None:
+def opened(path: str) -> Callable[..., Mix]:
+    """Return what gives the mix that `read_mix` finds at `path`, with its other arguments. Raise what that does.
+
+    A file is read at once: what is wrong with it is told before what is wrong with the configuration.
+    """
+    known = None if _playlist_of_source(path) else read_mix(path)
+    return lambda **how: known or read_mix(path, **how)
+
+
+def _playlist_of_source(path: str | Path) -> PlaylistAddress | None:
     """Return which playlist of a source `path` names, None for a file; a file of that very name wins."""
     return None if os.path.lexists(path) else parse_playlist(str(path))
 

@@ -1,21 +1,22 @@
-"""What became of the rows of a mix: each has its file in the bundle, or is a hole."""
+"""What became of the rows of a mix: each has its file in the bundle, or is a hole; and all of it in figures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from exporter_plugin.facts import Facts, facts_of
+from cachestore.errors import TracksFailed
+from cachestore.events import Provenance
+from cachestore.links import LinkMode
 from exporter_plugin.manifest import TrackRecord
-from exporter_plugin.naming import safe_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from cachestore.entry import Entry
     from cachestore.errors import TrackError
-    from cachestore.events import Provenance
     from exporter_plugin.manifest import OwnedFile
     from exporter_plugin.row import Row
 
@@ -68,42 +69,71 @@ class Hole:
 Outcome = Placed | Hole
 
 
-@dataclass(frozen=True, slots=True)
-class BundleView:
-    """A bundle as formats see it: its name, and what became of the rows of the mix in order.
+class ExportFailed(TracksFailed):
+    """Tracks failed, so nothing was published."""
 
-    `locate` says where one of its files lies while it is made: what is new is staged, what is kept is at its place.
+    @property
+    def cached(self) -> int:
+        """Return how many rows have their bytes on this machine."""
+        return self.rows - len(self.failures)
+
+    def __str__(self) -> str:
+        failures = "; ".join(str(error) for error in self.failures)
+        return f"nothing was published, {len(self.failures)} of {self.rows} tracks failed: {failures}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an export did.
+
+    `total`, `downloaded`, `cached`, `local`, `failed` and `stale` count rows of the mix; `linked` (hard links),
+    `copied` (reflinks too) and `bytes` count the audio files of the bundle. It took `seconds`.
     """
 
+    dest: Path
     name: str
-    outcomes: Sequence[Outcome]
-    locate: Callable[[str], Path] = Path
-    _facts: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
+    total: int
+    downloaded: int
+    cached: int
+    local: int
+    failed: int
+    stale: int
+    bytes: int
+    linked: int
+    copied: int
+    seconds: float
+    errors: tuple[TrackError, ...]
 
     @property
-    def stem(self) -> str:
-        """Return the name as that of a file, without an extension and safe on every filesystem."""
-        return safe_stem(self.name)
+    def result(self) -> Literal["ok", "partial"]:
+        """Return "partial" for a bundle with holes."""
+        return "partial" if self.errors else "ok"
 
     @property
-    def has_positions(self) -> bool:
-        """Return whether the mix says where on a timeline its tracks are."""
-        return any(outcome.row.start is not None for outcome in self.outcomes)
+    def exit_code(self) -> int:
+        """Return what the command line answers: 0, or 3 for a bundle with holes."""
+        return 3 if self.errors else 0
 
-    def facts(self, placed: Placed) -> Facts:
-        """Return what the header of a row's file says of its sound; each file is read once, when it is asked for."""
-        if placed.file not in self._facts:
-            self._facts[placed.file] = facts_of(self.locate(placed.file))
-        return self._facts[placed.file]
 
-    def duration(self, placed: Placed) -> float | None:
-        """Return for how many seconds a row plays: what the mix says, else what is left of the file from its offset.
-
-        It is 0 if the file ends before its offset, None if nobody knows.
-        """
-        row = placed.row
-        if row.duration and not row.offset:
-            return row.duration
-        whole = self.facts(placed).duration or row.file_length
-        left = None if whole is None else max(0.0, whole - row.offset)
-        return left if left == 0 else row.duration or left
+def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], seconds: float) -> Report:
+    """Return the report of the bundle `name` at `dest`."""
+    errors = tuple(outcome.error for outcome in outcomes if isinstance(outcome, Hole))
+    placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
+    origins = Counter(outcome.origin for outcome in placed)
+    files = {outcome.owned for outcome in placed}
+    linked = sum(own.link_mode is LinkMode.HARDLINK for own in files)
+    return Report(
+        dest=dest,
+        name=name,
+        total=len(outcomes),
+        downloaded=origins[Provenance.NETWORK],
+        cached=origins[Provenance.CACHE],
+        local=origins[Provenance.LOCAL],
+        failed=len(errors),
+        stale=sum(outcome.stale for outcome in placed),
+        bytes=sum(own.size for own in files),
+        linked=linked,
+        copied=len(files) - linked,
+        seconds=seconds,
+        errors=errors,
+    )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from cachestore.errors import NotCached, RootMissing
+from cachestore.errors import RootMissing
 from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
-from exporter_plugin.destination import FileState, absolute, inspect, writing
+from exporter_plugin.destination import inspect, writing
 from exporter_plugin.foresight import foresee
 from exporter_plugin.formats import chosen, write_all
-from exporter_plugin.layout import Fate, Layout, Wishes
+from exporter_plugin.formats.view import BundleView
+from exporter_plugin.layout import Fate, Layout
 from exporter_plugin.manifest import OwnedFile
-from exporter_plugin.outcome import BundleView, Hole, Placed
+from exporter_plugin.options import CONFIGURED
+from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
 
     from cachestore.config import Config
     from cachestore.errors import TrackError
-    from cachestore.links import LinkMode
+    from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
     from exporter_plugin.foresight import Foreseen
+    from exporter_plugin.options import Options
     from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Mix, Row
 
@@ -66,43 +69,29 @@ class Plan:
 def plan_export(
     mix: Mix,
     dest: Path | str,
+    options: Options = CONFIGURED,
     *,
     config: Config,
-    name: str | None = None,
-    link_mode: LinkMode | str | None = None,
-    editable: bool = False,
-    template: str | None = None,
-    renumber: bool = False,
-    overwrite_edited: bool = False,
-    formats: Collection[str] = (),
-    on_error: Literal["fail", "skip"] | None = None,
-    offline: bool = False,
-    refresh: bool = False,
+    on_event: OnEvent | None = None,
 ) -> Plan:
     """Return what `export_mix` would do with the same arguments, as far as it is known here.
 
-    Servers may have other versions of what is cached. Raise TemplateError, FormatUnknown or DestinationError.
+    `on_event` is told which formats fail. Servers may have other versions of what is cached. Raise TemplateError,
+    FormatUnknown or DestinationError.
     """
-    chosen(formats)
-    wishes = Wishes.of(
-        config,
-        link_mode=link_mode,
-        editable=editable,
-        template=template,
-        renumber=renumber,
-        overwrite_edited=overwrite_edited,
-    )
-    name = name or mix.name or absolute(dest).name
-    destination = inspect(Path(dest), config.root, name)
-    planning = _Planning(destination, Layout(destination, mix.rows, wishes), offline=offline)
+    chosen(options.formats)
+    wishes = options.over(config)
+    destination = inspect(dest, config.root, options.name or mix.name)
+    layout = Layout(destination, mix.rows, wishes)
     with _store(config.root) as store:
-        found = list(foresee(mix.rows, None if refresh else store))
-    tracks = list(planning.tracks(found))
-    playlists = planning.playlists(mix.rows, name, formats)
-    files = (*tracks, *playlists, *planning.others(file.file for file in (*tracks, *playlists)))
-    skips = (on_error or config.on_error) == "skip" and len(planning.errors) < len(found)
-    exit_code = (3 if skips else 1) if planning.errors else 0
-    return Plan(destination.path, name, files, tuple(planning.errors), exit_code)
+        found = list(foresee(mix.rows, None if options.refresh else store, offline=options.offline))
+    planning = _Planning(destination, layout, found)
+    playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
+    wanted = (*planning.tracks.values(), *playlists)
+    files = (*wanted, *planning.others(file.file for file in wanted))
+    errors = tuple(one.error for one in found if one.error)
+    skips = wishes.skips_failures and len(errors) < len(found)
+    return Plan(destination.path, destination.name, files, errors, exit_code=(3 if skips else 1) if errors else 0)
 
 
 def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
@@ -113,41 +102,45 @@ def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
 
 
 class _Planning:
-    """Deciding on one file after the other; `errors` are those of the tracks so far."""
+    """What becomes of the files of a bundle; `tracks` by identity."""
 
-    def __init__(self, destination: Destination, layout: Layout, *, offline: bool) -> None:
+    def __init__(self, destination: Destination, layout: Layout, found: Sequence[Foreseen]) -> None:
         self._destination = destination
         self._layout = layout
-        self._offline = offline
-        self._found: dict[str, Foreseen] = {}
-        self._planned: dict[str, PlannedFile] = {}
-        self._made_of: dict[str, Path] = {}
-        self.errors: list[TrackError] = []
+        self._published = {own.identity: own.file for own in reversed(destination.owned) if destination.has(own.file)}
+        self._found = {one.row.identity: one for one in found}
+        self.tracks = {one.row.identity: file for one in found if (file := self._track(one))}
+        self._made_of = {
+            file.file: place
+            for identity, file in self.tracks.items()
+            if file.action in {Fate.ADD, Fate.REPLACE} and (place := self._found[identity].place)
+        }
 
-    def tracks(self, found: Sequence[Foreseen]) -> Iterator[PlannedFile]:
-        """Yield the files of tracks; what is published of one that fails stays."""
-        published = {own.identity: own.file for own in reversed(self._destination.owned) if self._is_there(own)}
-        for one in found:
-            there, error = published.get(one.row.identity), self._error(one)
-            self._found[one.row.identity] = replace(one, error=error)
-            if error is not None:
-                self.errors.append(error)
-            if error is None:
-                planned = self._planned[one.row.identity] = self._plan(one, there)
-                if one.place is not None and planned.action in {Fate.ADD, Fate.REPLACE}:
-                    self._made_of[planned.file] = one.place
-                yield planned
-            elif there is not None:
-                yield PlannedFile(Fate.KEEP, there, one.row.address, one.row.label)
+    def _track(self, one: Foreseen) -> PlannedFile | None:
+        """Return the file of a track; what is published of one that fails stays."""
+        row, there = one.row, self._published.get(one.row.identity)
+        if one.error is not None:
+            return PlannedFile(Fate.KEEP, there, row.address, row.label) if there else None
+        if one.size is None:
+            file = self._layout.file_of(row, "*")
+            file = there if there and there.startswith(file.removesuffix("*")) else file
+            fate, _ = self._layout.fate(file, lambda _: False)
+            return PlannedFile(fate, file, row.address, row.label, Provenance.NETWORK)
+        file = self._layout.file_of(row, one.ext)
+        fate, _ = self._layout.fate(file, self._layout.is_right(row, one.content))
+        origin = Provenance.CACHE if row.path is None else Provenance.LOCAL
+        return PlannedFile(fate, file, row.address, row.label, origin, one.size)
 
-    def playlists(self, rows: Sequence[Row], name: str, formats: Collection[str]) -> list[PlannedFile]:
+    def playlists(self, rows: Sequence[Row], formats: Collection[str], tell: OnEvent) -> list[PlannedFile]:
         """Return playlist and projects, which are written where nobody sees them: with what is known of the tracks."""
         with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
             audio, written = Path(scratch, "audio"), Path(scratch, "written")
             audio.mkdir()
             written.mkdir()
-            view = BundleView(name, [self._outcome(row) for row in rows], partial(self._locate, audio))
-            files = write_all(view, written, lambda _: None, formats)
+            view = BundleView(
+                self._destination.name, [self._outcome(row) for row in rows], partial(self._locate, audio)
+            )
+            files = write_all(view, written, tell, formats)
             return [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
@@ -164,7 +157,7 @@ class _Planning:
         found = self._found[row.identity]
         if found.error is not None:
             return Hole(row, found.error)
-        file = self._planned[row.identity].file
+        file = self.tracks[row.identity].file
         owned = OwnedFile(file, found.size or 0, 0, "", row.identity, found.content)
         return Placed(row.called(found.row.label), owned)
 
@@ -177,23 +170,3 @@ class _Planning:
         if not link.is_symlink():
             link.symlink_to(place.absolute())
         return link
-
-    def _plan(self, one: Foreseen, there: str | None) -> PlannedFile:
-        row = one.row
-        if one.size is None:
-            file = self._layout.file_of(row, "*")
-            file = there if there and there.startswith(file.removesuffix("*")) else file
-            fate, _ = self._layout.fate(file, lambda _: False)
-            return PlannedFile(fate, file, row.address, row.label, Provenance.NETWORK)
-        file = self._layout.file_of(row, one.ext)
-        fate, _ = self._layout.fate(file, self._layout.is_right(row, one.content))
-        origin = Provenance.CACHE if row.path is None else Provenance.LOCAL
-        return PlannedFile(fate, file, row.address, row.label, origin, one.size)
-
-    def _is_there(self, own: OwnedFile) -> bool:
-        return self._destination.look_at(own.file)[0] is not FileState.ABSENT
-
-    def _error(self, one: Foreseen) -> TrackError | None:
-        if self._offline and one.size is None and one.error is None:
-            return NotCached(one.row.address, one.row.label, "it is not in the cache, and --offline makes no request")
-        return one.error

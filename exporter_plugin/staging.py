@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import hash_file, is_digest
-from cachestore.errors import DestinationError
+from cachestore.errors import DestinationError, LinkError
 from cachestore.links import LinkMode, can_reflink
-from exporter_plugin.destination import FileState, edited_warning, writing
+from exporter_plugin.destination import edited_warning, writing
 from exporter_plugin.formats import write_all
 from exporter_plugin.layout import Fate
 from exporter_plugin.manifest import MEDIA, OwnedFile
@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
+    from exporter_plugin.formats.view import BundleView
     from exporter_plugin.layout import Layout
-    from exporter_plugin.outcome import BundleView, Outcome
+    from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Row
 
     Copies = Callable[[], Iterable[tuple[Row, int]]]
+    Make = Callable[[Path, LinkMode], LinkMode]
+
+# What is tried before a copy.
+_SPARING = {LinkMode.AUTO: LinkMode.HARDLINK, LinkMode.EDITABLE: LinkMode.REFLINK}
 
 
 class StagingFolder:
@@ -79,7 +84,7 @@ def staged(destination: Destination, run_id: str) -> Iterator[StagingFolder]:
 
 
 class Staging:
-    """The files of one export on their way to `destination`; `tell` hears warnings.
+    """The files of one export on their way to `destination`, cloud tracks by `link_mode`; `tell` hears warnings.
 
     `copies` gives the tracks whose bytes are here and that have no right file yet, with their sizes.
     """
@@ -90,26 +95,25 @@ class Staging:
         destination: Destination,
         layout: Layout,
         copies: Copies,
+        link_mode: LinkMode,
         tell: OnEvent,
-        *,
-        copying: bool,
     ) -> None:
         self._folder = folder
         self._destination = destination
         self._layout = layout
         self._copies = copies
         self._tell = tell
-        self._copying = {
-            False: copying
-        }  # whether tracks are copied, by whether they are local; learned as it turns out
+        self._link_mode = link_mode
+        # Whether tracks are copied, by whether they are local; learned as it turns out.
+        self._copying = {False: link_mode is LinkMode.COPY}
         self._space: Space | None = None
         self._placed: dict[str, OwnedFile] = {}
 
-    def place(self, row: Row, ext: str, content: str, size: int, make: Callable[[Path], LinkMode]) -> OwnedFile:
+    def place(self, row: Row, ext: str, content: str, size: int, make: Make) -> OwnedFile:
         """Return the file of a row's track, whose `size` bytes are `content`; rows of one identity share it.
 
-        `make` writes the file and returns the mode used. It is not called when the published file is right already, or
-        was changed by somebody, who is told that it is kept. Raise DestinationError or NoSpace.
+        `make` writes the file in a mode and returns the one used. It is not called when the published file is right
+        already, or was changed by somebody, who is told that it is kept. Raise DestinationError or NoSpace.
         """
         if row.identity not in self._placed:
             file = self._layout.file_of(row, ext)
@@ -120,7 +124,7 @@ class Staging:
     def files_of(self, outcomes: Sequence[Outcome]) -> list[OwnedFile]:
         """Return the files of all tracks; what is published of one that failed now stays ours, and stays."""
         failed = {outcome.row.identity for outcome in outcomes if isinstance(outcome, Hole)}
-        left = [own for own in self._destination.owned if own.identity in failed and self._is_there(own)]
+        left = [own for own in self._destination.owned if own.identity in failed and self._destination.has(own.file)]
         return [*self._placed.values(), *left]
 
     def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
@@ -133,9 +137,6 @@ class Staging:
         """Return where a file of the bundle lies now."""
         return self._folder.staged(file) or self._destination.path / file
 
-    def _is_there(self, own: OwnedFile) -> bool:
-        return self._destination.look_at(own.file)[0] is not FileState.ABSENT
-
     def _kept(self, file: str, is_right: Callable[[OwnedFile], bool]) -> OwnedFile | None:
         """Return the record of a published file that stays, since it is right, or somebody's work, which is told."""
         fate, owned = self._layout.fate(file, is_right)
@@ -145,14 +146,21 @@ class Staging:
             self._tell(edited_warning(self._destination.path / file))
         return owned if fate in {Fate.KEEP, Fate.EDITED} else None
 
-    def _made(self, row: Row, file: str, content: str, size: int, make: Callable[[Path], LinkMode]) -> OwnedFile:
+    def _made(self, row: Row, file: str, content: str, size: int, make: Make) -> OwnedFile:
         path = self._folder.path / file
-        self._make_sure_of_space(row, size)
-        mode = make(path)
-        if row.path is None and mode is LinkMode.COPY:
-            self._copying[False] = True
+        mode = self._make(row, path, size, make)
         digest = content if is_digest(content) else hash_file(path)
         return replace(_record(path, file, digest), identity=row.identity, content=content, link_mode=mode)
+
+    def _make(self, row: Row, path: Path, size: int, make: Make) -> LinkMode:
+        """Make a file and return the mode used: before it is a copy, all that are copies have to fit."""
+        mode = self._link_mode if row.path is None else LinkMode.EDITABLE
+        if mode in _SPARING and not self._is_copied(row):
+            with suppress(LinkError):
+                return make(path, _SPARING[mode])
+            self._copying[row.path is not None] = True
+        self._make_sure_of_space(row, size)
+        return make(path, mode)
 
     def _make_sure_of_space(self, row: Row, size: int) -> None:
         """Raise NoSpaceForCopies if a row is to be copied, and it and all others that are here do not fit."""

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cachestore.errors import TrackError
-    from exporter_plugin.export import ExportFailed
+    from exporter_plugin.outcome import ExportFailed, Report
     from exporter_plugin.plan import Plan
-    from exporter_plugin.report import Report
 
 
 def facts(report: Report) -> dict[str, object]:

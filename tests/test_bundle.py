@@ -23,10 +23,11 @@ from cachestore.track import Track
 from exporter_plugin import destination as destination_room
 from exporter_plugin.destination import Destination, FileState, inspect, writing
 from exporter_plugin.facts import Facts, facts_of
-from exporter_plugin.layout import Layout, Wishes
+from exporter_plugin.formats.view import BundleView
+from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
 from exporter_plugin.naming import fold
-from exporter_plugin.outcome import BundleView
+from exporter_plugin.options import Wishes
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
 from exporter_plugin.staging import Staging, StagingFolder, staged
@@ -81,7 +82,7 @@ class House:
     ) -> Manifest:
         rows = [Row(Track("studio", track, title=track)) for track in tracks]
         layout = Layout(destination, rows, Wishes(mode, self.template, **wishes))
-        filling = Staging(folder, destination, layout, lambda: (), self.told.append, copying=False)
+        filling = Staging(folder, destination, layout, lambda: (), mode, self.told.append)
         for row in rows:
             data = f"{row.track.title}{version}"
             filling.place(row, "wav", data, len(data), writer(data))
@@ -99,8 +100,8 @@ class House:
         return {str(path.relative_to(self.dest)): path.stat().st_ino for path in self.dest.rglob("*") if path.is_file()}
 
 
-def writer(data: str) -> Callable[[Path], LinkMode]:
-    def write(path: Path) -> LinkMode:
+def writer(data: str) -> Callable[[Path, LinkMode], LinkMode]:
+    def write(path: Path, _: LinkMode) -> LinkMode:
         path.write_text(data)
         return LinkMode.COPY
 
@@ -411,7 +412,7 @@ def test_a_foreign_file_under_the_name_that_a_track_needs_now_is_in_the_way(hous
     row = Row(Track("studio", "A", title="A"))
     with staged(house.inspect(), RUN) as folder:
         layout = Layout(house.inspect(), [row], Wishes(LinkMode.AUTO, house.template))
-        filling = Staging(folder, house.inspect(), layout, lambda: (), house.told.append, copying=False)
+        filling = Staging(folder, house.inspect(), layout, lambda: (), LinkMode.AUTO, house.told.append)
         with pytest.raises(DestinationError, match="in the way"):
             filling.place(row, "aiff", "A2", 2, writer("A2"))
     assert (house.dest / "media/01 - A.aiff").read_text() == "mine"

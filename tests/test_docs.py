@@ -24,7 +24,7 @@ from cachestore.cli.main import cli
 from cachestore.config import default_config_path
 from cachestore.sources.registry import Sources
 from cachestore.web import open_web
-from exporter_plugin import export_mix
+from exporter_plugin import Options, export_mix
 from exporter_plugin.demo.audio import CLOUD, LOCAL, render
 from exporter_plugin.demo.origin import MusicOrigin
 
@@ -334,7 +334,7 @@ def bundle_of_the_page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         options = {"url": origin.url, "headers": {"Authorization": f"Bearer {TOKEN}"}}
         config = Config(root=folder / "store", min_free=0, sources={"studio": SourceConfig("studio", "http", options)})
         with Cache.open(config) as cache:
-            export_mix(folder / "mix.json", folder / "Friday", cache=cache, on_error="skip")
+            export_mix(folder / "mix.json", folder / "Friday", Options(on_error="skip"), cache=cache)
     return folder / "Friday", (folder / "Friday" / "bundle.json").read_text().replace(here, "https://music.example")
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from cachestore.errors import NotFound
 from cachestore.track import Track
 from exporter_plugin.formats.m3u8 import write
+from exporter_plugin.formats.view import BundleView
 from exporter_plugin.manifest import OwnedFile
 from exporter_plugin.mix import read_mix
-from exporter_plugin.outcome import BundleView, Hole, Outcome, Placed
+from exporter_plugin.outcome import Hole, Outcome, Placed
 from exporter_plugin.row import Row
 
 

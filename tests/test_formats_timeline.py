@@ -22,8 +22,9 @@ from cachestore.track import Track
 from exporter_plugin.formats.dawproject import DAWPROJECT
 from exporter_plugin.formats.rpp import RPP
 from exporter_plugin.formats.timeline import timeline_of
+from exporter_plugin.formats.view import BundleView
 from exporter_plugin.manifest import OwnedFile
-from exporter_plugin.outcome import BundleView, Hole, Outcome, Placed
+from exporter_plugin.outcome import Hole, Outcome, Placed
 from exporter_plugin.row import Row
 
 if TYPE_CHECKING:

@@ -142,13 +142,14 @@ def test_another_volume_and_a_mount_point_get_copies_whole_and_again(
 
 
 @pytest.mark.long
-def test_copies_that_do_not_fit_on_another_volume_are_not_begun(stranger: Stranger, cloud: Cloud) -> None:
+@pytest.mark.parametrize("option", ["", "--link-mode copy", "--editable"])
+def test_copies_that_do_not_fit_on_another_volume_are_not_begun(stranger: Stranger, cloud: Cloud, option: str) -> None:
     mix = stranger.mix(*ROWS)
     stranger.run("export", mix, "CACHED")
     told, left = play(
         stranger,
         "mount -t tmpfs -o size=24k none DISK",
-        f"cachestore export {mix} DISK/Friday --link-mode copy 2>&1; [ $? = 4 ]",
+        f"cachestore export {mix} DISK/Friday {option} 2>&1; [ $? = 4 ]",
         "ls -a DISK",
     )
     last = told.splitlines()[-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,31 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True)
 class Workspace:
-    """A folder, and what the demo puts into it."""
+    """A folder and what the demo puts into it: a mix with its local tracks, a store, and a bundle of each export."""
 
-    folder: Path
-
-    @property
-    def mix(self) -> Path:
-        """Return the file of the mix."""
-        return self.folder / "mix.json"
-
-    @property
-    def local(self) -> Path:
-        """Return the folder of the local tracks."""
-        return self.folder / "Local"
-
-    @property
-    def store(self) -> Path:
-        """Return the root of the demo's own store."""
-        return self.folder / "store"
-
-    @property
-    def bundles(self) -> tuple[Path, Path]:
-        """Return the folders of the first and of the second export."""
-        return self.folder / NAME, self.folder / f"{NAME} (again)"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mix = folder / "mix.json"
+        self.local = folder / "Local"
+        self.store = folder / "store"
+        self.bundles = folder / NAME, folder / f"{NAME} (again)"
 
     def clear(self) -> None:
         """Remove what the demo made, and nothing else."""

@@ -7,6 +7,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from cachestore.media.tail import id3v2_size
 from exporter_plugin.facts.tags import of_any
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ _LAST_PAGE = 1 << 17  # no page of Ogg is longer than 65,307 bytes (RFC 3533 §6
 def of_adts(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
     """Return the seconds, sample rate and channels of AAC frames (ISO 13818-7 §6.2): all of them have to be counted."""
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    place = first = _behind_id3(content)
-    blocks = 0
+    place = blocks = 0
+    while size := id3v2_size(content[place : place + 10]):
+        place += size
+    first = place
     while place + 7 <= len(content) and content[place] == 0xFF and content[place + 1] & 0xF6 == 0xF0:
         length = (content[place + 3] & 3) << 11 | content[place + 4] << 3 | content[place + 5] >> 5
         blocks += (content[place + 6] & 3) + 1
@@ -31,17 +34,6 @@ def of_adts(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | N
     rate = _ADTS_RATES[content[first + 2] >> 2 & 15]
     channels = (content[first + 2] & 1) << 2 | content[first + 3] >> 6
     return blocks * 1024 / rate, rate, 8 if channels == 7 else channels
-
-
-def _behind_id3(content: mmap.mmap) -> int:
-    """Return where the sound starts behind ID3v2 tags, whose sizes have 7 bits a byte (ID3v2.4 §3.1)."""
-    place = 0
-    while content[place : place + 3] == b"ID3":
-        size = 0
-        for byte in content[place + 6 : place + 10]:
-            size = size << 7 | byte & 0x7F
-        place += 10 + size
-    return place
 
 
 def of_wavpack(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:

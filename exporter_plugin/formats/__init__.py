@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cachestore.events import OnEvent
-    from exporter_plugin.outcome import BundleView
+    from exporter_plugin.formats.view import BundleView
 
 ENTRY_POINTS = "exporter_plugin.bundle_formats"
 _NOT_THEIRS = (MANIFEST, MEDIA)
@@ -45,14 +45,6 @@ class FormatUnknown(UsageError):
 
 class FormatMisuse(Exception):
     """A format of another package wrote a file that a bundle cannot have."""
-
-    def __init__(self, name: str, problem: str) -> None:
-        super().__init__(name, problem)
-        self.name = name
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return f"{self.name!r} {self.problem}"
 
 
 def chosen(names: Collection[str]) -> list[EntryPoint]:
@@ -109,10 +101,10 @@ def _written(folder: Path, taken: set[str]) -> list[Path]:
     files = sorted(folder.iterdir())
     for file in files:
         if not stat.S_ISREG(file.lstat().st_mode):
-            raise FormatMisuse(file.name, "is no regular file; expected files only")
+            raise FormatMisuse(f"{file.name!r} is no regular file; expected files only")
         if not is_safe(file.name):
-            raise FormatMisuse(file.name, "is no name that every filesystem has; expected one such as view.stem")
+            raise FormatMisuse(f"{file.name!r} is no name that every filesystem has; expected one such as view.stem")
         if fold(file.name) in taken:
-            raise FormatMisuse(file.name, "is taken; expected a name that nothing else in the bundle has")
+            raise FormatMisuse(f"{file.name!r} is taken; expected a name that nothing else in the bundle has")
         file.open("rb").close()  # raises if it cannot be read
     return files

@@ -15,7 +15,7 @@ from exporter_plugin.formats.timeline import TimelineFormat, decimal, text, time
 
 if TYPE_CHECKING:
     from exporter_plugin.formats.timeline import Clip, Timeline
-    from exporter_plugin.outcome import BundleView
+    from exporter_plugin.formats.view import BundleView
 
 # Required attributes for a file whose header does not say: a DAW looks into it anyway.
 _SAMPLE_RATE = 44100

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from exporter_plugin.outcome import BundleView, Outcome
+    from exporter_plugin.formats.view import BundleView
+    from exporter_plugin.outcome import Outcome
 
 
 def write(view: BundleView, folder: Path) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from exporter_plugin.formats.timeline import Clip, Gap, Timeline
-    from exporter_plugin.outcome import BundleView
+    from exporter_plugin.formats.view import BundleView
 
 # Which of REAPER's decoders a file goes to; all else is for that of videos, which uses the system's.
 _DECODERS = {

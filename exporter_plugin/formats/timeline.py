@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from exporter_plugin.outcome import BundleView
+    from exporter_plugin.formats.view import BundleView
     from exporter_plugin.row import Row
 
 DEFAULT_TEMPO = 120.0  # beats per minute, what DAWs start with

@@ -52,29 +52,20 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a mix says of a track beside where it is; units are those of Row."""
+    """What every mix can say of a track beside where it is; `file_length` as in Row."""
 
     title: str = ""
     artist: str = ""
     album: str = ""
-    duration: float | None = None
-    bpm: float | None = None
-    musical_key: str = ""
-    start: float | None = None
-    offset: float = 0.0
-    fade_in: float = 0.0
-    fade_out: float = 0.0
     file_length: float | None = None
 
     def of(self, track: Track) -> Row:
         """Return the row of a cloud track."""
-        return self._row(replace(track, title=self.title, artist=self.artist, album=self.album), None)
+        titled = replace(track, title=self.title, artist=self.artist, album=self.album)
+        return Row(titled, file_length=self.file_length)
 
     def of_file(self, typed: str, path: Path) -> Row:
         """Return the row of the local file at `path`, which the mix writes as `typed`: without titles, its own name."""
         title = self.title or ("" if self.artist else path.stem)
-        return self._row(Track("file", typed, title=title, artist=self.artist, album=self.album), path)
-
-    def _row(self, track: Track, path: Path | None) -> Row:
-        placed = self.start, self.offset, self.fade_in, self.fade_out, self.file_length
-        return Row(track, path, self.duration, self.bpm, self.musical_key, *placed)
+        track = Track("file", typed, title=title, artist=self.artist, album=self.album)
+        return Row(track, path, file_length=self.file_length)

@@ -58,23 +58,8 @@ def _row(document: Document, place: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise document.error(place, f"it is {_kind(value)}; expected an object with {_KINDS}")
     fields = _Fields(document, place, value)
-    said = _said(fields)
-    path, track = fields.exact("path"), _track(fields)
-    if path is not None and looks_like_url(path):
-        raise fields.error(f'"path" {redacted(path)!r} is a URL; expected a path, or "url" for one of http(s)')
-    if path is not None and track is None:
-        return said.of_file(path, document.local_path([path]))
-    if path is None and track is not None:
-        return said.of(track)
-    found = "both a path and a cloud track" if track else "neither source and id nor url nor path"
-    raise fields.error(f"it has {found}; expected {_KINDS}")
-
-
-def _said(fields: _Fields) -> Said:
-    return Said(
-        title=fields.shown("title"),
-        artist=fields.shown("artist"),
-        album=fields.shown("album"),
+    return replace(
+        _found(fields),
         duration=fields.seconds("duration") or None,  # 0 stands for an unknown one, as in playlists
         bpm=fields.tempo("bpm"),
         musical_key=fields.shown("key"),
@@ -83,6 +68,20 @@ def _said(fields: _Fields) -> Said:
         fade_in=fields.seconds("fade_in") or 0.0,
         fade_out=fields.seconds("fade_out") or 0.0,
     )
+
+
+def _found(fields: _Fields) -> Row:
+    """Return the row with its titles and where its track is."""
+    said = Said(fields.shown("title"), fields.shown("artist"), fields.shown("album"))
+    path, track = fields.exact("path"), _track(fields)
+    if path is not None and looks_like_url(path):
+        raise fields.error(f'"path" {redacted(path)!r} is a URL; expected a path, or "url" for one of http(s)')
+    if path is not None and track is None:
+        return said.of_file(path, fields.document.local_path([path]))
+    if path is None and track is not None:
+        return said.of(track)
+    found = "both a path and a cloud track" if track else "neither source and id nor url nor path"
+    raise fields.error(f"it has {found}; expected {_KINDS}")
 
 
 def _track(fields: _Fields) -> Track | None:
