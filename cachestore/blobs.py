@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ALGORITHM = "xxh3-128"
 _DIGEST = re.compile(rf"{ALGORITHM}:[0-9a-f]{{32}}")
 _CHUNK = 256 * 1024
+_ROT = ".rot"
 _DIGITS = 19  # of a time in nanoseconds, until the year 2286
 _LONGEST_NAME = 255 - len("-") - _DIGITS  # bytes
 # Whoever hashes or compares sits many calls below whoever can be cancelled, and is none of its business.
@@ -119,6 +120,11 @@ def moved_at(name: str) -> float | None:
     """Return when `move_away` gave a file this name, in Unix seconds, None when it did not."""
     number = name.rpartition("-")[2]
     return int(number) / 1e9 if number.isascii() and number.isdigit() and len(number) == _DIGITS else None
+
+
+def is_rot(name: str) -> bool:
+    """Return whether `Blobs.move` gave a file this name, and knew that nobody has written to it."""
+    return name.rpartition("-")[0].endswith(_ROT)
 
 
 def is_digest(value: object) -> bool:
@@ -243,9 +249,12 @@ class Blobs:
         outer = len(self._prefix) + 2
         return self._prefix[:-1], place[:outer], place[: outer + 3]
 
-    def move(self, digest: str, folder: Path) -> Path:
-        """Move whatever lies in the place of `digest` into `folder`, and return its path there, which says when."""
-        return move_away(self.path(digest), digest.partition(":")[2], folder)
+    def move(self, digest: str, folder: Path, *, is_rot: bool = False) -> Path:
+        """Move whatever lies in the place of `digest` into `folder`, and return its path there, which says when.
+
+        It also says whether `is_rot`: then nobody has written to the file.
+        """
+        return move_away(self.path(digest), digest.partition(":")[2] + (_ROT if is_rot else ""), folder)
 
     def iterate(self) -> Iterator[str]:
         """Yield the path of every file below the folder, also of those that are no blobs."""

@@ -22,6 +22,7 @@ from tests.crashes import IN_FULL, NEVER, Scene, run_to
 from tests.downloads import wave
 from tests.invariants import blobs_of, bundle_faults, digest_of, faults, holes, leftovers
 from tests.stranger import manifest, row, snapshot
+from tests.unfinished import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -36,6 +37,7 @@ EXPORT = ("export", "mix.json", "DEST")
 DESTS = ("DEST", "OTHER", "FRESH")
 MENDING = (EXPORT, ("prune",), ("verify",))
 EDITED, CUT = b"EDITED", 100
+CRAMPED = 24_000  # bytes: two tracks of the mix, or the largest one while it is downloaded
 LOCAL = wave(3000, seed=6)
 TWICE = [wave(6000, seed=1), wave(7000, seed=2)]
 
@@ -84,6 +86,17 @@ def changed(stranger: Stranger, cloud: Cloud) -> None:
     stranger.run("export", stranger.mix(row("a"), row("b"), row("d")), "DEST")
     stranger.mix(*MIX)
     cloud.update()
+
+
+def cramped(stranger: Stranger, cloud: Cloud) -> None:
+    """Leave a store that is smaller than the mix, and full: of the last row, and of what others have begun."""
+    stranger.run("fetch", "open:c", "open:d")
+    config = stranger.home / "config.toml"
+    config.write_text(f'max_size = "{CRAMPED}"\nmin_age = "0 s"\n{config.read_text()}')
+    partials = stranger.root / "partials-v1"
+    kept(partials, cloud.current("e")[:5000], total=9000, address="open:e")
+    claimed = kept(partials, cloud.current("d")[:3000], total=4000, address="open:d")
+    claimed.rename(claimed.with_suffix(".work"))
 
 
 def littered(stranger: Stranger, cloud: Cloud) -> None:
@@ -142,6 +155,7 @@ CASES = {
     "export into an empty folder": Case(EXPORT, empty),
     "re-export": Case(EXPORT, changed),
     "renumber": Case((*EXPORT, "--renumber", "--template", "{index} {title}"), changed),
+    "export larger than the store": Case(EXPORT, cramped),
     "export over damage": Case(EXPORT, spoiled, REPAIRING, "FRESH"),
     "prune": Case(("prune", "--max-size", "8 kB"), littered),
     "repair": Case(("repair",), spoiled, REPAIRING, "FRESH"),

@@ -123,6 +123,22 @@ def test_leases_of_a_run_that_nobody_knows_are_dropped_by_a_recount(store: Store
         assert [name.partition(":")[0] for name in store.names(LEASES)] == [run_id]
 
 
+def test_leases_are_read_again_when_the_store_has_lost_its_own_row_and_counts_anew(store: Store, other: Store) -> None:
+    with store.run("fetch") as run_id:
+        for number in range(1, 6):
+            store.lease(run_id, digests(number))
+        assert len(other.leases().digests) == 5
+        then = store.meta().leases
+        with store._index.transaction() as rows:
+            rows._cache.set("meta", "{")
+        Store.open(store.root.path).close()
+        for number in range(6, 12):
+            store.lease(run_id, digests(number))
+            if store.meta().leases == then:
+                break
+        assert len(other.leases().digests) == number
+
+
 def test_leases_are_read_again_only_when_they_have_changed(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

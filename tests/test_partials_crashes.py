@@ -257,9 +257,41 @@ def test_what_the_dead_had_claimed_is_given_back_and_not_copied(
 def test_what_the_dead_had_claimed_and_nobody_can_go_on_with_is_removed(
     tmp_path: Path, sidecar: dict[str, object]
 ) -> None:
-    killed(tmp_path, b"abc", **sidecar)
+    age(killed(tmp_path, b"abc", **sidecar), time.time() - 130)
     reclaim(tmp_path, lambda: False, still=0)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("boot", "sound"), [("another", True), ("", False)])
+def test_what_another_machine_may_be_writing_is_left_alone(tmp_path: Path, boot: str, sound: bool) -> None:
+    """Its locks keep nobody out here, and its boot is not ours, or not known."""
+    path = killed(tmp_path, b"abc", boot=boot)
+    if not sound:
+        path.with_suffix(".json").write_text("{")
+    reclaim(tmp_path, lambda: False, still=0)
+    assert path.read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("of", ["bytes that are gone", "a copy of a blob"])
+def test_what_a_kill_left_of_two_files_goes(tmp_path: Path, of: str) -> None:
+    path = killed(tmp_path, b"abc")
+    if of == "bytes that are gone":
+        path.unlink()
+    else:
+        path.with_suffix(".json").unlink()
+        reclaim(tmp_path, lambda: False, still=0)
+        assert path.exists()
+        age(path, time.time() - 130)
+    reclaim(tmp_path, lambda: True, still=0)
+    assert len(names(tmp_path)) == 1
+    reclaim(tmp_path, lambda: False, still=0)
+    assert names(tmp_path) == []
+
+
+def test_a_sidecar_with_its_bytes_stays(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc")
+    reclaim(tmp_path, lambda: False, still=0)
+    assert names(tmp_path) == [".json", ".part"]
 
 
 @pytest.mark.parametrize("why", ["a run lives", "its track is locked", "locks do not work", "it was just written"])

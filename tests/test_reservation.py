@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cachestore import runs
 from cachestore.cache import Cache
 from cachestore.config import Config, SourceConfig
 from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarge
@@ -20,6 +21,7 @@ from cachestore.prune import Limits, apply, plan_for
 from cachestore.quantities import format_size
 from cachestore.rows import RUNS
 from cachestore.runs import RunLock
+from cachestore.store.costs import cost_of
 from cachestore.store.reservations import SIDECAR, Bounds, Room, cost_of_body, room_of
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
@@ -449,14 +451,64 @@ def test_a_partial_that_nobody_goes_on_with_gives_way(open_cache: Callable[..., 
     assert list(cache.store.root.partials.iterdir()) == []
 
 
+@pytest.mark.parametrize("is_rot", [True, False])
+def test_quarantine_gives_way_but_for_what_may_be_an_edit_of_today(
+    open_cache: Callable[..., Cache], *, is_rot: bool
+) -> None:
+    cache = open_cache(max_size=2 * COST)
+    for result in cache.fetch(tracks(2)):
+        cache.store.blobs.move(result.entry.digest, cache.store.root.quarantine, is_rot=is_rot)
+        cache.store.evict([result.entry.key])
+    [result] = cache.fetch([Track("cloud", "t9", title="T9")])
+    if is_rot:
+        assert cache.store.is_whole(result.entry)
+    else:
+        kept = format_size(cost_of(cache.store.root.quarantine))
+        assert str(result.error).endswith(
+            f", or remove what you do not need of the {kept} in quarantine: cachestore ls --quarantined"
+        )
+        assert len(list(cache.store.root.quarantine.iterdir())) == 2
+
+
+def test_where_the_locks_of_the_living_can_be_had_what_was_just_written_is_left_alone(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache()
+    left = killed(cache.store.root.partials, b"abc")
+    monkeypatch.setattr(runs, "_had", lambda *_, **__: True)
+    assert errors(list(cache.fetch(tracks(1)))) == []
+    assert left.exists()
+    age(left, time.time() - 130)
+    assert errors(list(cache.fetch(tracks(2)))) == []
+    assert not left.exists()
+
+
+def test_a_fetch_that_may_download_nothing_looks_at_no_partials(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache()
+    monkeypatch.setattr(keeper, "reclaim", lambda *_, **__: pytest.fail("it listed the partials"))
+    assert len(errors(list(cache.fetch(tracks(1), offline=True)))) == 1
+
+
+def test_who_needs_what_a_later_row_has_gets_it_at_once(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(max_size=COST + 8192)
+    late = Track("cloud", "t9", title="T9")
+    assert errors(list(cache.fetch([late]))) == []
+    monkeypatch.setattr(keeper.Keeper, "_wait", lambda *_: pytest.fail("it waits for its own lease"))
+    assert errors(list(cache.fetch([*tracks(1), late]))) == []
+
+
 def test_nobody_waits_for_a_partial_that_nobody_has_written_for_long(
     open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "_PATIENCE", 0.5)
     cache = open_cache(max_size=COST + 8192)
-    left = cache.store.root.partials / f"{'0' * 32}.{'1' * 32}.work"
-    left.write_bytes(bytes(SIZE))
-    age(left, time.time() - 1000)
+    left = killed(cache.store.root.partials, bytes(SIZE))
+    for path in (left, left.with_suffix(".json")):  # what is called like another track's is nobody's, and stays
+        age(path.rename(path.with_name(f"{'0' * 32}.{'1' * 32}{path.suffix}")), time.time() - 1000)
     [result] = cache.fetch(tracks(1))
     assert type(result.error) is NoRoom
     assert "unfinished" in str(result.error)

@@ -8,17 +8,19 @@ import os
 import shutil
 import stat
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachestore.blobs import BlobDigest, hash_file
+from cachestore.blobs import BlobDigest, hash_file, is_rot, witness_of
 from cachestore.errors import BlobDamaged, DigestCollision, NotInCache, RootMissing
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.rows import Bundle, BundleFile
+from cachestore.runs import staging_suffix
 from cachestore.store import publish as publishing
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
@@ -359,6 +361,40 @@ def test_an_edit_through_a_bundle_is_noticed_the_bundle_keeps_the_work_and_is_na
     assert (bundle / "01.wav").read_bytes() == b"0ne"
     assert not store.blobs.path(entry.digest).exists()
     assert list(store.root.quarantine.iterdir()) == []
+
+
+@pytest.mark.parametrize("by_disk", [True, False])
+def test_a_damaged_file_that_nobody_else_has_is_kept_and_named_and_what_a_disk_did_is_told_from_an_edit(
+    store: Store, tmp_path: Path, *, by_disk: bool
+) -> None:
+    entry = put(store, "t1", b"one")
+    blob = store.blobs.path(entry.digest)
+    _overwrite(blob, b"0ne")
+    if by_disk:  # as if its stat had always been this one
+        with store._transaction() as ledger:
+            row = ledger.blob(entry.digest)
+            assert row is not None
+            ledger.put_blob(entry.digest, replace(row, witness=witness_of(blob.stat()), boot="another"))
+    with pytest.raises(BlobDamaged) as caught:
+        store.link(entry, tmp_path / "other", LinkMode.AUTO)
+    [kept] = store.root.quarantine.iterdir()
+    assert caught.value.quarantined == kept
+    assert f"; it is kept at {kept};" in str(caught.value)
+    assert kept.read_bytes() == b"0ne"
+    assert is_rot(kept.name) is by_disk
+
+
+def test_a_bundle_that_is_being_staged_is_not_named_as_one_that_shares_a_file(store: Store, tmp_path: Path) -> None:
+    entry = put(store, "t1", b"one")
+    staging = tmp_path / f".Friday{staging_suffix('0' * 32)}"
+    staging.mkdir()
+    store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
+    store.register(_bundle(staging, entry.digest))
+    _overwrite(staging / "01.wav", b"0ne")
+    assert [problem.bundles for problem in verify(store).problems] == [()]
+    with pytest.raises(BlobDamaged) as caught:
+        store.link(entry, tmp_path / "other", LinkMode.AUTO)
+    assert caught.value.bundles == ()
 
 
 def test_evicting_the_last_entry_of_a_blob_removes_it_and_evicting_another_does_not(store: Store) -> None:

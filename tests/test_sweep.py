@@ -15,7 +15,7 @@ from cachestore.links import LinkMode
 from cachestore.rows import BLOBS, ENTRIES, RUNS, Bundle, RunRow, Totals
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from cachestore.sweep import Leftovers, foresee, sweep, trim_quarantine
+from cachestore.sweep import Leftovers, foresee, give_up_quarantine, sweep, trim_quarantine
 from cachestore.track import Track
 from tests.stores import put
 
@@ -230,6 +230,20 @@ def test_what_quarantine_got_within_a_day_stays_whatever_room_there_is(store: St
     assert foresee(store, time.time() + DAY + 60, max_size=0).quarantine == 8192
     trim_quarantine(store, time.time() + DAY + 60, max_size=0)
     assert quarantined(store) == ["newest"]
+
+
+def test_what_nobody_has_written_to_goes_before_what_may_be_an_edit(store: Store) -> None:
+    quarantine(store, "edit", 8192)
+    for name in ("rot", "later"):
+        rotten = put(store, name, name.encode() * 3000)
+        store.blobs.move(rotten.digest, store.root.quarantine, is_rot=True)
+    sweep(store, time.time(), max_size=250_000)
+    assert [name[:4] for name in quarantined(store) if not name.endswith(".rot")] == ["edit"]
+    assert len(quarantined(store)) == 2
+    assert give_up_quarantine(store, time.time(), 100_000)
+    assert quarantined(store) == ["edit"]
+    assert not give_up_quarantine(store, time.time(), 100_000)
+    assert give_up_quarantine(store, time.time() + 2 * DAY, 100_000) is False
 
 
 @pytest.mark.parametrize("place", ["partials-v1", "runs-v1", "quarantine-v1"])

@@ -37,15 +37,17 @@ class IndexDamaged(CacheStoreError):
 
 @dataclass(eq=False)
 class BlobDamaged(CacheStoreError):
-    """A blob is missing or its bytes are not those of its digest; `bundles` share the file."""
+    """A blob is missing or its bytes are not those of its digest; `bundles` share the file, or it is `quarantined`."""
 
     digest: str
     label: str
     bundles: tuple[str, ...] = ()
+    quarantined: Path | None = None
 
     def __str__(self) -> str:
         shared = f" (shared with {', '.join(self.bundles)})" if self.bundles else ""
-        problem = f"the cached file of {self.label} is missing or was changed{shared}"
+        kept = f"; it is kept at {self.quarantined}" if self.quarantined else ""
+        problem = f"the cached file of {self.label} is missing or was changed{shared}{kept}"
         return f"{problem}; it is downloaded again at the next fetch"
 
 

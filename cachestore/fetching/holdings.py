@@ -57,7 +57,9 @@ class Holdings:
         again; then its own.
         """
         had = [wanted for wanted in all_wanted[:number] if wanted.delivered]
-        return self._give_up([*all_wanted[number + 1 :], *had]) or self._give_up(all_wanted[number : number + 1])
+        some = self._give_up([*all_wanted[number + 1 :], *had]) or self._give_up(all_wanted[number : number + 1])
+        self._store.write_notes()  # a plan reads what is written
+        return some
 
     def _give_up(self, several: Sequence[Wanted]) -> bool:
         leased = [wanted for wanted in several if wanted.leased]

@@ -16,8 +16,9 @@ from cachestore.fetching.rooms import Rooms
 from cachestore.fetching.shortage import refusal, waited_for
 from cachestore.partials import STILL, drop_unclaimed, reclaim
 from cachestore.prune import plan_for
+from cachestore.store.costs import cost_of
 from cachestore.store.reservations import Bounds, Room, room_of
-from cachestore.sweep import a_fetch_lives, sweep
+from cachestore.sweep import a_fetch_lives, give_up_quarantine, sweep
 
 if TYPE_CHECKING:
     import threading
@@ -95,6 +96,9 @@ class Keeper:
         self._seen = (0, 0)
         self._has_swept = False
         self._is_told = self._is_in_vain = False
+
+    def begin(self) -> None:
+        """Give back what the dead had claimed, before anything is claimed."""
         self._reclaim(still=0.0)
 
     def hear(self, wish: RoomWanted, track: Track) -> None:
@@ -196,7 +200,7 @@ class Keeper:
     def _reserves(self, number: int, need: int, track: Track) -> bool:
         """Reserve room for a body if there is any, or can be made. Raise NoRoom when there never will be."""
         if need > self._bounds.max_size:
-            raise refusal(track, need, self._bounds, self._room())
+            raise refusal(track, need, self._bounds, self._room(), 0)
         if self.rooms.takes(number, need) or self._fits(number, need) or self._is_made(number, need, track):
             self._is_told = self._is_in_vain = False
             self._began = self._moved = time.monotonic()
@@ -227,21 +231,30 @@ class Keeper:
                 self._means.evict(self._plan(room, need))
                 return self._fits(number, need)
             if missing > waited_for(self._store.root, plan, room, track):
-                if self._has_swept:
-                    raise refusal(track, need, self._bounds, room)
-                self._sweep()
+                if not self._makes_last_room(missing):
+                    raise refusal(track, need, self._bounds, room, cost_of(self._store.root.quarantine))
             elif not (drop_unclaimed(self._store.root.partials, missing, but=track.address) or self._give_way(number)):
                 self._note(room)
                 return False
 
     def _reclaim(self, *, still: float) -> None:
-        """Give back what runs that died had claimed. Later, what is claimed and not still may be this run's own."""
+        """Give back what runs that died had claimed. Later, what is claimed and not still may be this run's own.
+
+        Where the lock of this very run can be had, locks keep nobody out, and only age tells who is dead.
+        """
+        still = still if self._store.is_alive(self._run_id) else STILL
         reclaim(self._store.root.partials, lambda: a_fetch_lives(self._store, but=self._run_id), still=still)
 
-    def _sweep(self) -> None:
-        """Remove what crashes left, once, before anything is refused for it: that looks at every file."""
+    def _makes_last_room(self, missing: int) -> bool:
+        """Remove what crashes left, once: that looks at every file. Later, give up what quarantine can do without.
+
+        Return whether there may be more room than before: nothing is refused for what nobody needs.
+        """
+        if self._has_swept:
+            return give_up_quarantine(self._store, time.time(), missing)
         self._has_swept = True
         sweep(self._store, time.time(), self._cancel, max_size=self._bounds.max_size)
+        return True
 
     def _room(self) -> Room:
         """Return how things stand, with what this run has reserved among the rest."""

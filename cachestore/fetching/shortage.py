@@ -26,19 +26,27 @@ def waited_for(root: Root, plan: Plan, room: Room, track: Track) -> int:
     return plan.stayed[IN_USE] + room.reserved + partials
 
 
-def refusal(track: Track, need: int, bounds: Bounds, room: Room) -> NoRoom:
-    """Return the failure of a track that there can be no room for."""
+def refusal(track: Track, need: int, bounds: Bounds, room: Room, quarantined: int) -> NoRoom:
+    """Return the failure of a track that there can be no room for; `quarantined` bytes of disk could be freed."""
     size = format_size(need)
     if need > bounds.max_size:
         reason = f"it takes {size}, and max_size allows {format_size(bounds.max_size)} for the whole store; raise it"
     elif room.bounded + room.reserved + need > bounds.max_size:
         reason = (
             f"there is no room for its {size}: max_size allows {format_size(bounds.max_size)}, and what is pinned, in "
-            "quarantine, unfinished or in use stays; unpin tracks or raise max_size"
+            f"quarantine, unfinished or in use stays; unpin tracks or raise max_size{_besides(quarantined)}"
         )
     else:
         reason = (
             f"there is no room for its {size}: min_free keeps {format_size(bounds.min_free)} of the store's disk free, "
-            f"and {format_size(max(0, room.free))} are; free space there or lower min_free"
+            f"and {format_size(max(0, room.free))} are; free space there or lower min_free{_besides(quarantined)}"
         )
     return NoRoom(track.address, track.label, reason, need=need)
+
+
+def _besides(quarantined: int) -> str:
+    """Return what to do about quarantine: what is left there may be somebody's edit."""
+    if not quarantined:
+        return ""
+    size = format_size(quarantined)
+    return f", or remove what you do not need of the {size} in quarantine: cachestore ls --quarantined"

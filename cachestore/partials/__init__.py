@@ -20,7 +20,7 @@ listing   what lies there, for people and for the sweep
 
 from __future__ import annotations
 
-from cachestore.partials.claims import STILL, Remains, claim
+from cachestore.partials.claims import Remains, claim
 from cachestore.partials.listing import (
     Abandoned,
     Unfinished,
@@ -33,7 +33,7 @@ from cachestore.partials.listing import (
 from cachestore.partials.locks import DownloadLock
 from cachestore.partials.partial import Partial
 from cachestore.partials.promise import Promise
-from cachestore.partials.reclaim import reclaim
+from cachestore.partials.reclaim import STILL, reclaim
 from cachestore.partials.sidecar import track_name
 
 __all__ = [

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from cachestore.errors import Cancelled
 from cachestore.partials.partial import Partial
+from cachestore.partials.reclaim import STILL
 from cachestore.partials.sidecar import is_plain, read_sidecar, rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from cachestore.partials.locks import DownloadLock
 
 _COPY_CHUNK = 1024 * 1024
-STILL = 120.0  # seconds, as who waits for another process has patience
 _MOST_ALIVE = 3
 
 

@@ -8,8 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.partials.claims import STILL
-from cachestore.partials.reclaim import was_written
+from cachestore.partials.reclaim import STILL, was_written
 from cachestore.partials.sidecar import is_partial, is_plain, read_sidecar, rescuable, sidecar_of, track_name
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,15 @@ class MetaRow:
     looks: int = 0
     leases: int = 0
     swept_at: float = 0.0
+
+    @staticmethod
+    def begun() -> MetaRow:
+        """Return the row of a new store, or of one that has lost its row.
+
+        Its counters begin where those of the lost one cannot have been: others remember what they saw by them.
+        """
+        start = int.from_bytes(os.urandom(6))
+        return MetaRow(looks=start, leases=start)
 
     def to_row(self) -> Row:
         """Return the JSON object."""

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from cachestore.blobs import is_file
+from cachestore.blobs import is_file, witness_of
 from cachestore.rows import BLOBS, ENTRIES, TRACKS, TrackRow
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -114,13 +115,21 @@ def retire(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> Path 
     Its last name goes to quarantine, and its path there is returned; where a bundle has the file too, only the cache's
     name is dropped, and the bundle keeps what was made of it.
     """
-    if row := ledger.blob(digest):
+    row, info = ledger.blob(digest), blobs.stat(digest)
+    if row is not None:
         ledger.put_blob(digest, row.put_away())
-    info = blobs.stat(digest)
     if info is not None and is_file(info) and info.st_nlink > 1:
         blobs.remove(digest)
         return None
-    return None if info is None else blobs.move(digest, quarantine)
+    return None if info is None else blobs.move(digest, quarantine, is_rot=_is_rot(row, info))
+
+
+def _is_rot(row: BlobRow | None, info: os.stat_result) -> bool:
+    """Return whether a blob with other bytes is the disk's work, and nobody's: who writes to a file changes its stat.
+
+    A row without a boot tells that a change could be hidden.
+    """
+    return row is not None and row.boot != "" and witness_of(info) == row.witness
 
 
 def set_pinned(ledger: Ledger, track: Track, entries: list[Entry], *, pinned: bool) -> None:

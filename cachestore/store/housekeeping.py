@@ -62,7 +62,7 @@ class Housekeeping(StoreReader):
             return
         with self._transaction() as ledger:
             if ledger.meta() is None:
-                ledger.put_meta(MetaRow())
+                ledger.put_meta(MetaRow.begun())
         self.recount()
         self.look_at_bundles()
 

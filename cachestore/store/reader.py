@@ -143,16 +143,17 @@ class StoreReader(RowsReader):
 
     def published(self) -> Iterator[Bundle]:
         """Yield the registered bundles without what runs are staging: that is no bundle yet."""
-        return (bundle for bundle in self.bundles() if not is_staging(bundle.dest.name))
+        return filter(_is_published, self.bundles())
 
     def holders_of(self, digests: Iterable[str]) -> dict[str, list[Bundle]]:
-        """Return by digest the bundles that have a hard link to the blob, those that still have it only."""
+        """Return by digest the bundles that still have a hard link to the blob, without what runs are staging."""
         rows = {digest: row for digest, row in self.blob_rows_of(digests).items() if row.is_held}
         bundles = self.get_many(BUNDLES, {holder for row in rows.values() for holder in row.holders})
-        sights = {bundle_id: looking.look_at(bundle) for bundle_id, bundle in bundles.items()}
+        published = {bundle_id: bundle for bundle_id, bundle in bundles.items() if _is_published(bundle)}
+        sights = {bundle_id: looking.look_at(bundle) for bundle_id, bundle in published.items()}
         return {
             digest: [
-                bundles[holder] for holder in row.holders if holder in sights and sights[holder].holds(digest, row)
+                published[holder] for holder in row.holders if holder in sights and sights[holder].holds(digest, row)
             ]
             for digest, row in rows.items()
         }
@@ -190,6 +191,10 @@ class StoreReader(RowsReader):
         """Return the index keys of the rows of a run's leases."""
         prefix = LEASES.key(f"{run_id}:")
         return [prefix + number for number in self._reader.names(prefix)]
+
+
+def _is_published(bundle: Bundle) -> bool:
+    return not is_staging(bundle.dest.name)
 
 
 def _pinned(entry: Entry) -> Entry:

@@ -166,7 +166,8 @@ class Store(Housekeeping):
         return used
 
     def _put_away(self, entry: Entry) -> BlobDamaged:
-        return BlobDamaged(entry.digest, entry.label, tuple(self.retire(entry.digest).bundles))
+        retired = self.retire(entry.digest)
+        return BlobDamaged(entry.digest, entry.label, tuple(retired.bundles), retired.quarantined)
 
     def _raise_if_cancelled(self) -> None:
         if self._index.cancelled():

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 from cachestore.runs import remove_unnamed
 from cachestore.sweep.leftovers import Leftovers
 from cachestore.sweep.misjudged import Misjudged, unindexed
-from cachestore.sweep.quarantine import surplus, trim_quarantine
+from cachestore.sweep.quarantine import give_up_quarantine, surplus, trim_quarantine
 from cachestore.sweep.unfinished import a_fetch_lives, dead_partials, dead_runs
+from cachestore.usage import QUARANTINE_SHARE
 
 if TYPE_CHECKING:
     import threading
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
 
-__all__ = ["Leftovers", "a_fetch_lives", "dead_runs", "foresee", "sweep", "trim_quarantine"]
+__all__ = ["Leftovers", "a_fetch_lives", "dead_runs", "foresee", "give_up_quarantine", "sweep", "trim_quarantine"]
 
 _LONGEST_BEGINNING = 60.0
 
@@ -69,4 +70,4 @@ def _findings(store: StoreReader, now: float, max_size: float, cancel: threading
     yield from dead_runs(store)
     yield from unindexed(store, cancel)
     yield Misjudged(cancel)
-    yield from surplus(store.root.quarantine, now, known_old_at, max_size)
+    yield from surplus(store.root.quarantine, now, known_old_at, max_size * QUARANTINE_SHARE)

@@ -1,4 +1,7 @@
-"""What was put into quarantine long ago, or has no room there. The newest always has, and so has that of a day."""
+"""What was put into quarantine long ago, or has no room there.
+
+What may be somebody's edit has room for a day, and the newest of those longer; what a disk has done to a file has not.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import moved_at
+from cachestore.blobs import is_rot, moved_at
 from cachestore.store.costs import children, cost_of, files_below
 from cachestore.usage import QUARANTINE_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cachestore.store.reader import StoreReader
@@ -26,8 +29,16 @@ _TIME_TO_SAVE = 86400.0
 
 def trim_quarantine(store: Store, now: float, max_size: float) -> None:
     """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep."""
-    for found in surplus(store.root.quarantine, now, 0.0, max_size):
+    for found in surplus(store.root.quarantine, now, 0.0, max_size * QUARANTINE_SHARE):
         found.take(store)
+
+
+def give_up_quarantine(store: Store, now: float, size: int) -> bool:
+    """Give up to `size` bytes of disk back that quarantine has, and return whether anything of it could go."""
+    gone = [*_surplus(_in_order(store.root.quarantine), now, 0.0, size)]
+    for found in gone:
+        found.take(store)
+    return bool(gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +57,28 @@ class _Quarantined:
             shutil.rmtree(self.path) if is_folder else self.path.unlink()
 
 
-def surplus(folder: Path, now: float, known_old_at: float, max_size: float) -> Iterator[_Quarantined]:
-    """Yield what was put into quarantine long ago, and the oldest of what has no room there.
+def surplus(folder: Path, now: float, known_old_at: float, room: float) -> Iterator[_Quarantined]:
+    """Yield what was put into quarantine long ago, and what is more than `room`, in bytes of disk."""
+    found = _in_order(folder)
+    yield from _surplus(found, now, known_old_at, sum(cost for *_, cost in found) - room)
 
-    For want of room neither the newest goes, nor what was put there within a day: that costs what it costs. Its
-    name says when: its own times mean something else. What does not say so was put there by somebody else.
+
+def _in_order(folder: Path) -> list[tuple[bool, float, Path, int]]:
+    """Return what is in quarantine, in the order in which it goes: first what nobody has written to, then the oldest.
+
+    Each with whether it may be somebody's edit, since when it is there, and its cost. Its name says when: its own times
+    mean something else. What does not say so was put there by somebody else.
     """
     dated = ((moved_at(path.name), path) for path in children(folder))
-    found = sorted((when, path, cost_of(path)) for when, path in dated if when is not None)
-    too_much = sum(cost for _, _, cost in found) - max_size * QUARANTINE_SHARE
-    for position, (when, path, cost) in enumerate(found, 1):
-        has_room = too_much <= 0 or position == len(found) or when > now - _TIME_TO_SAVE
-        if not has_room or when < known_old_at - _OLD_QUARANTINE:
+    return sorted((not is_rot(path.name), when, path, cost_of(path)) for when, path in dated if when is not None)
+
+
+def _surplus(
+    found: Sequence[tuple[bool, float, Path, int]], now: float, known_old_at: float, too_much: float
+) -> Iterator[_Quarantined]:
+    """Yield what goes. What may be an edit stays for a day, and the newest for longer: that costs what it costs."""
+    for position, (may_be_edit, when, path, cost) in enumerate(found, 1):
+        is_kept = may_be_edit and (position == len(found) or when > now - _TIME_TO_SAVE)
+        if (too_much > 0 and not is_kept) or when < known_old_at - _OLD_QUARANTINE:
             too_much -= cost
             yield _Quarantined(path)
