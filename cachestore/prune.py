@@ -7,6 +7,7 @@ in batches while the rest is still to be planned.
 from __future__ import annotations
 
 import errno
+import math
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -93,16 +94,26 @@ class Plan:
     """What goes, in order: what is too old, then the least recently used until the bounds hold. Pure.
 
     `bounded` are the bytes that max_size bounds, `free` those that the disk has left, `need` those that somebody wants
-    on top. The victims come while the plan is walked; its figures are complete when it has been walked to its end, and
-    `stayed` says by reason how many bytes stay though a bound wants them gone, `cost` and `frees` what its victims do.
+    on top. What is too old was so at `known_old_at` (Unix seconds) already: ages count `aged_until` then. The victims
+    come while the plan is walked; its figures are complete when it has been walked to its end, and `stayed` says by
+    reason how many bytes stay though a bound wants them gone, `cost` and `frees` what its victims do.
     """
 
     def __init__(
-        self, candidates: Iterable[Candidate], *, bounded: int, free: int, limits: Limits, now: float, need: int = 0
+        self,
+        candidates: Iterable[Candidate],
+        *,
+        bounded: int,
+        free: int,
+        limits: Limits,
+        now: float,
+        known_old_at: float = math.inf,
+        need: int = 0,
     ) -> None:
         self._candidates = candidates
         self._limits = limits
         self._now = now
+        self.aged_until = min(now, known_old_at)
         self._bounded = bounded
         self._over = bounded + need - limits.max_size
         self._excess = bounded + need - int(limits.max_size * _LOW_WATERMARK) if self._over > 0 else 0
@@ -149,7 +160,7 @@ class Plan:
 
     def _reason(self, blob: Candidate, excess: int, short: int) -> str:
         """Return why the blob should go, or nothing when every bound holds without it."""
-        if self._limits.max_age is not None and self._now - blob.used_at > self._limits.max_age:
+        if self._limits.max_age is not None and self.aged_until - blob.used_at > self._limits.max_age:
             return "max_age"
         if excess > 0:
             return "max_size"
@@ -170,12 +181,14 @@ def plan_for(
     now: float,
     *,
     need: int = 0,
+    known_old_at: float | None = None,
     left: Leftovers | None = None,
     cancel: threading.Event | None = None,
 ) -> Plan:
     """Return the plan for a store as it is, or as it will be when what is `left` is swept; nothing is locked.
 
-    Walking it raises Cancelled when `cancel` is set.
+    What is too old was so at `known_old_at` already, else at the last sweep, if there was one: so no single clock that
+    is ahead takes anything for its age. Walking the plan raises Cancelled when `cancel` is set.
     """
     left = left or Leftovers()
     free = free_bytes(store.root) + left.disk
@@ -183,7 +196,13 @@ def plan_for(
     exclusive = (store.totals() + change.totals).exclusive
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
     candidates = _candidates(store, change, left, cancel or threading.Event())
-    return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, need=need)
+    known_old_at = last_sweep(store) if known_old_at is None else known_old_at
+    return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, known_old_at=known_old_at, need=need)
+
+
+def last_sweep(store: StoreReader) -> float:
+    """Return when the store was swept last, in Unix seconds, the end of time when it never was."""
+    return store.meta().swept_at or math.inf
 
 
 def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | None = None) -> Plan:
@@ -191,8 +210,9 @@ def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | No
 
     Raise Cancelled when `cancel` is set, as the walk of the plan does.
     """
+    known_old_at = last_sweep(store)
     giving_up_ballast(store.root, lambda: sweep(store, now, cancel, max_size=limits.max_size))
-    return plan_for(store, limits, now, cancel=cancel)
+    return plan_for(store, limits, now, known_old_at=known_old_at, cancel=cancel)
 
 
 def apply(store: Store, plan: Plan) -> Iterator[Outcome]:

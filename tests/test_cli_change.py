@@ -220,8 +220,14 @@ def test_prune_tells_a_person_what_went_and_why(answer: Run) -> None:
 
 def test_prune_by_age_removes_what_was_not_used(answer: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pruned(answer, "--max-age", "1 h")["evicted"] == []
-    later = time.time() + 7200
+    later = time.time() + 8 * 86400
     monkeypatch.setattr("cachestore.cli.prune.time.time", lambda: later)
+    assert pruned(answer, "--max-age", "1 h", "--dry-run")["evicted"] == []
+    said = answer("prune", "--max-age", "1 h").splitlines()
+    assert said[-1] == (
+        "max_age was judged as of the last prune, 8 d ago: what is too old since then, the next one removes"
+    )
+    assert len(listed(answer)) == 3
     assert {victim["reason"] for victim in pruned(answer, "--max-age", "1 h")["evicted"]} == {"max_age"}
     assert listed(answer) == {}
 

@@ -90,6 +90,24 @@ def test_a_clock_that_jumps_and_comes_back(days: int, stranger: Stranger, cloud:
 
 
 @pytest.mark.long
+def test_one_prune_under_a_clock_that_is_ahead_takes_nothing_for_its_age(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.run("export", "mix.json", "DEST", "--link-mode", "copy")
+    stranger.run("prune", "--max-age", "20 days")
+    config = stranger.home / "config.toml"
+    config.write_text(f'max_age = "20 days"\n{config.read_text()}')
+    jumped = _JUMPED.format(seconds=400 * DAY)
+    for command in ("fetch open:c", "prune"):  # both enforce the bounds
+        done = run(stranger, jumped, *command.split())
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+        assert {entry["id"] for entry in stranger.run("ls", "--json").facts} == set("abc")
+    stranger.run("prune")
+    assert {entry["id"] for entry in stranger.run("ls", "--json").facts} == set("abc")
+    done = run(stranger, jumped, "prune")
+    done = run(stranger, jumped, "prune")
+    assert {entry["id"] for entry in stranger.run("ls", "--json").facts} == {"c"}
+
+
+@pytest.mark.long
 def test_a_root_that_cannot_be_written_can_be_looked_at_and_says_so_to_who_would_change_it(
     stranger: Stranger, cloud: Cloud
 ) -> None:

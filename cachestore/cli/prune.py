@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cachestore.store.reader import StoreReader
     from cachestore.sweep import Leftovers
 
+_LONG_AGO = 7 * 86400.0  # seconds without a prune that a timer does not leave out
 _EXITS = {
     4: "there is no store, or a bound cannot be reached",
     75: "busy with another command: try again",
@@ -238,6 +239,11 @@ def _print_person(pruning: _Pruning, limits: Limits, settings: Settings, *, dry_
         f"{verb} {count(pruning.gone, 'track')}, {format_size(pruning.freed)}{besides}; then "
         f"{format_size(pruning.plan.bounded)} of {format_size(limits.max_size)} used, {format_size(held)} held"
     )
+    if limits.max_age is not None and time.time() - pruning.plan.aged_until > _LONG_AGO:
+        since = ago(pruning.plan.aged_until)
+        click.echo(
+            f"max_age was judged as of the last prune, {since}: what is too old since then, the next one removes"
+        )
 
 
 def _rows(pruning: _Pruning, *, verbose: bool) -> Iterator[tuple[str, ...]]:
