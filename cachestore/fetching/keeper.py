@@ -97,9 +97,10 @@ class Keeper:
         self._has_swept = False
         self._is_told = self._is_in_vain = False
 
-    def begin(self) -> None:
-        """Give back what the dead had claimed, before anything is claimed."""
+    def begin(self) -> Rooms:
+        """Give back what the dead had claimed, before anything is claimed, and return the rooms of bodies."""
         self._reclaim(still=0.0)
+        return self.rooms
 
     def hear(self, wish: RoomWanted, track: Track) -> None:
         """Take that the thread of a track waits for room."""

@@ -140,9 +140,7 @@ class FetchRun:
         """Hand all questions to the workers; a source that is unknown or wrong is found before the first request."""
         if not questions:
             return
-        if self._workers is None:
-            self._keeper.begin()
-            self._workers = self._hire(self._keeper.rooms)
+        self._workers = self._workers or self._hire(self._keeper.begin())
         self._workers.ask(questions, self._raise_if_cancelled)
         for question in questions:
             self._tell.state(self._wanted[question.number], State.CHECKING)
