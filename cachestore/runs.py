@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_STAGING = re.compile(rf".*\.cachestore-{_RUN_ID.pattern}", re.DOTALL)
 _PRUNE_LOCK = "prune.lock"
 _UNNAMED = ".new"
 # What stands in the file of a run that got no lock: that another process gets one later says nothing about it.
@@ -103,11 +102,6 @@ def is_run_id(text: str) -> bool:
 def staging_suffix(run_id: str) -> str:
     """Return how the names of the folders end that a run fills, so that a sweep can tell whose they are."""
     return f".cachestore-{run_id}"
-
-
-def is_staging(name: str) -> bool:
-    """Return whether a folder of that name is one that a run fills."""
-    return _STAGING.fullmatch(name) is not None
 
 
 def _had(path: Path, *, and_unlink: bool) -> bool:

@@ -19,6 +19,7 @@ from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from cachestore.runs import staging_suffix
+from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
 from cachestore.track import Track
 from tests.stores import etag, incoming, put
@@ -199,15 +200,18 @@ def test_info_is_readable(answer: Run, root: Path) -> None:
 
 
 def test_what_an_export_is_still_filling_is_no_bundle_yet(answer: Run, root: Path, tmp_path: Path) -> None:
-    staging = tmp_path / f".Sunday{staging_suffix('0' * 32)}"
-    with Store.open(root) as store:
-        _export(store, store.named(Track("s", "1"))[0], staging, LinkMode.HARDLINK)
-    for told in (answer("show", "s:1"), answer("ls", "s:1", "--json"), answer("show", "s:1", "--json")):
-        assert str(tmp_path / "Friday") in told
-        assert staging.name not in told
-    shutil.rmtree(staging)
-    assert staging.name not in answer("show", "s:1")
-    assert staging.name not in answer("why", str(tmp_path / "Friday/media/01.wav"))
+    with Store.open(root) as store, store.run("export") as run_id:
+        entry = store.named(Track("s", "1"))[0]
+        staging = tmp_path / f".Sunday{staging_suffix(run_id)}"
+        staging.mkdir()
+        store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
+        staged = Staged(store, run_id)
+        staged.add(staging / "01.wav", entry.digest)
+        staged.hold()
+        for told in (answer("show", "s:1"), answer("ls", "s:1", "--json"), answer("show", "s:1", "--json")):
+            assert str(tmp_path / "Friday") in told
+            assert staging.name not in told
+        assert staging.name not in answer("why", str(tmp_path / "Friday/media/01.wav"))
 
 
 def test_why_names_the_track_of_a_bundle_file_and_the_other_bundles(answer: Run, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarg
 from cachestore.events import State, TrackEvent, WarningEvent
 from cachestore.fetching import keeper
 from cachestore.fetching.rooms import Rooms
+from cachestore.links import LinkMode
 from cachestore.partials import Partial
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.quantities import format_size
-from cachestore.rows import RUNS
-from cachestore.runs import RunLock
+from cachestore.rows import LEASES, RUNS, LeaseRow
+from cachestore.runs import RunLock, staging_suffix
 from cachestore.store.costs import cost_of
 from cachestore.store.reservations import SIDECAR, Bounds, Room, cost_of_body, room_of
 from cachestore.store.writer import Store
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from cachestore.cache import Result
     from cachestore.entry import Entry
     from cachestore.events import Event
-    from cachestore.links import LinkMode
     from tests.conftest import StartRawServer
     from tests.raw_servers import Answer
     from tests.stranger import Stranger
@@ -627,6 +627,51 @@ def test_an_export_does_not_wait_for_the_room_of_what_it_has_staged(
     monkeypatch.setattr(Cache, "link", stored_anew)
     export_mix(Mix("M", tuple(Row(track) for track in tracks(3))), tmp_path / "DEST", cache=cache)
     assert cache.store.totals().exclusive <= COST + 4096
+
+
+def test_each_link_of_an_export_is_held_once_however_often_room_is_short(
+    open_cache: Callable[..., Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(max_size=COST + 4096)
+    held: list[str] = []
+    hold = Store.hold
+
+    def counted(self: Store, run_id: str, links: list[tuple[Path, str]]) -> None:
+        held.extend(digest for _, digest in links)
+        hold(self, run_id, links)
+
+    monkeypatch.setattr(Store, "hold", counted)
+    monkeypatch.setattr(Store, "register", lambda *_: pytest.fail("it is registered before it is a bundle"))
+    mix = Mix("M", tuple(Row(track) for track in tracks(8)))
+    with pytest.raises(pytest.fail.Exception, match="before it is a bundle"):
+        export_mix(mix, tmp_path / "DEST", cache=cache)
+    assert len(held) == len(set(held)) >= 6
+    assert cache.store.totals().held == 0
+
+
+@pytest.mark.parametrize("mend", ["sweep", "recount"])
+def test_what_a_killed_export_held_is_let_go(store: Store, tmp_path: Path, mend: str) -> None:
+    entry = put(store, "a", body("a"))
+    dead = "0" * 32
+    staging = tmp_path / f".DEST{staging_suffix(dead)}"
+    staging.mkdir()
+    store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
+    with store.run("export", dest=tmp_path / "DEST") as run_id:
+        store.lease(run_id, [entry.digest])
+        with store._transaction() as ledger:
+            ledger.put_run(dead, dict(store.runs())[run_id])
+            ledger.put_leases(f"{dead}:0", LeaseRow((entry.digest,)))
+            blob = ledger.blob(entry.digest)
+            assert blob is not None
+            ledger.put_blob(entry.digest, blob.held_by(dead, holds=True))
+    assert store.totals().held > 0
+    if mend == "recount":
+        store.recount()
+        assert store.totals().held == 0
+    sweep(store, time.time(), max_size=10**9)
+    assert not staging.exists()
+    assert store.totals().held == 0
+    assert list(store.names(RUNS)) == list(store.names(LEASES)) == []
 
 
 def test_a_failed_export_leaves_no_staging_registered(open_cache: Callable[..., Cache], tmp_path: Path) -> None:

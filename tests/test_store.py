@@ -23,6 +23,7 @@ from cachestore.rows import Bundle, BundleFile
 from cachestore.runs import staging_suffix
 from cachestore.store import publish as publishing
 from cachestore.store.reader import StoreReader
+from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track, parse_address
@@ -386,15 +387,19 @@ def test_a_damaged_file_that_nobody_else_has_is_kept_and_named_and_what_a_disk_d
 
 def test_a_bundle_that_is_being_staged_is_not_named_as_one_that_shares_a_file(store: Store, tmp_path: Path) -> None:
     entry = put(store, "t1", b"one")
-    staging = tmp_path / f".Friday{staging_suffix('0' * 32)}"
-    staging.mkdir()
-    store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
-    store.register(_bundle(staging, entry.digest))
-    _overwrite(staging / "01.wav", b"0ne")
-    assert [problem.bundles for problem in verify(store).problems] == [()]
-    with pytest.raises(BlobDamaged) as caught:
-        store.link(entry, tmp_path / "other", LinkMode.AUTO)
-    assert caught.value.bundles == ()
+    with store.run("export") as run_id:
+        staging = tmp_path / f".Friday{staging_suffix(run_id)}"
+        staging.mkdir()
+        store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
+        staged = Staged(store, run_id)
+        staged.add(staging / "01.wav", entry.digest)
+        staged.hold()
+        assert store.totals().held > 0
+        _overwrite(staging / "01.wav", b"0ne")
+        assert [problem.bundles for problem in verify(store).problems] == [()]
+        with pytest.raises(BlobDamaged) as caught:
+            store.link(entry, tmp_path / "other", LinkMode.AUTO)
+        assert caught.value.bundles == ()
 
 
 def test_evicting_the_last_entry_of_a_blob_removes_it_and_evicting_another_does_not(store: Store) -> None:

@@ -21,7 +21,7 @@ class BundlesOf:
     def __init__(self, store: StoreReader) -> None:
         self._dests: list[Path] = []
         self._listed: list[bytes] = []
-        for bundle in store.published():
+        for bundle in store.bundles():
             if bundle.dest.is_dir():
                 number = len(self._dests).to_bytes(4)
                 self._dests.append(bundle.dest)

@@ -23,7 +23,7 @@ class Whereabouts:
 def whereabouts(store: StoreReader, digests: Collection[str]) -> dict[str, Whereabouts]:
     """Return the registered bundles that list one of `digests`, by digest, sorted."""
     found: dict[str, Whereabouts] = {}
-    for bundle in sorted(store.published(), key=lambda bundle: bundle.dest):
+    for bundle in sorted(store.bundles(), key=lambda bundle: bundle.dest):
         listed = {file.digest for file in bundle.files}.intersection(digests)
         is_there = bool(listed) and _is_there(bundle.dest)
         for digest in listed:

@@ -65,7 +65,7 @@ def _address(text: str, path: Path) -> str:
 
 def _registered(store: StoreReader, real: Path) -> _Place | None:
     """Return the place that the registered bundles name, also when the file or its bundle is not there any more."""
-    for bundle in store.published():
+    for bundle in store.bundles():
         dest = bundle.dest.resolve()
         if real.is_relative_to(dest):
             name = real.relative_to(dest).as_posix()

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cachestore.rows import BLOBS, BUNDLES, ENTRIES, LEASES, TRACKS, Totals, batches
+from cachestore.rows import BLOBS, BUNDLES, ENTRIES, LEASES, RUNS, TRACKS, Totals, batches
+from cachestore.runs import is_run_id
 from cachestore.store.leases import run_of
 from cachestore.store.ledger import Ledger
 from cachestore.store.pauses import in_pieces
@@ -64,7 +65,7 @@ def recount(store: RowsReader, blobs: Blobs, transact: Transact) -> None:
     """
     steps: Sequence[tuple[Iterator[str], Callable[[Ledger, str], None]]] = (
         (_unnamed_entries(store), _mend_entry),
-        (_wrong_blobs(store, blobs), partial(_mend_blob, blobs)),
+        (_wrong_blobs(store, blobs), partial(_mend_blob, store, blobs)),
         (_wrong_tracks(store), _mend_track),
         (_untagged_pins(store), Ledger.rewrite),
         (_dead_leases(store), Ledger.drop),
@@ -113,21 +114,25 @@ def _mend_track(ledger: Ledger, address: str) -> None:
 
 def _wrong_blobs(store: RowsReader, blobs: Blobs) -> Iterator[str]:
     """Yield the digests of blobs with a wrong use or cost, a key without an entry, or an unknown holder."""
-    bundle_ids = set(store.names(BUNDLES))
+    known = {*store.names(BUNDLES), *(run_id for run_id in store.names(RUNS) if _is_living_run(store, run_id))}
     for batch in batches(store.blob_rows()):
         right = dict(with_uses(store, batch))
         keys = store.existing(ENTRIES, (key for _, row in batch for key in row.keys))
         for digest, row in batch:
             costed = right[digest].costed(_stat(blobs, digest))
-            if row != costed or not bundle_ids.issuperset(row.holders) or not keys.issuperset(row.keys):
+            if row != costed or not known.issuperset(row.holders) or not keys.issuperset(row.keys):
                 yield digest
 
 
-def _mend_blob(blobs: Blobs, ledger: Ledger, digest: str) -> None:
+def _is_living_run(store: RowsReader, name: str) -> bool:
+    return is_run_id(name) and store.is_alive(name)
+
+
+def _mend_blob(store: RowsReader, blobs: Blobs, ledger: Ledger, digest: str) -> None:
     if found := ledger.blob(digest):
         row = found.costed(_stat(blobs, digest))
         keys = tuple(key for key in row.keys if ledger.has(ENTRIES.key(key)))
-        holders = tuple(holder for holder in row.holders if ledger.has(BUNDLES.key(holder)))
+        holders = tuple(one for one in row.holders if ledger.has(BUNDLES.key(one)) or _is_living_run(store, one))
         ledger.put_blob(digest, replace(_with_use(row, ledger.entry), keys=keys, holders=holders))
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file, move_away
 from cachestore.errors import Busy
-from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow
+from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow, batches
 from cachestore.runs import RunLock
+from cachestore.store.costs import inode_of
 from cachestore.store.counting import recount
 from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
@@ -223,6 +224,33 @@ class Housekeeping(StoreReader):
         self._books[run_id].end(digests)
         if len(self._books[run_id].unwritten) >= _LEASES_PER_TRANSACTION:
             self.write_notes()
+
+    def hold(self, run_id: str, links: Iterable[tuple[Path, str]]) -> None:
+        """Let blobs count as held by a run that has hard links to them, and leases on them, by path and digest.
+
+        Where the link is to another file than the blob by now, the lease ends.
+        """
+        for piece in in_pieces(links, _BLOBS_PER_TRANSACTION):
+            with self._transaction() as ledger:
+                for path, digest in piece:
+                    row = ledger.blob(digest)
+                    if row is not None and inode_of(path) == row.witness.inode:
+                        ledger.put_blob(digest, row.held_by(run_id, holds=True))
+                    else:
+                        self._books[run_id].end([digest])
+
+    def let_go(self, run_id: str, digests: Iterable[str]) -> None:
+        """Let a run hold blobs no longer."""
+        for piece in in_pieces(self._held_of(run_id, digests), _BLOBS_PER_TRANSACTION):
+            with self._transaction() as ledger:
+                for digest in piece:
+                    if row := ledger.blob(digest):
+                        ledger.put_blob(digest, row.held_by(run_id, holds=False))
+
+    def _held_of(self, run_id: str, digests: Iterable[str]) -> Iterator[str]:
+        for batch in batches(digests):
+            rows = self.blob_rows_of(batch)
+            yield from (digest for digest, row in rows.items() if run_id in row.holders)
 
     def reserve(self, run_id: str, need: int, *, spare: int, unwritten: int, bounds: Bounds) -> int:
         """Reserve `need` bytes of disk for a run, up to `spare` more if there is room, and return how many; 0: no room.

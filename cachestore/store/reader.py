@@ -18,7 +18,7 @@ from cachestore.rows import (
     TRACKS,
     batches,
 )
-from cachestore.runs import is_run_id, is_staging
+from cachestore.runs import is_run_id
 from cachestore.store import looking
 from cachestore.store.counting import counted, with_uses
 from cachestore.store.leases import Leases, run_of
@@ -137,23 +137,18 @@ class StoreReader(RowsReader):
             yield [*found - self.known_blobs(found)]
 
     def bundles(self) -> Iterator[Bundle]:
-        """Yield the registered bundles, also those that were deleted or moved since, and what runs are staging."""
+        """Yield the registered bundles, also those that were deleted or moved since."""
         for _, bundle in self.scan(BUNDLES):
             yield bundle
 
-    def published(self) -> Iterator[Bundle]:
-        """Yield the registered bundles without what runs are staging: that is no bundle yet."""
-        return filter(_is_published, self.bundles())
-
     def holders_of(self, digests: Iterable[str]) -> dict[str, list[Bundle]]:
-        """Return by digest the bundles that still have a hard link to the blob, without what runs are staging."""
+        """Return by digest the bundles that have a hard link to the blob, those that still have it only."""
         rows = {digest: row for digest, row in self.blob_rows_of(digests).items() if row.is_held}
         bundles = self.get_many(BUNDLES, {holder for row in rows.values() for holder in row.holders})
-        published = {bundle_id: bundle for bundle_id, bundle in bundles.items() if _is_published(bundle)}
-        sights = {bundle_id: looking.look_at(bundle) for bundle_id, bundle in published.items()}
+        sights = {bundle_id: looking.look_at(bundle) for bundle_id, bundle in bundles.items()}
         return {
             digest: [
-                published[holder] for holder in row.holders if holder in sights and sights[holder].holds(digest, row)
+                bundles[holder] for holder in row.holders if holder in sights and sights[holder].holds(digest, row)
             ]
             for digest, row in rows.items()
         }
@@ -187,14 +182,15 @@ class StoreReader(RowsReader):
             self._leased_then = meta.leases, leased
         return self._leased_then[1]
 
+    def leased_by(self, run_id: str) -> set[str]:
+        """Return what a run has leased, dead or alive."""
+        names = (LEASES.name(key) for key in self.lease_rows(run_id))
+        return {digest for row in self.get_many(LEASES, names).values() for digest in row.digests}
+
     def lease_rows(self, run_id: str) -> list[str]:
         """Return the index keys of the rows of a run's leases."""
         prefix = LEASES.key(f"{run_id}:")
         return [prefix + number for number in self._reader.names(prefix)]
-
-
-def _is_published(bundle: Bundle) -> bool:
-    return not is_staging(bundle.dest.name)
 
 
 def _pinned(entry: Entry) -> Entry:

@@ -86,6 +86,7 @@ class _DeadRun:
             return
         for staging in self._staged():
             shutil.rmtree(staging, ignore_errors=True)
+        store.let_go(self.id, store.leased_by(self.id))
         # An unplugged disk may come back, and then nothing but the row tells what lies there.
         if self.has_row and (self.dest is None or Path(self.dest).parent.is_dir()):
             store.forget_runs([self.id])
