@@ -20,6 +20,7 @@ from cachestore.fetching.wanted import Result
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.runs import PruneLock
+from cachestore.store.reservations import Bounds, cost_of_body
 from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
 from cachestore.sweep import trim_quarantine
@@ -167,6 +168,23 @@ class Cache:
             self._lost |= gone & self._downloaded
 
     @contextmanager
+    def _has_room(self, size: int) -> Iterator[bool]:
+        """Have room reserved in the store for so many bytes within the block, and say whether there is any."""
+        limits, need = self._limits(), cost_of_body(size)
+        bounds = Bounds(limits.max_size, limits.min_free)
+        with self.store.run("link") as run_id:
+
+            def is_reserved() -> bool:
+                return self.store.reserve(run_id, need, spare=0, unwritten=0, bounds=bounds) > 0
+
+            is_there = is_reserved()
+            if not is_there:
+                self._look()
+                self._carry_out(plan_for(self.store, limits, time.time(), need=need + self.store.reserved()))
+                is_there = is_reserved()
+            yield is_there
+
+    @contextmanager
     def staging(self, run_id: str) -> Iterator[None]:
         """Let blobs that get links in the staging folder of a run within the block stay as long as it lives.
 
@@ -191,7 +209,7 @@ class Cache:
         """
         path = Path(dest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        used = self.store.link(entry, path, LinkMode(mode or self.config.link_mode))
+        used = self.store.link(entry, path, LinkMode(mode or self.config.link_mode), self._has_room)
         if self._staged is not None and used is LinkMode.HARDLINK:
             self._staged.add(path, entry.digest)
         return used

@@ -3,6 +3,8 @@
 HOME becomes a disk of twelve megabytes. For each command and each number of blocks left it prints one JSON object:
 ``command``, ``left``, ``code`` and ``told`` of the command, ``prune`` (exit code and words of a prune on the disk as it
 is then), and ``wrong``, what must not be, before and after an export with room again.
+
+A command after ``TIGHT`` runs in a store that is smaller than the mix, and full.
 """
 
 from __future__ import annotations
@@ -26,8 +28,19 @@ if TYPE_CHECKING:
 
 BODIES = {track: wave(30_000, seed=seed) for seed, track in enumerate("abc")}
 SERVED = {f"open:{track}": [body] for track, body in BODIES.items()}
-COMMANDS = ("fetch open:c", "export mix.json NEW", "export mix.json DEST", "pin open:a", "rm open:b", "repair", "prune")
+TIGHT = "tight: "
+COMMANDS = (
+    "fetch open:c",
+    "export mix.json NEW",
+    "export mix.json DEST",
+    f"{TIGHT}export mix.json NEW",
+    "pin open:a",
+    "rm open:b",
+    "repair",
+    "prune",
+)
 _BLOCK = 4096
+_TIGHT_SIZE = 42_000  # bytes: one track, while it is downloaded
 
 
 class SmallDisk:
@@ -43,7 +56,7 @@ class SmallDisk:
         env = os.environ | self.stranger.environment
         return Ran(*forks.run(command.split(), cwd=self.stranger.home, env=env))
 
-    def prepare(self) -> None:
+    def prepare(self, max_size: int) -> None:
         """Begin again."""
         for path in self.stranger.home.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -51,6 +64,7 @@ class SmallDisk:
         self.stranger.mix(row("a"))
         assert self.run("export mix.json DEST").code == 0
         assert self.run("fetch open:b").code == 0
+        self.stranger.configure(self._url, jobs=1, min_age="0 s", max_size=max_size)
         self.stranger.mix(*map(row, BODIES))
 
     def fill(self, *, but: int) -> None:
@@ -63,9 +77,9 @@ class SmallDisk:
 
     def attempt(self, command: str, left: int) -> dict[str, object]:
         """Run a command with so many blocks left, then a prune, then an export with room."""
-        self.prepare()
+        self.prepare(_TIGHT_SIZE if command.startswith(TIGHT) else 10**9)
         self.fill(but=left)
-        ran = self.run(command)
+        ran = self.run(command.removeprefix(TIGHT))
         wrong = self.wrong()
         prune = self.run("prune")
         self._filler.unlink()

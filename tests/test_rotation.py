@@ -17,14 +17,17 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cachestore.cache import Cache
+from cachestore.config import Config
 from cachestore.errors import BlobDamaged, Cancelled, LinkError, NoSpace
 from cachestore.links import LinkMode, copy_private
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
+from cachestore.track import Track
 from tests import forks
 from tests.crashes import NEVER, _Points
 from tests.invariants import blobs_of, faults, leftovers, rows_of, totals
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 NAMES = 3
 DATA = b"some music"
-SERVED = {"s:t1": [DATA]}
+SERVED = {"s:t1": [DATA], "s:other": [b"x" * 20_000]}
 
 
 def limit_names() -> None:
@@ -298,6 +301,48 @@ def test_bytes_that_rot_unseen_are_found_by_the_copy_and_not_handed_on(
     with pytest.raises(BlobDamaged, match="Title t1"):
         store.link(entry, tmp_path / "c", LinkMode.AUTO)
     assert not (tmp_path / "c").exists()
+    assert nothing_is_wrong(store)
+
+
+# --- the room it takes
+
+
+def full_cache(store: Store, entry: Entry, **bounds: int) -> Cache:
+    """Return a cache that has room for little more than one other blob."""
+    known: dict[str, Any] = {"max_size": 30_000, "min_free": 0} | bounds
+    cache = Cache(Config(root=store.root.path, **known), store)
+    other = put(store, "other", b"x" * 20_000)
+    assert cache.find(Track("s", "t1")) == entry
+    assert cache.find(Track("s", "other")) == other
+    return cache
+
+
+def test_the_copy_gets_its_room_as_a_download_does(store: Store, entry: Entry, tmp_path: Path) -> None:
+    cache = full_cache(store, entry)
+    with store.run("fetch") as run_id:
+        store.lease(run_id, [entry.digest])
+        assert cache.link(entry, tmp_path / "c") is LinkMode.HARDLINK
+    assert blob_of(store, entry).samefile(tmp_path / "c")
+    assert cache.find(Track("s", "other")) is None
+    assert store.reserved() == 0
+    assert nothing_is_wrong(store)
+
+
+@pytest.mark.parametrize("why", ["pinned", "min_free"])
+def test_without_room_for_a_fresh_file_there_is_a_copy_and_a_link_is_refused(
+    store: Store, entry: Entry, tmp_path: Path, why: str
+) -> None:
+    cache = full_cache(store, entry, **({"min_free": 10**15} if why == "min_free" else {}))
+    store.pin(Track("s", "other"), pinned=True)
+    store.pin(Track("s", "t1"), pinned=True)
+    before = blob_of(store, entry).stat().st_ino
+    assert cache.link(entry, tmp_path / "c") is LinkMode.COPY
+    with pytest.raises(LinkError, match="no room for a fresh one"):
+        cache.link(entry, tmp_path / "d", LinkMode.HARDLINK)
+    assert (tmp_path / "c").read_bytes() == DATA
+    assert not (tmp_path / "d").exists()
+    assert blob_of(store, entry).stat().st_ino == before
+    assert store.reserved() == 0
     assert nothing_is_wrong(store)
 
 

@@ -7,13 +7,14 @@ not asked: tmpfs has none and says 127.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from cachestore import links
 from cachestore.blobs import hash_file
-from cachestore.errors import BlobDamaged
+from cachestore.errors import BlobDamaged, LinkError
 from cachestore.links import LinkMode, NoMoreNames
 from cachestore.partials.sidecar import track_name
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from cachestore.blobs import Blobs
     from cachestore.store.ledger import Transact
     from cachestore.store.ticks import Ticks
+
+# Entered around a copy within the store of so many bytes; whether there is room for it.
+HasRoom = Callable[[int], AbstractContextManager[bool]]
+
+
+def unbounded(_: int) -> AbstractContextManager[bool]:
+    """Say that there is room: whoever has no bounds has no others to think of."""
+    return nullcontext(enter_result=True)
 
 
 class _ChangedError(Exception):
@@ -40,8 +49,10 @@ class Linker:
         self._boot = boot
         self._ticks = ticks
 
-    def link(self, digest: str, dest: Path, mode: LinkMode) -> LinkMode:
+    def link(self, digest: str, dest: Path, mode: LinkMode, has_room: HasRoom = unbounded) -> LinkMode:
         """Give a blob that is whole the name `dest` and return the mode used; its row is right in any case.
+
+        `has_room` is entered around a copy of so many bytes within the store.
 
         Raise BlobDamaged when it is gone, or its bytes turn out to be wrong, else as `links.link`.
         """
@@ -51,26 +62,32 @@ class Linker:
                 return links.link(place, dest, mode)
             except NoMoreNames:
                 with suppress(_ChangedError):  # it may have room now
-                    return self._link_anew(digest, dest, mode)
+                    return self._link_anew(digest, dest, mode, has_room)
             except FileNotFoundError:
                 if not dest.parent.is_dir():
                     raise
                 raise BlobDamaged(digest, digest) from None  # it was gone, be it there again or not
 
-    def _link_anew(self, digest: str, dest: Path, mode: LinkMode) -> LinkMode:
-        """Link a fresh file of the blob to `dest`, and make it the blob.
-
-        In this order: before it is the blob nobody else can use up its names.
-        """
+    def _link_anew(self, digest: str, dest: Path, mode: LinkMode, has_room: HasRoom) -> LinkMode:
+        """Link a fresh file of the blob to `dest`, and make it the blob; without room for one, `dest` is a copy."""
         before = self._blobs.stat(digest)
         if before is None:
             raise _ChangedError
         if before.st_nlink == 1:  # not even two names: here are no hard links at all
             return links.link(self._blobs.path(digest), dest, LinkMode.COPY if mode is LinkMode.AUTO else mode)
+        with has_room(before.st_size) as is_there:
+            if is_there:
+                return self._rotated(digest, dest, before.st_ino)
+        if mode is LinkMode.AUTO:
+            return links.link(self._blobs.path(digest), dest, LinkMode.COPY)
+        raise LinkError(dest, mode, "its file has all the names it can have, and there is no room for a fresh one")
+
+    def _rotated(self, digest: str, dest: Path, inode: int) -> LinkMode:
+        """Link a fresh file to `dest`, then make it the blob: before it is, nobody else can use up its names."""
         with self._fresh(digest) as fresh:
             links.link(fresh, dest, LinkMode.HARDLINK)
             try:
-                self._replace(digest, fresh, before.st_ino)
+                self._replace(digest, fresh, inode)
             except BaseException:
                 dest.unlink(missing_ok=True)
                 raise

@@ -18,7 +18,7 @@ from cachestore.store.housekeeping import Housekeeping
 from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import compare, publish
 from cachestore.store.reader import StoreReader
-from cachestore.store.rotate import Linker
+from cachestore.store.rotate import Linker, unbounded
 from cachestore.store.ticks import Ticks
 from cachestore.store.witnesses import Witnesses
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cachestore.store.leases import Leases
     from cachestore.store.ledger import Ledger
     from cachestore.store.publish import Incoming
+    from cachestore.store.rotate import HasRoom
     from cachestore.track import Track
 
 
@@ -139,8 +140,11 @@ class Store(Housekeeping):
         """Return whether the blob of `entry` has the bytes of its digest."""
         return bool(self.whole([entry]))
 
-    def link(self, entry: Entry, dest: Path, mode: LinkMode) -> LinkMode:
+    def link(self, entry: Entry, dest: Path, mode: LinkMode, has_room: HasRoom = unbounded) -> LinkMode:
         """Give the blob of `entry` the name `dest` and return the mode used, never AUTO.
+
+        `has_room` is entered around a copy of so many bytes within the store, for a blob that has all the names it can
+        have.
 
         Raise BlobDamaged when the blob is not whole (it is put away, so that the next fetch downloads it), LinkError
         in a strict mode, FileExistsError, DestinationError, NoSpace, or Cancelled, as `cancelled_by` has it.
@@ -150,15 +154,15 @@ class Store(Housekeeping):
                 then = self._witness(entry.digest)
                 if not self.is_whole(entry):
                     raise self._put_away(entry)
-                used = self._link(entry, dest, mode)
+                used = self._link(entry, dest, mode, has_room)
                 if used is LinkMode.HARDLINK or self._witness(entry.digest) == then:
                     return used
                 dest.unlink(missing_ok=True)  # a copy, and the blob was changed before or while it was made
 
-    def _link(self, entry: Entry, dest: Path, mode: LinkMode) -> LinkMode:
+    def _link(self, entry: Entry, dest: Path, mode: LinkMode, has_room: HasRoom) -> LinkMode:
         before = self.blobs.stat(entry.digest)
         try:
-            used = self._linker.link(entry.digest, dest, mode)
+            used = self._linker.link(entry.digest, dest, mode, has_room)
         except BlobDamaged:
             raise self._put_away(entry) from None
         if used is LinkMode.HARDLINK:
