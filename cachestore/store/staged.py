@@ -37,8 +37,8 @@ class Staged:
     def hold(self) -> None:
         """Let what is linked so far count as held."""
         new, self._new = self._new, []
-        self._store.hold(self._run_id, new)
         self._held += [digest for _, digest in new]
+        self._store.hold(self._run_id, new)
 
     def end(self) -> None:
         """Let nothing be held by the folder any more: it is published, or goes."""
