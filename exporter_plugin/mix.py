@@ -90,8 +90,12 @@ def _absolute(path: Path, name: str) -> Path:
 def _stdin() -> BinaryIO:
     if sys.stdin is None:  # closed by who started us
         raise MixError(_STDIN, "", "it is closed; expected a mix in JSON or a playlist")
+    try:
+        descriptor = sys.stdin.fileno()
+    except OSError:  # a host program has put something of its own there
+        return sys.stdin.buffer
     # Unbuffered: whoever reads it may be left behind, with no lock that the interpreter waits for in the end.
-    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    return open(descriptor, "rb", buffering=0, closefd=False)
 
 
 def _read(document: Document, *, suffix: str) -> Mix:
