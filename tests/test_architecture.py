@@ -89,7 +89,7 @@ IMPORTERS = {
     "anycrc": ("cachestore.download.digests",),
     "click": ("cachestore.cli", "exporter_plugin.cli", "exporter_plugin.demo", "exporter_plugin.summary"),
     "diskcache": ("cachestore.index",),
-    "filelock": ("cachestore.partials.locks", "cachestore.runs"),
+    "filelock": ("cachestore.runs",),
     "httpx": ("cachestore.download", "cachestore.web"),
     "jsonpointer": ("cachestore.sources",),
     "opentimelineio": ("exporter_plugin.otio",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from cachestore.partials import DownloadLock, Remains, Unfinished, claim, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from cachestore.download.outcome import Body, NotModified, Room, Watch
@@ -73,32 +74,40 @@ class Downloader:
             watch=watch,
         )
         with self._web.one_deadline():
-            lock = self._acquired(track)
-            if lock is not None and is_late():
-                lock.release()
-                return Elsewhere()
-            # With nothing kept a body is needed for sure; else the server is asked, which needs no lock.
-            outcome = BodyNeeded() if lock is None and not known else self._run(transfer, track, lock, room)
+            # Only a body needs the lock: what is known is asked about without, unless there is a rest to ask for.
+            is_known = bool(known) and not self._remains.of(track.address)
+            with ExitStack() as life:
+
+                def claimed() -> Partial | None:
+                    lock = self._lock(track, is_late)
+                    return None if lock is None else life.enter_context(self._claimed(track, lock, room))
+
+                mine = None if is_known else claimed()
+                is_asked = mine is not None or known
+                outcome = self._tried(transfer(partial=mine, claim=claimed)) if is_asked else BodyNeeded()
             if isinstance(outcome, BodyNeeded) and not self._waited_for_another(track, watch):
-                outcome = self._run(transfer, track, DownloadLock.without(self._folder), room)
+                with self._claimed(track, DownloadLock.without(self._folder), room) as mine:
+                    outcome = self._tried(transfer(partial=mine, claim=lambda: None))
         return Elsewhere() if isinstance(outcome, BodyNeeded) else outcome
 
-    def _run(
-        self, transfer: Callable[..., Transfer], track: Track, lock: DownloadLock | None, room: Room
-    ) -> Body | NotModified | BodyNeeded:
-        """Transfer the body under `lock`, which goes to the `Body`; without one, only find out whether it is needed."""
-        with self._claimed(track, lock, room) as claimed:
-            attempts = transfer(partial=claimed)
-            try:
-                return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
-            except TrackError as error:
-                if not attempts.without_range(error):
-                    raise
-            return self._web.retried(attempts.origin.url, attempts.attempt, attempts.advanced)
+    def _lock(self, track: Track, is_late: Callable[[], bool]) -> DownloadLock | None:
+        """Return the lock of a track, None while another process downloads it, or when one has just done so."""
+        lock = self._acquired(track)
+        if lock is not None and is_late():
+            lock.release()
+            return None
+        return lock
 
-    def _claimed(self, track: Track, lock: DownloadLock | None, room: Room) -> AbstractContextManager[Partial | None]:
-        if lock is None:
-            return nullcontext()
+    def _tried(self, transfer: Transfer) -> Body | NotModified | BodyNeeded:
+        """Return what comes of a transfer with all its attempts."""
+        try:
+            return self._web.retried(transfer.origin.url, transfer.attempt, transfer.advanced)
+        except TrackError as error:
+            if not transfer.without_range(error):
+                raise
+        return self._web.retried(transfer.origin.url, transfer.attempt, transfer.advanced)
+
+    def _claimed(self, track: Track, lock: DownloadLock, room: Room) -> AbstractContextManager[Partial]:
         cancel, remains = self._web.cancel, self._remains
         return claim(self._folder, track.address, lock, cancel, remains, take_room=lambda size: room(size, 0))
 

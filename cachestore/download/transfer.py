@@ -37,13 +37,17 @@ _ENDS = frozenset({"content-length", "transfer-encoding"})
 
 @dataclass(slots=True, kw_only=True)
 class Transfer:
-    """The download of one track into one partial, in one attempt or several; without one, only the question for it."""
+    """The download of one track into one partial, in one attempt or several.
+
+    Without one, it is asked for what is needed: `claim` gives one when there is a body, None when that is not ours.
+    """
 
     web: Web
     track: Track
     origin: Origin
     known: Mapping[Version, str]
     partial: Partial | None
+    claim: Callable[[], Partial | None]
     max_size: int
     room: Room
     renew: Renew
@@ -161,19 +165,20 @@ class Transfer:
         return self._read(response, partial, part.end + 1)
 
     def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
-        headers, partial = response.headers, self.partial
+        headers = dict(response.headers)  # for each name, httpx looks at every row
         found = fields.version_of(headers)
         promised = promises(headers, partial=False)
         if found is not None and not promised and self._is_told(found, response):
             return self._unchanged(found)
-        if partial is None:
-            return BodyNeeded()
         if fields.is_encoded(headers):
             raise self._refused("the server compressed the body, though it was asked not to")
         total = fields.content_length(headers)
         self._refuse_larger(total or 0)
         version = self.origin.version or found
         self._refuse_other_than_pinned(version)
+        partial = self.partial = self.partial or self.claim()
+        if partial is None:
+            return BodyNeeded()
         validator = found if found and fields.is_strong(found, headers) else None
         hint, resource = None if validator else found, question.resource_of(str(response.request.url))
         self._version = version

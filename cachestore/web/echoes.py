@@ -57,6 +57,8 @@ def drop_echoes(headers: MutableMapping[str, str], secrets: Collection[str]) -> 
     cut = {_cut(secret) for secret in secrets}
     for name in _KEPT:
         said = headers.get(name, "")
+        if not said:
+            continue
         if is_echo(said, secrets) or is_echo(file_name(said), cut):
             del headers[name]
             if name == "etag":

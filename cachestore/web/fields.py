@@ -145,8 +145,8 @@ def file_name(disposition: str) -> str:
 
     ``filename*`` (RFC 8187) counts before ``filename`` (RFC 6266 §4.3), which many servers send as UTF-8.
     """
-    if len(disposition) > _LONGEST_DISPOSITION:  # the parser takes the square of the length
-        return ""
+    if len(disposition) > _LONGEST_DISPOSITION or "filename" not in disposition.lower():
+        return ""  # the parser takes the square of the length
     message = Message()
     try:
         message["content-disposition"] = disposition

@@ -4,9 +4,10 @@ A worker may block in three places, and each has its own way out:
 
 - Before the headers: in the resolver, connect, the TLS handshake, a proxy, or a server that says nothing. None of them
   can be interrupted (the resolver not even by closing something), and httpx shows no socket before there is a
-  response. So the request runs on a daemon thread and the worker waits for its `Future`, which `abort` cancels; the
-  thread ends by its timeouts and closes what it gets, and never keeps the process alive. A connection that is made by
-  then is shut down: a server that sends one interim answer (1xx) after another would keep the thread busy for ever.
+  response. So the request runs on a daemon thread and the worker waits for its `Future`, which `abort` cancels. The
+  thread is free again when its timeouts end that; it closes what it gets, and never keeps the process alive. A
+  connection that is made by then is shut down: a server that sends one interim answer (1xx) after another would keep
+  the thread busy for ever.
 - In the body: `abort` shuts the socket down, which ends a blocked read; closing it would not. So does the watchdog
   when a body brings nothing for long, or its time is over: what drips beside the body, as chunk extensions and
   trailers do, times no read out.
@@ -20,6 +21,8 @@ import socket
 import ssl
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +34,10 @@ from cachestore.web.parser import connection_of, has_more, keeping_trailers
 from cachestore.web.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+# A request that somebody waits for, None when there are no more.
+_Task = tuple[httpx.Request, Future[httpx.Response]] | None
 
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
@@ -51,6 +57,8 @@ class Flights:
         self._lock = Lock()
         self._waiting: set[Future[httpx.Response]] = set()
         self._open: set[httpx.Response] = set()
+        self._closed = False
+        self._idle: list[SimpleQueue[_Task]] = []  # the tasks of each thread that has none
 
     @contextmanager
     def get(self, url: httpx.URL, headers: httpx.Headers, left: float) -> Iterator[httpx.Response]:
@@ -90,8 +98,12 @@ class Flights:
             raise
 
     def close(self) -> None:
-        """End the watch over the requests."""
+        """End the watch over the requests, and the threads that send them, each when it has nothing to wait for."""
         self._watch.stop()
+        with self._lock:
+            self._closed = True
+            for tasks in self._idle:
+                tasks.put(None)
 
     def abort(self) -> None:
         """End every request, now and later."""
@@ -108,7 +120,11 @@ class Flights:
             if self.aborted:
                 raise Cancelled
             self._waiting.add(future)
-        Thread(target=self._deliver, args=(request, future), name="request", daemon=True).start()
+            tasks = self._idle.pop() if self._idle else None
+        if tasks is None:
+            tasks = SimpleQueue()
+            Thread(target=self._deliver_all, args=(tasks,), name="request", daemon=True).start()
+        tasks.put((request, future))
         try:
             return _result(future, request, patience)
         except CancelledError:
@@ -119,8 +135,19 @@ class Flights:
             if future.cancelled():
                 _shut_down(connection_of(self._client, request))
 
-    def _deliver(self, request: httpx.Request, future: Future[httpx.Response]) -> None:
-        """Send the request and hand over what comes; close it when nobody waits any more."""
+    def _deliver_all(self, tasks: SimpleQueue[_Task]) -> None:
+        while (task := tasks.get()) is not None:
+            hand_over = self._sent(*task)
+            with self._lock:
+                is_last = self._closed
+                if not is_last:
+                    self._idle.append(tasks)
+            hand_over()  # from here on the thread may have its next task
+            if is_last:
+                return
+
+    def _sent(self, request: httpx.Request, future: Future[httpx.Response]) -> Callable[[], None]:
+        """Send the request, and return what hands over what comes of it, or closes it when nobody waits any more."""
 
         def raise_if_given_up(step: str, _info: object) -> None:
             if step == _READING and future.cancelled():
@@ -131,16 +158,13 @@ class Flights:
             response = self._client.send(request, stream=True)
         except Exception as error:  # noqa: BLE001 - raised again where the future is waited for
             if future.set_running_or_notify_cancel():
-                future.set_exception(_known(error, request))
-            return
+                return partial(future.set_exception, _known(error, request))
+            return lambda: None
         with self._lock:
             wanted = future.set_running_or_notify_cancel()
             if wanted:
                 self._open.add(response)
-        if wanted:
-            future.set_result(response)
-        else:
-            response.close()
+        return partial(future.set_result, response) if wanted else response.close
 
 
 def _least(usual: float | None, left: float) -> float:

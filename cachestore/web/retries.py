@@ -58,6 +58,15 @@ class Retries:
         Attempts are counted anew whenever `advanced` returns True. A Retry-After (RFC 9110 §10.2.3) is obeyed; when it
         is longer than a minute, or than the time left, or `hopeless` says so, the failure stands.
         """
+        try:
+            return attempt()  # most need nothing of what follows
+        except TrackError as error:
+            failed = [error]
+
+        def again() -> _T:
+            if failed:
+                raise failed.pop()
+            return attempt()
 
         def worth_it(state: RetryCallState) -> bool:
             error = state.outcome.exception() if state.outcome else None
@@ -75,7 +84,7 @@ class Retries:
             wait=lambda state: _asked_to_wait(state) + _BACKOFF(state),
             sleep=lambda seconds: self.pause(seconds, cancel),
             reraise=True,
-        )(attempt)
+        )(again)
 
     def pause(self, seconds: float, cancel: threading.Event) -> None:
         """Wait. Raise Cancelled as soon as `cancel` is set."""

@@ -119,8 +119,10 @@ class Web:
             with follow(self._flights, target, sent, self._left) as response:
                 self._away.discard(_server(url))  # whatever the answer says, somebody gave it
                 response.headers.encoding = "latin-1"
-                hops = (sent_secrets(str(hop.url), hop.headers) for hop in response.extensions["hops"])
-                drop_echoes(response.headers, self._secrets.union(sent_secrets(url, sent), *hops))
+                asked = [(str(hop.url), hop.headers) for hop in response.extensions["hops"]]
+                if asked[0][0] != url:
+                    asked.append((url, sent))
+                drop_echoes(response.headers, self._secrets.union(*(sent_secrets(*each) for each in asked)))
                 yield response
         except httpx.HTTPError as error:
             self.raise_if_cancelled()
