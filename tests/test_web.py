@@ -260,6 +260,68 @@ def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one(desk: Desk, r
     assert web.document(TRACK, server.url).content == b"good"
 
 
+LONG = bytes(range(256)) * 4096
+
+
+def taken(web: Web, url: str) -> list[tuple[type, int]]:
+    """Take in a body that is LONG, and return of what type and size its pieces were."""
+    with web.one_deadline(), web.get(TRACK, url, {}) as response:
+        pieces = [(type(piece), bytes(piece)) for piece in web.chunks(TRACK, response)]
+    assert b"".join(piece for _, piece in pieces) == LONG
+    return [(kind, len(piece)) for kind, piece in pieces]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_long_body_is_read_past_the_parser_and_leaves_the_connection_as_it_was(
+    nginx: StartNginx, served: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    (served / "long").write_bytes(LONG)
+    server = nginx(served, tls=tls)
+    if tls:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.ca))
+    with open_client(connect_timeout=5, stall_timeout=5, jobs=1) as client:
+        web = Web(client, Retries(0, 60.0), threading.Event())
+        for _ in range(2):
+            first, *others = taken(web, f"{server.url}/plain/long")
+            assert first[0] is bytes
+            assert {kind for kind, _ in others} == {memoryview}
+        assert web.document(TRACK, f"{server.url}/plain/t42").content == b"a document"
+        assert len(connections(client)) == 1
+        web.close()
+
+
+def connections(client: httpx.Client) -> list[object]:
+    transport = client._transport
+    assert isinstance(transport, httpx.HTTPTransport)
+    return list(transport._pool.connections)
+
+
+def test_a_body_without_a_length_is_the_parsers(desk: Desk, raw_server: StartRawServer) -> None:
+    pieces = [b"%x\r\n%b\r\n" % (len(LONG) // 8, LONG[: len(LONG) // 8])] * 8
+    server = raw_server(bare(b"".join([*pieces, b"0\r\n\r\n"]), "Transfer-Encoding: chunked"))
+    assert {kind for kind, _ in taken(desk.web(), server.url)} == {bytes}
+
+
+def test_nothing_is_read_of_what_follows_a_body_that_is_read_past_the_parser(
+    desk: Desk, raw_server: StartRawServer
+) -> None:
+    server = raw_server(Stall(answer(LONG) + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), answer(b"good"))
+    web = desk.web()
+    assert sum(size for _, size in taken(web, server.url)) == len(LONG)
+    assert web.document(TRACK, server.url).content == b"good"
+
+
+def test_a_long_body_that_is_cut_or_stalls_is_told_as_a_short_one_is(raw_server: StartRawServer) -> None:
+    whole = answer(LONG)
+    with open_client(connect_timeout=1, stall_timeout=0.3, jobs=1) as client:
+        web = Web(client, Retries(0, 60.0), threading.Event())
+        with pytest.raises(Truncated):
+            web.document(TRACK, raw_server(whole[:500_000]).url)
+        with pytest.raises(TimedOut, match="stopped sending"):
+            web.document(TRACK, raw_server(Stall(whole[:500_000])).url)
+        web.close()
+
+
 # Failures and their names
 
 

@@ -35,7 +35,7 @@ class Remains:
     def of(self, address: str) -> list[Path]:
         """Return the bytes that were left of a track; some may be gone by now."""
         name = track_name(address)
-        return [*self._folder.glob(f"{name}.*")] if name in self._expected else self._listed.get(name, [])
+        return [*self._folder.glob(f"{name}.*.*")] if name in self._expected else self._listed.get(name, [])
 
     def expect(self, address: str) -> None:
         """Take that somebody may leave something of the track from now on, so that it has to be looked for."""
@@ -45,7 +45,8 @@ class Remains:
     def _listed(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = {}
         for name in os.listdir(self._folder):
-            found.setdefault(name.partition(".")[0], []).append(self._folder / name)
+            if not name.endswith(".lock"):
+                found.setdefault(name.partition(".")[0], []).append(self._folder / name)
         return found
 
 
@@ -68,12 +69,16 @@ def claim(
         path = _kept(left)
         if path is not None:
             _remove([*_given_back(left), *(_dead(left) if lock.is_real else [])])
-        path = path or _rescued(left, _new(folder, address), lock, cancel, take_room) or _new(folder, address)
+        else:
+            path = _new(folder, address)
+            if left:
+                _rescue(left, path, lock, cancel, take_room)
     except BaseException:
         lock.release()
         raise
     with Partial(path, address, lock) as partial:
-        partial.adopt(cancel)
+        if left:
+            partial.adopt(cancel)
         yield partial
 
 
@@ -111,9 +116,9 @@ def _remove(paths: Iterable[Path]) -> None:
         sidecar_of(path).unlink(missing_ok=True)
 
 
-def _rescued(
+def _rescue(
     left: Iterable[Path], copy: Path, lock: DownloadLock, cancel: threading.Event, take_room: Callable[[int], None]
-) -> Path | None:
+) -> None:
     """Copy what a process wrote that was killed since the machine was started, the longest of several.
 
     A copy, since the process may live: of those that are dead for sure, `reclaim` has given it back. What it copies is
@@ -122,16 +127,15 @@ def _rescued(
     the owner may live: where locks lie, or when it went alone because another one stood still; of three at most that is
     thought.
     """
-    rescued = None
+    is_rescued = False
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
         source = max(filter(rescuable, _works(left)), key=lambda path: path.stat().st_size)
         before = sidecar_of(source).read_bytes()
         take_room(source.stat().st_size)
         _copy(source, copy, cancel)
         sidecar_of(copy).write_bytes(before)
-        rescued = copy if sidecar_of(source).read_bytes() == before else None
-    _remove([copy] if rescued is None else _dead(left) if lock.is_real else [])
-    return rescued
+        is_rescued = sidecar_of(source).read_bytes() == before
+    _remove([copy] if not is_rescued else _dead(left) if lock.is_real else [])
 
 
 def _works(left: Iterable[Path]) -> list[Path]:

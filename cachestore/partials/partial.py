@@ -120,7 +120,7 @@ class Partial:
             with self._or_nothing():
                 self._is.write(sidecar_of(self.path))
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Add `chunk`. Raise NoSpace."""
         with self._or_nothing():
             if self._file is None:

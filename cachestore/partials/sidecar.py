@@ -64,7 +64,7 @@ class Sidecar:
             "promised": [promise.to_row() for promise in self.promised],
             "digest": self.digest,
         }
-        path.write_text(json.dumps(row))
+        path.write_bytes(json.dumps(row).encode())
 
 
 def read_sidecar(path: Path) -> Sidecar | None:

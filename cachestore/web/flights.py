@@ -22,6 +22,7 @@ import ssl
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ import httpx
 
 from cachestore.errors import Cancelled
 from cachestore.web.fields import content_length
-from cachestore.web.parser import connection_of, has_more, keeping_trailers
+from cachestore.web.parser import connection_of, has_more, keeping_trailers, rest_of_body
 from cachestore.web.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -84,15 +85,19 @@ class Flights:
             with self._lock:
                 self._open.discard(response)
 
-    def body(self, response: httpx.Response) -> Iterator[bytes]:
-        """Yield the bytes of a body as they come, which leaves the connection as it is. Raise httpx.HTTPError."""
+    def body(self, response: httpx.Response) -> Iterator[bytes | memoryview]:
+        """Yield the bytes of a body as they come, each piece good until the next. Raise httpx.HTTPError.
+
+        It leaves the connection as it is.
+        """
         response.is_stream_consumed = True  # or it would be read again, which httpcore never ends
         _expect_farewell(response)
         try:
             with keeping_trailers(response):
                 for chunk in response.stream:  # type: ignore[union-attr]
-                    self._watch.progress(response)
-                    yield chunk
+                    for piece in chain([chunk], rest_of_body(response)):
+                        self._watch.progress(response)
+                        yield piece
         except httpx.RequestError as error:
             error.request = response.request
             raise

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
+
+_PIECE = 256 * 1024
 
 
 def has_more(response: httpx.Response) -> bool:
@@ -48,6 +51,37 @@ def connection_of(client: httpx.Client, request: httpx.Request) -> Any:  # noqa:
                 found = getattr(found, "_connection", None)  # of a proxy's, or what has yet to connect
             return getattr(found, "_network_stream", None)
     return None
+
+
+def rest_of_body(response: httpx.Response) -> Iterator[memoryview]:
+    """Yield what is left of a body with a Content-Length, of which the parser has brought something.
+
+    It is read from the connection into one buffer, so each piece is good until the next: httpcore takes 64 KB at a time
+    through several objects. Nothing comes where only the parser can tell the bytes of the body: without a length, or
+    through two layers of TLS. When the connection ends, the parser is left to tell. Raise httpx.ReadTimeout or
+    httpx.ReadError.
+    """
+    stream: Any = response.extensions.get("network_stream")
+    reader = getattr(_parser(response), "_reader", None)
+    left: int = getattr(reader, "_remaining", 0)
+    if not left or type(stream).__name__ != "SyncStream":
+        return
+    connection: socket.socket = stream.get_extra_info("socket")
+    connection.settimeout(response.request.extensions["timeout"]["read"])
+    buffer = memoryview(bytearray(min(_PIECE, left)))
+    while left and (count := _received(connection, buffer[:left], response.request)):
+        left -= count
+        reader._remaining = left  # type: ignore[union-attr]  # noqa: SLF001 - of h11, see above
+        yield buffer[:count]
+
+
+def _received(connection: socket.socket, buffer: memoryview, request: httpx.Request) -> int:
+    try:
+        return connection.recv_into(buffer)
+    except TimeoutError as error:
+        raise httpx.ReadTimeout(str(error), request=request) from error
+    except OSError as error:
+        raise httpx.ReadError(str(error), request=request) from error
 
 
 def _parser(response: httpx.Response) -> Any:  # noqa: ANN401 - of h11, which only httpcore knows

@@ -135,10 +135,11 @@ class Web:
 
     def chunks(
         self, track: Track, response: httpx.Response, *, before: int = 0, total: int | None = None
-    ) -> Iterator[bytes]:
+    ) -> Iterator[bytes | memoryview]:
         """Yield the bytes of a body as they come, which goes on behind `before` bytes of `total`, None if unknown.
 
-        Raise TimedOut when they come too slowly or take too long, Truncated when the connection ends, or Cancelled.
+        Each piece is good until the next. Raise TimedOut when they come too slowly or take too long, Truncated when the
+        connection ends, or Cancelled.
         """
         pace = Pace(self._client.timeout.read or math.inf, self.retries.clock)
         received = before
