@@ -15,6 +15,15 @@ failures   what a failure is called
 
 from __future__ import annotations
 
+import sys
+
+if "httpx" not in sys.modules:
+    # Wherever click and rich are, httpx imports its own command line with them: half of its time, and 6 MB.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]  # which is how an import is made to fail
+    import httpx  # noqa: F401
+
+    del sys.modules["httpx._main"]
+
 from cachestore.web.web import Document, Web, open_web
 
 __all__ = ["Document", "Web", "open_web"]
