@@ -127,6 +127,11 @@ class Keeper:
                 self._answer(number, one.answer, error)
         self.rooms.hold_back_behind(min(self._waiting, default=None))
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Return whether a track waits for room."""
+        return bool(self._waiting)
+
     def look_soon(self) -> None:
         """Take that a row of this run has got on, so that there may be room. Looks that take long stay seldom."""
         if self._took < _SHORT_LOOK:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
-from threading import Thread
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
-from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, NoSpace, TrackError
+from cachestore.errors import Cancelled, TrackError
 from cachestore.events import State
+from cachestore.fetching.arrivals import Arrivals
 from cachestore.fetching.decide import Ask, Hit, decide, fallback
 from cachestore.fetching.holdings import Holdings
 from cachestore.fetching.keeper import Keeper
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _TICK = 0.1
 _PATIENCE = 1.5
 _LAST_CHANCE = 0.7  # seconds to publish what has arrived, after a cancel
-_SYNC = 0.5  # seconds to give back what was not published
+_ON_THE_WAY = Progress | Verifying | Waiting | RoomWanted
 
 
 class FetchRun:
@@ -71,7 +71,8 @@ class FetchRun:
         self._run_id = ""
         self._began = time.time()
         self._wanted = distinct(tracks)
-        self._arrived: list[Arrived] = []
+        self._unanswered = 0
+        self._arrivals = Arrivals(store, self._accept)
         self._by_row = {row: wanted for wanted in self._wanted for row in wanted.rows}
 
     def results(self) -> Generator[Result]:
@@ -81,6 +82,7 @@ class FetchRun:
                 self._run_id = life.enter_context(self._store.run("fetch"))
                 self._holdings = Holdings(self._store, self._run_id, self._tell)
                 self._keeper = self._new_keeper()
+                self._arrivals.run_id = self._run_id
                 with checked(self._raise_if_cancelled):
                     self._begin()
                 for row in sorted(self._by_row):
@@ -142,15 +144,22 @@ class FetchRun:
             return
         self._workers = self._workers or self._hire(self._keeper.begin())
         self._workers.ask(questions, self._raise_if_cancelled)
+        self._unanswered += len(questions)
         for question in questions:
             self._tell.state(self._wanted[question.number], State.CHECKING)
 
     def _pump(self) -> None:
-        """Take in what the workers report, and publish all bodies that are there in one transaction."""
+        """Take in what the workers report, and publish the bodies that are there, several in one transaction.
+
+        They wait for others a moment, unless there are none, or somebody waits for room, which theirs is a part of.
+        """
         self._raise_if_cancelled()
-        left = [self._wanted[report.number] for report in self._reports(_TICK) if not self._took(report)]
+        patience = self._arrivals.patience
+        reports = self._reports(_TICK if patience is None else patience)
+        left = [self._wanted[report.number] for report in reports if not self._took(report)]
         self._keeper.lower()
-        self._publish()
+        if not self._unanswered or self._keeper.is_waited_for or not self._arrivals.patience:
+            self._arrivals.publish()
         for number, error in self._keeper.decided():
             if error is not None:
                 self._fail(self._wanted[number], error)
@@ -164,6 +173,7 @@ class FetchRun:
     def _took(self, report: Report) -> bool:
         """Take in a report, and return whether the store has not to be asked for its track again."""
         wanted = self._wanted[report.number]
+        self._unanswered -= not isinstance(report, _ON_THE_WAY)
         match report:
             case Progress():
                 self._tell.progress(wanted, State.DOWNLOADING, report.received, report.total)
@@ -182,7 +192,7 @@ class FetchRun:
             case Failed():
                 self._fail(wanted, report.error)
             case Arrived():
-                self._arrived.append(report)
+                self._arrivals.add(report)
             case Elsewhere():
                 return False
         return True
@@ -207,48 +217,16 @@ class FetchRun:
             self._tell.stale(wanted, error)
         self._settle(wanted, hit or error)
 
-    def _publish(self) -> None:
-        """Publish together; when one body collides with another's digest, each for itself, so that only it fails."""
-        try:
-            self._put(self._arrived)
-        except DigestCollision:
-            for report in [*self._arrived]:
-                self._put_alone(report)
-
-    def _put(self, arrived: Sequence[Arrived]) -> None:
-        """Publish together, or nothing. Raise DigestCollision, NoSpace, Busy or Cancelled."""
-        if not arrived:
+    def _accept(self, number: int, outcome: Entry | TrackError) -> None:
+        """Take what became of a body that arrived."""
+        wanted = self._wanted[number]
+        if isinstance(outcome, TrackError):
+            self._settle(wanted, outcome)
             return
-        try:
-            entries = self._store.put([report.incoming for report in arrived], self._run_id)
-        except NoSpace:
-            self._drop(arrived)
-            raise
-        published = [*arrived]
-        self._drop(arrived)
-        for report, entry in zip(published, entries, strict=True):
-            self._accept(self._wanted[report.number], entry)
-
-    def _put_alone(self, report: Arrived) -> None:
-        try:
-            self._put([report])
-        except DigestCollision as error:
-            self._drop([report])
-            track = report.incoming.track
-            self._settle(self._wanted[report.number], TrackError(track.address, track.label, str(error)))
-
-    def _drop(self, arrived: Sequence[Arrived]) -> None:
-        """Remove what is left of bodies that are published, or never will be."""
-        for report in [*arrived]:
-            report.incoming.path.unlink(missing_ok=True)
-            report.partial.release()
-            self._arrived.remove(report)
-
-    def _accept(self, wanted: Wanted, entry: Entry) -> None:
         wanted.downloaded = True
-        if entry.version.digest:
-            self._tell.version_reused(entry)
-        self._settle(wanted, Hit(entry))
+        if outcome.version.digest:
+            self._tell.version_reused(outcome)
+        self._settle(wanted, Hit(outcome))
 
     def _settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
         self._holdings.settle(wanted, outcome)
@@ -266,28 +244,8 @@ class FetchRun:
         for report in self._reports(0.0):
             if isinstance(report, Arrived | Unchanged):
                 self._took(report)
-        self._publish_soon(time.monotonic() + _LAST_CHANCE)
+        self._arrivals.publish_soon(time.monotonic() + _LAST_CHANCE)
         self._tell.cancelled(self._wanted)
-
-    def _publish_soon(self, deadline: float) -> None:
-        """Publish what does not take longer, and give the rest back."""
-
-        def raise_if_late() -> None:
-            if time.monotonic() > deadline:
-                raise Cancelled
-
-        with suppress(CacheStoreError), checked(raise_if_late):
-            for report in [*self._arrived]:
-                with suppress(Cancelled):
-                    self._put_alone(report)
-        self._leave(time.monotonic() + _SYNC)
-
-    def _leave(self, deadline: float) -> None:
-        """Give back what was not published. A disk that is too slow for that leaves it as a crash would."""
-        for report in self._arrived:
-            leaving = Thread(target=report.partial.leave, daemon=True)
-            leaving.start()
-            leaving.join(max(0.0, deadline - time.monotonic()))
 
     def _end(self) -> None:
         if self._workers is not None:

@@ -37,12 +37,18 @@ from cachestore.web.watchdog import Watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# A request that somebody waits for, None when there are no more.
-_Task = tuple[httpx.Request, Future[httpx.Response]] | None
-
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
 _READING = "http11.receive_response_headers.started"  # as httpcore calls the step (its page Extensions)
+
+
+class _Sender:
+    """A thread that sends one request after the other, each with the future of its answer, until a None."""
+
+    def __init__(self, work: Callable[[_Sender], None]) -> None:
+        self.tasks: SimpleQueue[tuple[httpx.Request, Future[httpx.Response]] | None] = SimpleQueue()
+        self.thread = Thread(target=work, args=(self,), name="request", daemon=True)
+        self.thread.start()
 
 
 class Flights:
@@ -59,7 +65,7 @@ class Flights:
         self._waiting: set[Future[httpx.Response]] = set()
         self._open: set[httpx.Response] = set()
         self._closed = False
-        self._idle: list[SimpleQueue[_Task]] = []  # the tasks of each thread that has none
+        self._idle: list[_Sender] = []
 
     @contextmanager
     def get(self, url: httpx.URL, headers: httpx.Headers, left: float) -> Iterator[httpx.Response]:
@@ -107,8 +113,9 @@ class Flights:
         self._watch.stop()
         with self._lock:
             self._closed = True
-            for tasks in self._idle:
-                tasks.put(None)
+        for sender in self._idle:
+            sender.tasks.put(None)
+            sender.thread.join()
 
     def abort(self) -> None:
         """End every request, now and later."""
@@ -125,11 +132,9 @@ class Flights:
             if self.aborted:
                 raise Cancelled
             self._waiting.add(future)
-            tasks = self._idle.pop() if self._idle else None
-        if tasks is None:
-            tasks = SimpleQueue()
-            Thread(target=self._deliver_all, args=(tasks,), name="request", daemon=True).start()
-        tasks.put((request, future))
+            sender = self._idle.pop() if self._idle else None
+        sender = sender or _Sender(self._deliver_all)
+        sender.tasks.put((request, future))
         try:
             return _result(future, request, patience)
         except CancelledError:
@@ -140,13 +145,13 @@ class Flights:
             if future.cancelled():
                 _shut_down(connection_of(self._client, request))
 
-    def _deliver_all(self, tasks: SimpleQueue[_Task]) -> None:
-        while (task := tasks.get()) is not None:
+    def _deliver_all(self, sender: _Sender) -> None:
+        while (task := sender.tasks.get()) is not None:
             hand_over = self._sent(*task)
             with self._lock:
                 is_last = self._closed
                 if not is_last:
-                    self._idle.append(tasks)
+                    self._idle.append(sender)
             hand_over()  # from here on the thread may have its next task
             if is_last:
                 return

@@ -1,0 +1,107 @@
+"""Bodies that have arrived, published in groups: a transaction costs more than what each of them adds to it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from cachestore.blobs import checked
+from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, NoSpace, TrackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cachestore.entry import Entry
+    from cachestore.fetching.reports import Arrived
+    from cachestore.store.writer import Store
+
+_MOST = 24  # about ten milliseconds under the lock of the index
+_PATIENCE = 0.05  # seconds that a body waits for others
+_SYNC = 0.5  # seconds to give back what was not published
+
+
+class Arrivals:
+    """The bodies of the run `run_id` that are not published yet.
+
+    `settle` hears what becomes of each, by its number.
+    """
+
+    def __init__(self, store: Store, settle: Callable[[int, Entry | TrackError], None]) -> None:
+        self._store = store
+        self.run_id = ""
+        self._settle = settle
+        self._waiting: list[Arrived] = []
+        self._since = 0.0
+
+    def add(self, report: Arrived) -> None:
+        """Take a body in."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting.append(report)
+
+    @property
+    def patience(self) -> float | None:
+        """Return in how many seconds what is here is to be published though more may come, None if nothing is."""
+        if not self._waiting:
+            return None
+        return 0.0 if len(self._waiting) >= _MOST else max(0.0, self._since + _PATIENCE - time.monotonic())
+
+    def publish(self) -> None:
+        """Publish together; when one body collides with another's digest, each for itself, so that only it fails.
+
+        Raise NoSpace, Busy or Cancelled.
+        """
+        try:
+            while self._waiting:
+                self._put(self._waiting[:_MOST])
+        except DigestCollision:
+            for report in [*self._waiting]:
+                self._put_alone(report)
+
+    def publish_soon(self, deadline: float) -> None:
+        """Publish what is done by `deadline` on the monotonic clock, and give the rest back."""
+
+        def raise_if_late() -> None:
+            if time.monotonic() > deadline:
+                raise Cancelled
+
+        with suppress(CacheStoreError), checked(raise_if_late):
+            for report in [*self._waiting]:
+                with suppress(Cancelled):
+                    self._put_alone(report)
+        self._leave(time.monotonic() + _SYNC)
+
+    def _put(self, arrived: Sequence[Arrived]) -> None:
+        """Publish together, or nothing. Raise DigestCollision, NoSpace, Busy or Cancelled."""
+        try:
+            entries = self._store.put([report.incoming for report in arrived], self.run_id)
+        except NoSpace:
+            self._drop(arrived)
+            raise
+        self._drop(arrived)
+        for report, entry in zip(arrived, entries, strict=True):
+            self._settle(report.number, entry)
+
+    def _put_alone(self, report: Arrived) -> None:
+        try:
+            self._put([report])
+        except DigestCollision as error:
+            self._drop([report])
+            track = report.incoming.track
+            self._settle(report.number, TrackError(track.address, track.label, str(error)))
+
+    def _drop(self, arrived: Sequence[Arrived]) -> None:
+        """Remove what is left of bodies that are published, or never will be."""
+        for report in arrived:
+            report.incoming.path.unlink(missing_ok=True)
+            report.partial.release()
+            self._waiting.remove(report)
+
+    def _leave(self, deadline: float) -> None:
+        """Give back what was not published. A disk that is too slow for that leaves it as a crash would."""
+        for report in self._waiting:
+            leaving = Thread(target=report.partial.leave, daemon=True)
+            leaving.start()
+            leaving.join(max(0.0, deadline - time.monotonic()))
