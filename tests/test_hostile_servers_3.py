@@ -122,6 +122,7 @@ class Flood(Gate):
 
     def __init__(self) -> None:
         super().__init__(b"", b"")
+        self.others = {*threading.enumerate()}
         self.began = threading.Event()
 
     def play(self, connection: socket.socket, stopped: threading.Event) -> None:
@@ -146,9 +147,10 @@ def give_up(flights: Flights, url: str, flood: Flood) -> None:
             pytest.fail("there was no answer")
 
 
-def nobody_reads() -> bool:
-    """Return whether no thread that waits for an answer is left in the end."""
-    come_true(lambda: not [thread for thread in threading.enumerate() if thread.name == "request"])
+def nobody_reads(flights: Flights, flood: Flood) -> bool:
+    """Return whether no thread that waits for an answer is left in the end: one that waits for work ends at once."""
+    flights.close()
+    come_true(lambda: not [one for one in {*threading.enumerate()} - flood.others if one.name == "request"])
     return True
 
 
@@ -157,7 +159,7 @@ def test_a_flood_of_interim_answers_ends_with_the_patience_for_its_request(
 ) -> None:
     flood = Flood()
     give_up(flights, raw_server(flood).url, flood)
-    assert nobody_reads()
+    assert nobody_reads(flights, flood)
 
 
 def test_a_flood_of_interim_answers_ends_with_a_cancel(flights: Flights, raw_server: StartRawServer) -> None:
@@ -171,7 +173,7 @@ def test_a_flood_of_interim_answers_ends_with_a_cancel(flights: Flights, raw_ser
     threading.Thread(target=cancel).start()
     with pytest.raises(Cancelled), flights.get(url, httpx.Headers(), 60):
         pytest.fail("there was no answer")
-    assert nobody_reads()
+    assert nobody_reads(flights, flood)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -181,5 +183,6 @@ def test_a_flood_of_interim_answers_ends_through_a_proxy(
     flood = Flood()
     monkeypatch.setenv(f"{scheme}_proxy", raw_server(flood).url)
     with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
-        give_up(Flights(client), f"{scheme}://music.example/x", flood)
-        assert nobody_reads()
+        flights = Flights(client)
+        give_up(flights, f"{scheme}://music.example/x", flood)
+        assert nobody_reads(flights, flood)
