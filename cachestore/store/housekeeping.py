@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from cachestore.store.reservations import Bounds
 
 _BLOBS_PER_TRANSACTION = 100
-_LEASES_PER_TRANSACTION = 64
+# Ended leases are written with nothing else when there are so many, and not more often than that, in seconds.
+_LEASES_PER_TRANSACTION, _BETWEEN_NOTES = 64, 0.1
 
 
 class Housekeeping(StoreReader):
@@ -47,6 +49,7 @@ class Housekeeping(StoreReader):
         self._registry = Registry(self, self._transaction)
         self._books: dict[str, LeaseBook] = {}
         self._lowered: dict[str, int] = {}
+        self._noted_at = -math.inf
 
     @contextmanager
     def cancelled_by(self, cancel: threading.Event) -> Iterator[None]:
@@ -222,7 +225,8 @@ class Housekeeping(StoreReader):
     def unlease(self, run_id: str, digests: Iterable[str]) -> None:
         """End one lease of the run on each of `digests`; it is written with whatever is written next, or at last."""
         self._books[run_id].end(digests)
-        if len(self._books[run_id].unwritten) >= _LEASES_PER_TRANSACTION:
+        is_much = len(self._books[run_id].unwritten) >= _LEASES_PER_TRANSACTION
+        if is_much and time.monotonic() >= self._noted_at + _BETWEEN_NOTES:
             self.write_notes()
 
     def hold(self, run_id: str, links: Iterable[tuple[Path, str]]) -> None:
@@ -272,4 +276,4 @@ class Housekeeping(StoreReader):
         """Write the leases and reservations that were ended."""
         if self._lowered or any(book.unwritten for book in self._books.values()):
             with self._transaction():
-                pass
+                self._noted_at = time.monotonic()

@@ -26,6 +26,7 @@ from cachestore.rows import (
 
 if TYPE_CHECKING:
     from cachestore.entry import Entry
+    from cachestore.index.reader import Row, Tag
     from cachestore.index.writer import Transaction
     from cachestore.rows import BlobRow, Bundle, LeaseRow, RunRow, StampsRow, Table
 
@@ -183,11 +184,12 @@ class Ledger:
             self.put_meta(replace(meta, totals=meta.totals + change, leases=meta.leases + leases))
         changed = [key for key, value in self._after.items() if value != self._before[key] or key in self._unwritten]
         self._rows.delete_many(key for key in changed if self._after[key] is None)
-        for key in changed:
-            if (value := self._after[key]) is not None:
-                table = table_of(key)
-                assert table is not None  # noqa: S101 - only tables put values
-                self._rows.set(key, table.to_row(value), table.tag(value))
+        self._rows.set_many(self._written(key) for key in changed if self._after[key] is not None)
+
+    def _written(self, key: str) -> tuple[str, Row, Tag]:
+        table, value = table_of(key), self._after[key]
+        assert table is not None  # noqa: S101 - only tables put values
+        return key, table.to_row(value), table.tag(value)
 
     def _get(self, table: Table[T], name: str) -> T | None:
         key = table.key(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cachestore.rows import BUNDLES, StampsRow, batches
+from cachestore.rows import BLOBS, BUNDLES, StampsRow, batches
 from cachestore.store.looking import Sight, changed, digests_of, is_deleted, look_at
 from cachestore.store.pauses import in_pieces
 
@@ -100,6 +100,7 @@ class Registry:
             with self._transact() as ledger:
                 if not _is_turn(ledger, bundle.id, turn):
                     return False
+                ledger.read(BLOBS, piece.items)
                 for digest in piece:
                     if row := ledger.blob(digest):
                         ledger.put_blob(digest, row.held_by(bundle.id, holds=sight.holds(digest, row)))

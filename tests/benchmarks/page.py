@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, the whole of it: its prose is here and in large_stores.md, its figures are in figures.json."""
+"""docs/benchmarks.md, the whole of it: its prose is here and in two pages beside, its figures are in figures.json."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.figures import Book, Figures, RowFigures
 
 _LARGE = Path(__file__).with_name("large_stores.md")  # what large_stores.py printed, and what was made of it
+_STEPS = Path(__file__).with_name("steps.md")  # measured by hand, when each was made
 _HEAD = """\
 # Benchmarks
 
@@ -55,7 +56,7 @@ def page(book: Book) -> str:
     others = {name: row for name, row in book.rows.items() if name not in growth}
     parts = [_HEAD, _machine(book), "## Where we stand\n", *_standing(others), "## Figures\n", _COLUMNS]
     parts += [part for row in others.values() for part in _row(row)]
-    parts += ["## Growth\n", _GROWTH, *_growing(growth), _LARGE.read_text()]
+    parts += ["## Growth\n", _GROWTH, *_growing(growth), _LARGE.read_text(), _STEPS.read_text()]
     parts += ["## Missing peers\n", *_missing(others), "## Not measured\n", _NOT_MEASURED]
     return "\n".join(parts)
 
