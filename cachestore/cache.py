@@ -109,12 +109,21 @@ class Cache:
             teller=Teller(on_event or (lambda _: None)),
             cancel=cancel,
         )
-        with self.store.cancelled_by(cancel), closing(run.results()) as results:
+        with self.store.cancelled_by(cancel), self._noting(), closing(run.results()) as results:
             for result in results:
                 if result.origin is Provenance.NETWORK:
                     self._downloaded.add(result.entry.key)
                     self._lost.discard(result.entry.key)
                 yield result
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Write at the end of the block what it noted; within `staging` that is done once, when a bundle is known."""
+        try:
+            yield
+        finally:
+            if self._staged is None:
+                self.store.flush()
 
     def _hire(self, jobs: int, rooms: Rooms) -> Workers:
         from cachestore.fetching.workers import Workers
@@ -197,6 +206,7 @@ class Cache:
         finally:
             staged, self._staged = self._staged, None
             staged.end()
+            self.store.flush()
 
     def find(self, track: Track) -> Entry | None:
         """Return the entry of `track` if its bytes are in the store and whole, without a request."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file, move_away
+from cachestore.boot import boot_id
 from cachestore.errors import Busy
 from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow, batches
 from cachestore.runs import RunLock
@@ -18,6 +19,7 @@ from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
 from cachestore.store.ledger import Ledger
 from cachestore.store.pauses import in_pieces
+from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import add_blob
 from cachestore.store.reader import StoreReader
 from cachestore.store.registry import Registry
@@ -25,7 +27,7 @@ from cachestore.store.reservations import room_of, set_reserved
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cachestore.index.writer import Index
@@ -46,7 +48,9 @@ class Housekeeping(StoreReader):
     def __init__(self, root: Root, index: Index) -> None:
         super().__init__(root, index)
         self._index = index
-        self._registry = Registry(self, self._transaction)
+        self._boot = boot_id()
+        self._pending = PendingWrites()
+        self._registry = Registry(self, self._transaction, self._write_noted)
         self._books: dict[str, LeaseBook] = {}
         self._lowered: dict[str, int] = {}
         self._noted_at = -math.inf
@@ -81,6 +85,9 @@ class Housekeeping(StoreReader):
             while self._lowered:
                 set_reserved(ledger, *self._lowered.popitem())
             ledger.settle()
+
+    def _write_noted(self, ledger: Ledger, rows: Mapping[str, BlobRow]) -> None:
+        self._pending.take_of(rows).write(ledger, self.blobs, self._boot)
 
     def evict(self, keys: Sequence[str], may_go: MayGo = lambda *_: "") -> list[Eviction]:
         """Remove entries, and the blobs that nobody else needs, and say what became of each.

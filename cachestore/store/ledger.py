@@ -226,11 +226,11 @@ class Ledger:
         return any(key.startswith(LEASES.prefix) and row != self._before[key] for key, row in self._after.items())
 
     def _change(self) -> Totals:
-        change = Totals()
-        for key, after in self._after.items():
-            before = self._before[key]
-            if key.startswith(ENTRIES.prefix):
-                change += Totals(entries=(after is not None) - (before is not None))
-            elif key.startswith(BLOBS.prefix):
-                change += Totals.of(after) - Totals.of(before)
-        return change
+        entries, blobs = self._rows_of(ENTRIES), self._rows_of(BLOBS)
+        number = sum((after is not None) - (before is not None) for before, after in entries)
+        come = Totals.of(after for _, after in blobs if after is not None)
+        return Totals(entries=number) + come - Totals.of(before for before, _ in blobs if before is not None)
+
+    def _rows_of(self, table: Table[T]) -> list[tuple[T | None, T | None]]:
+        """Return the rows of a table that were read or written, as they were and as they are."""
+        return [(self._before[key], after) for key, after in self._after.items() if key.startswith(table.prefix)]

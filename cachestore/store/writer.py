@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked, hash_file, is_file, move_away, witness_of
-from cachestore.boot import boot_id
 from cachestore.errors import BlobDamaged, Cancelled
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
@@ -15,7 +14,6 @@ from cachestore.root import create_root
 from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
-from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import compare, publish
 from cachestore.store.reader import StoreReader
 from cachestore.store.rotate import Linker, unbounded
@@ -43,8 +41,6 @@ class Store(Housekeeping):
 
     def __init__(self, root: Root, index: Index) -> None:
         super().__init__(root, index)
-        self._boot = boot_id()
-        self._pending = PendingWrites()
         self._ticks = Ticks(root.partials)
         self._witnesses = Witnesses(self.blobs, self._boot, self._pending, self._ticks)
         self._linker = Linker(self.blobs, root.partials, self._transaction, self._boot, self._ticks)
