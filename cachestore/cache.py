@@ -18,7 +18,7 @@ from cachestore.fetching.run import FetchRun
 from cachestore.fetching.telling import Teller
 from cachestore.fetching.wanted import Result
 from cachestore.links import LinkMode
-from cachestore.prune import Limits, apply, plan_for
+from cachestore.prune import Limits, apply, holds, plan_for
 from cachestore.runs import PruneLock
 from cachestore.store.reservations import Bounds, cost_of_body
 from cachestore.store.staged import Staged
@@ -109,12 +109,21 @@ class Cache:
             teller=Teller(on_event or (lambda _: None)),
             cancel=cancel,
         )
-        with self.store.cancelled_by(cancel), closing(run.results()) as results:
+        with self.store.cancelled_by(cancel), self._noting(), closing(run.results()) as results:
             for result in results:
                 if result.origin is Provenance.NETWORK:
                     self._downloaded.add(result.entry.key)
                     self._lost.discard(result.entry.key)
                 yield result
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Write at the end of the block what it noted; within `staging` that is done once, when a bundle is known."""
+        try:
+            yield
+        finally:
+            if self._staged is None:
+                self.store.flush()
 
     def _hire(self, jobs: int, rooms: Rooms) -> Workers:
         from cachestore.fetching.workers import Workers
@@ -139,7 +148,8 @@ class Cache:
         limits = replace(self._limits(), max_age=self.config.max_age)
         now = time.time()
         trim_quarantine(self.store, now, limits.max_size)
-        self._carry_out(plan_for(self.store, limits, now))
+        if not holds(self.store, limits):
+            self._carry_out(plan_for(self.store, limits, now))
         if self._lost and on_event is not None:
             message = (
                 f"of what was downloaded, {len(self._lost)} will have to be downloaded again: "
@@ -196,6 +206,7 @@ class Cache:
         finally:
             staged, self._staged = self._staged, None
             staged.end()
+            self.store.flush()
 
     def find(self, track: Track) -> Entry | None:
         """Return the entry of `track` if its bytes are in the store and whole, without a request."""
@@ -207,9 +218,12 @@ class Cache:
         Never overwrites: FileExistsError. `mode` defaults to `link_mode` of the configuration. Raise BlobDamaged,
         LinkError or NoSpace.
         """
-        path = Path(dest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        used = self.store.link(entry, path, LinkMode(mode or self.config.link_mode), self._has_room)
+        path, wanted = Path(dest), LinkMode(mode or self.config.link_mode)
+        try:
+            used = self.store.link(entry, path, wanted, self._has_room)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            used = self.store.link(entry, path, wanted, self._has_room)
         if self._staged is not None and used is LinkMode.HARDLINK:
             self._staged.add(path, entry.digest)
         return used

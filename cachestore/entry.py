@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachestore.track import escape_id
@@ -17,7 +17,8 @@ class Entry:
 
     `digest` is ``xxh3-128:<32 hex>``; `ext` is the canonical extension without a dot; `validated_at` is when the
     server last confirmed the version, `used_at` when an export last used it. `place` is a hash of the path and query
-    that delivered the bytes, after redirects, empty if that is not known.
+    that delivered the bytes, after redirects, empty if that is not known. `address` is ``source:id``, `key`
+    ``source:id@<16 hex>``, which can be pasted back.
     """
 
     source: str
@@ -33,13 +34,11 @@ class Entry:
     used_at: float
     pinned: bool = False
     place: str = ""
+    address: str = field(init=False, repr=False, compare=False)
+    key: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def address(self) -> str:
-        """Return ``source:id``."""
-        return f"{self.source}:{escape_id(self.id)}"
-
-    @property
-    def key(self) -> str:
-        """Return ``source:id@<16 hex>``, which can be pasted back."""
-        return f"{self.address}@{self.version.hex}"
+    def __post_init__(self) -> None:
+        """Put the address and the key together once: each is asked for many times."""
+        address = f"{self.source}:{escape_id(self.id)}"
+        object.__setattr__(self, "address", address)
+        object.__setattr__(self, "key", f"{address}@{self.version.hex}")

@@ -205,6 +205,13 @@ def last_sweep(store: StoreReader) -> float:
     return store.meta().swept_at or math.inf
 
 
+def holds(store: StoreReader, limits: Limits) -> bool:
+    """Return whether every bound holds, whatever bundles have by now: then no plan is needed, and no look at them."""
+    totals = store.totals()
+    most = totals.exclusive + totals.held + unfinished_bytes(store.root)
+    return limits.max_age is None and most <= limits.max_size and free_bytes(store.root) >= limits.min_free
+
+
 def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | None = None) -> Plan:
     """Sweep what crashes left behind and return the plan for the rest, which is to be applied: what cron runs.
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import hash_file
+from cachestore.blobs import hash_file, witness_of
 from cachestore.errors import DestinationError, NoSpace, is_full
 from cachestore.events import WarningEvent
 from cachestore.runs import staging_suffix
@@ -22,6 +22,7 @@ from exporter_plugin.naming import cut, fold, safe_stem
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
+    from cachestore.blobs import Witness
     from exporter_plugin.manifest import Manifest, OwnedFile
 
 _MAX_HINT_BYTES = 100  # of DEST's name in the name of its staging folder
@@ -47,11 +48,20 @@ class FileState(Enum):
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a bundle called `name` goes: a real `path`, and what we `published` there before, None if it is new."""
+    """Where a bundle called `name` goes: a real `path`, and what we `published` there before, None if it is new.
+
+    `stamp` is how its bundle.json was right before it was read, which is only ever replaced by another file.
+    """
 
     name: str
     path: Path
     published: Manifest | None
+    stamp: Witness | None = None
+
+    def is_as_inspected(self) -> bool:
+        """Return whether no other export got there since. Raise DestinationError or OSError."""
+        now = _stamp(self.path / MANIFEST)
+        return now == self.stamp or read_manifest(self.path / MANIFEST) == self.published
 
     @property
     def owned(self) -> tuple[OwnedFile, ...]:
@@ -176,13 +186,14 @@ def inspect(dest: Path | str, root: Path, name: str) -> Destination:
         if path.exists() and not path.is_dir():
             raise DestinationError(path, "is a file", "name a folder for the bundle")
         _refuse_nesting(path, root)
+        stamp = _stamp(path / MANIFEST)
         published = read_manifest(path / MANIFEST)
         if published is None and path.exists() and not all(_is_nobodys(file) for file in path.iterdir()):
             remedy = f"name a new or an empty folder, such as {path / safe_stem(name)}"
             raise DestinationError(path, "has files in it and is no bundle of ours", remedy)
         if (path / MEDIA).is_symlink():
             raise DestinationError(path, f"has a symbolic link in the place of {MEDIA}/", "remove the link")
-    return Destination(name, path, published)
+    return Destination(name, path, published, stamp)
 
 
 def _absolute(dest: Path | str) -> Path:
@@ -256,3 +267,8 @@ def _lstat(path: Path) -> os.stat_result | None:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _stamp(path: Path) -> Witness | None:
+    info = _lstat(path)
+    return None if info is None else witness_of(info)

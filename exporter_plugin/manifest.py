@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from cachestore.errors import DestinationError
@@ -28,14 +28,22 @@ from cachestore.links import LinkMode
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 MEDIA = "media"
 _REMEDY = "name another folder"
-_TYPES = {"size": int, "mtime_ns": int, "digest": str, "identity": str | None, "content": str | None}
+_TEXT = (str, type(None))
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "file": (str,),
+    "size": (int,),
+    "mtime_ns": (int,),
+    "digest": (str,),
+    "identity": _TEXT,
+    "content": _TEXT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +99,28 @@ class Manifest:
     finished: bool = True
 
 
+_JSON = json.JSONEncoder().encode
+_FILE_FIELDS = tuple(field.name for field in fields(OwnedFile))
+_TRACK_FIELDS = tuple(field.name for field in fields(TrackRecord))
+
+
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write `manifest` to a new file."""
+    """Write `manifest` to a new file, a record a line."""
+    with path.open("w", encoding="ascii") as file:
+        file.writelines(_text(manifest))
+
+
+def _text(manifest: Manifest) -> Iterator[str]:
     exported_at = datetime.fromtimestamp(manifest.exported_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    document = {"bundle": FORMAT, **asdict(manifest), "exported_at": exported_at}
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="ascii")
+    head = {"bundle": FORMAT, "name": manifest.name, "exported_at": exported_at, "finished": manifest.finished}
+    yield "{\n" + "".join(f" {_JSON(name)}: {_JSON(value)},\n" for name, value in head.items())
+    yield f' "files": [{_lines(manifest.files, _FILE_FIELDS)}\n ],\n'
+    yield f' "tracks": [{_lines(manifest.tracks, _TRACK_FIELDS)}\n ]\n}}\n'
+
+
+def _lines(records: Iterable[OwnedFile | TrackRecord], names: Sequence[str]) -> str:
+    values = attrgetter(*names)
+    return ",".join(f"\n  {_JSON(dict(zip(names, values(record), strict=True)))}" for record in records)
 
 
 def read_manifest(path: Path) -> Manifest | None:
@@ -126,13 +151,13 @@ def _manifest(document: dict[str, Any]) -> Manifest:
     )
 
 
-def _owned(fields: dict[str, Any]) -> OwnedFile:
-    parts = PurePosixPath(fields["file"]).parts
-    # These files may be removed one day: nothing outside the bundle may ever be named here.
-    if not parts or parts[:-1] not in {(), (MEDIA,)} or parts[-1] in {"..", MANIFEST} or "\0" in fields["file"]:
-        raise ValueError(fields["file"])
-    mode = fields["link_mode"]
+def _owned(record: dict[str, Any]) -> OwnedFile:
     for name, expected in _TYPES.items():
-        if not isinstance(fields[name], expected):
+        if not isinstance(record[name], expected):
             raise TypeError(name)
-    return OwnedFile(**(fields | {"link_mode": LinkMode(mode) if mode else None}))
+    name = record["file"].removeprefix(f"{MEDIA}/")
+    # These files may be removed one day: nothing outside the bundle may ever be named here.
+    if name in {"", ".", "..", MANIFEST} or "/" in name or "\0" in name:
+        raise ValueError(record["file"])
+    mode = record["link_mode"]
+    return OwnedFile(**(record | {"link_mode": LinkMode(mode) if mode else None}))

@@ -29,12 +29,16 @@ def is_safe(name: str) -> bool:
 
 def fold(name: str) -> str:
     """Return what filesystems without case or with normalization compare: equal folds may be one file."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def clean(text: str) -> str:
     """Return `text` in NFC without characters that a filesystem refuses, hides or reorders."""
     spaced = " ".join(text.split())
+    if spaced.isascii() and spaced.isprintable():
+        return spaced.translate(_RESERVED_CHARACTERS)
     kept = "".join(c for c in spaced if not unicodedata.category(c).startswith("C"))
     return " ".join(unicodedata.normalize("NFC", kept).translate(_RESERVED_CHARACTERS).split())
 

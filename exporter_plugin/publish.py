@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.errors import Busy, DestinationError
 from exporter_plugin.destination import FileState, edited_warning, writing
-from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest, write_manifest
+from exporter_plugin.manifest import MANIFEST, MEDIA, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,8 @@ def publish(
     Files that somebody changed are replaced only to `overwrite_edited`. Raise Busy, DestinationError or NoSpace.
     """
     with writing(destination.path):
-        if read_manifest(destination.path / MANIFEST) != destination.published:
-            raise Busy(str(destination.path))  # another export got there since we looked
+        if not destination.is_as_inspected():
+            raise Busy(str(destination.path))
         files = folder.files()
         if not files and _is_same(destination.published, manifest):
             return False

@@ -31,8 +31,9 @@ class RowEvents:
 
         def tell(event: Event) -> None:
             if isinstance(event, TrackEvent):
-                state = states.get(event.state, event.state)
-                self._tell(replace(event, index=indexes[event.index], state=state))
+                index, state = indexes[event.index], states.get(event.state, event.state)
+                is_same = index == event.index and state is event.state
+                self._tell(event if is_same else replace(event, index=index, state=state))
             else:
                 self._on_event(event)
 
@@ -45,12 +46,12 @@ class RowEvents:
 
     def settled(self, index: int, outcome: Outcome) -> None:
         """Tell how a row ended, unless its fetch did."""
-        event = TrackEvent(index, outcome.row.address, outcome.row.label, State.DONE)
+        address, label = outcome.row.address, outcome.row.label
         if isinstance(outcome, Hole):
-            self._tell(replace(event, state=self._on_failure, error=outcome.error))
+            self._tell(TrackEvent(index, address, label, self._on_failure, error=outcome.error))
         else:
-            size = outcome.owned.size
-            self._tell(replace(event, origin=outcome.origin, received=size, total=size, stale=outcome.stale))
+            origin, size = outcome.origin, outcome.owned.size
+            self._tell(TrackEvent(index, address, label, State.DONE, origin, size, size, stale=outcome.stale))
 
     def warn(self, warning: WarningEvent) -> None:
         """Tell a warning."""

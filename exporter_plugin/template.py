@@ -112,7 +112,8 @@ class Template:
 
     def __init__(self, text: str) -> None:
         self._text = unicodedata.normalize("NFC", text)
-        self._parts = [(part, self._pieces(part)) for part in _BRACKETED.split(self._text)]
+        parts = _BRACKETED.split(self._text)
+        self._parts = [(_BRACKETED.fullmatch(part) is not None, self._pieces(part)) for part in parts]
         pieces = [piece for _, pieces in self._parts for piece in pieces]
         self._fields = Counter(piece.field for piece in pieces)
         if not _TELLING & set(self._fields):
@@ -135,9 +136,9 @@ class Template:
     def _filled(self, values: Values, width: int) -> str:
         """Return the template with `values`; what is empty goes with the text before it, or the brackets around it."""
         filled, is_whole = "", True
-        for part, pieces in self._parts:
+        for is_bracketed, pieces in self._parts:
             shown = [(piece, piece.shown(values, width)) for piece in pieces]
-            if _BRACKETED.fullmatch(part) and any(piece.field and not value for piece, value in shown):
+            if is_bracketed and any(piece.field and not value for piece, value in shown):
                 continue
             for piece, value in shown:
                 if piece.field and not value:

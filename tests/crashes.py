@@ -108,6 +108,9 @@ class _Points:
                     reach(" ".join(sql.split())[:60])
                 return super().execute(sql, *parameters)
 
+            def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as its parent
+                return super().executemany(sql, (reach(" ".join(sql.split())[:60]) or row for row in rows))
+
         return lambda *arguments, **options: connect(*arguments, **({"factory": Connection} | options))
 
     def _concerns(self, path: object) -> bool:

@@ -52,6 +52,7 @@ FLOORS = {
     "cachestore.entry": 1.2,
     "cachestore.track": 1.1,
     "cachestore.version": 1.0,
+    "cachestore.release": 1.0,
     "cachestore.events": 1.1,
     "cachestore.quantities": 1.1,
     "cachestore.errors": 1.0,

@@ -43,6 +43,21 @@ def test_what_was_written_is_read(index: Index) -> None:
     assert index.get("a:2") is None
 
 
+def test_rows_are_written_together_over_whatever_was_there(folder: Path, index: Index) -> None:
+    plant(folder, "a:1", "raw, mode, value, expire_time, filename, tag", (1, 0, b"x", 1.0, "f", "t"))
+    number = index.last()
+    with index.transaction() as rows:
+        rows.set_many([("a:2", {"n": 2}, None), ("a:1", {"n": 1}, 5.5), ("a:2", {"n": 3}, "pin")])
+    assert index.get_many(["a:1", "a:2"]) == {"a:1": {"n": 1}, "a:2": {"n": 3}}
+    assert [(row.number, row.key, row.tag) for [*page] in index.pages(0, index.last()) for row in page] == [
+        (number, "a:1", 5.5),
+        (number + 1, "a:2", "pin"),
+    ]
+    with diskcache.Cache(str(folder), disk=writer.JsonTextDisk) as cache:  # which keeps count of its rows
+        assert [*cache] == ["a:1", "a:2"]
+        assert (len(cache), cache.check()) == (2, [])
+
+
 def test_an_index_is_not_mapped_into_the_memory_of_who_writes_it(folder: Path) -> None:
     diskcache.Cache(str(folder)).close()  # keeps what it was first opened with, which is 64 MB
     index = Index(folder)

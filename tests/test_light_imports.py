@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -100,3 +101,13 @@ def test_what_runs_often_loads_nothing_heavy(name: str, cached: tuple[Path, str]
 )
 def test_help_and_version_load_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert not {"httpx", "rich", "diskcache", "tenacity"} & loaded(arguments, tmp_path / "root")
+
+
+def test_an_export_of_what_is_cached_loads_no_network_when_it_may_not_use_it(
+    cached: tuple[Path, str], tmp_path: Path
+) -> None:
+    root, url = cached
+    mix = tmp_path / "mix.json"
+    mix.write_text(json.dumps({"tracks": [{"url": url}]}))
+    assert not {"httpx", "rich", "tenacity"} & loaded(["export", "--offline", str(mix), str(tmp_path / "dest")], root)
+    assert (tmp_path / "dest" / "bundle.json").exists()

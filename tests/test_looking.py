@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cachestore.blobs import witness_of
 from cachestore.errors import IndexDamaged
 from cachestore.links import LinkMode
 from cachestore.rows import BLOBS, BUNDLES, Bundle, BundleFile, Totals
-from cachestore.store import looking, registry
+from cachestore.store import looking, pending, registry
 from cachestore.store.counting import counted
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
@@ -77,6 +78,22 @@ def test_a_bundle_holds_what_it_was_registered_with(store: Store, entry: Entry, 
     assert is_held(store, entry)
     assert (store.totals().exclusive, store.totals().held) == (0, cost)
     assert store.holders_of([entry.digest]) == {entry.digest: [bundle]}
+
+
+def test_what_is_noted_of_blobs_and_their_entries_is_written_with_their_holders(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "_COARSE", 0.0)
+    monkeypatch.setitem(vars(store._ticks), "_are_fine", True)
+    store.flush()
+    store.used([entry])
+    bundle = export(store, tmp_path / "a", entry)
+    with StoreReader.open_readonly(store.root.path) as reader:
+        row = reader.blob_rows_of([entry.digest])[entry.digest]
+        assert row.holders == (bundle.id,)
+        assert row.witness == witness_of(store.blobs.path(entry.digest).stat())
+        assert row.used_at == reader.entries_of([entry.key])[entry.key].used_at > entry.used_at
+    assert list(store._pending.take()) == []
 
 
 def test_only_bundles_that_changed_are_listed(

@@ -25,6 +25,7 @@ from cachestore.prune import (
     Outcome,
     Plan,
     apply,
+    holds,
     plan_for,
     prune,
 )
@@ -224,6 +225,23 @@ def test_a_blob_in_a_living_bundle_is_held_until_the_bundle_is_deleted(store: St
     assert plan.over_max_size == 0
     (dest / "01.wav").unlink()
     assert names(prune(store, Limits(max_size=0), later(store))) == ["a"]
+
+
+def test_bounds_hold_for_sure_only_when_what_bundles_hold_would_not_break_them_either(
+    store: Store, tmp_path: Path
+) -> None:
+    found = put(store, "a", b"a" * 10_000)
+    dest = tmp_path / "bundle"
+    dest.mkdir()
+    store.link(found, dest / "01.wav", LinkMode.AUTO)
+    store.register(Bundle(dest, "bundle", NOW, (BundleFile("01.wav", found.digest, LinkMode.HARDLINK),)))
+    cost = store.totals().held
+    assert cost
+    assert store.totals().exclusive == 0
+    assert holds(store, Limits(max_size=cost))
+    assert not holds(store, Limits(max_size=cost - 1))
+    assert not holds(store, Limits(max_size=cost, max_age=HOUR))
+    assert not holds(store, Limits(max_size=cost, min_free=10**18))
 
 
 def test_links_that_no_bundle_explains_hold_nothing(store: Store, tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_a_blob_that_was_only_touched_is_hashed_once_and_then_trusted(
 def test_after_a_reboot_a_blob_is_hashed_once_and_then_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(tmp_path) as store:
         put(store, "t1", b"one")
-    monkeypatch.setattr("cachestore.store.writer.boot_id", lambda: "another boot")
+    monkeypatch.setattr("cachestore.store.housekeeping.boot_id", lambda: "another boot")
     hashed = count_hashes(monkeypatch)
     for _ in range(2):
         with Store.open(tmp_path) as store:

@@ -194,7 +194,7 @@ def test_an_index_whose_pages_do_not_fit_is_damaged(store: Store) -> None:
 
 def test_looking_settles_nothing_after_a_reboot_and_a_use_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = put(store, "a", b"a")
-    for room in ("verify.judge", "store.writer"):
+    for room in ("verify.judge", "store.housekeeping"):
         monkeypatch.setattr(f"cachestore.{room}.boot_id", lambda: "another boot")
     hashed: list[Path] = []
 

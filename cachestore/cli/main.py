@@ -12,12 +12,13 @@ from cachestore.cli.commands import CommandGroup
 from cachestore.cli.context import Settings, global_options
 from cachestore.cli.failures import report
 from cachestore.cli.output import discard
+from cachestore.release import RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-cli = click.version_option(package_name="cachestore", prog_name="cachestore", message="%(prog)s %(version)s")(
+cli = click.version_option(RELEASE, prog_name="cachestore", message="%(prog)s %(version)s")(
     CommandGroup(
         "cachestore",
         help="Keep the audio of cloud tracks in a bounded store and hand it to DAWs as bundles.",

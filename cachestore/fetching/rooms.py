@@ -7,7 +7,6 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from cachestore.download import Postponed
 from cachestore.store.reservations import SIDECAR, cost_of_body
 
 if TYPE_CHECKING:
@@ -104,6 +103,8 @@ class Rooms:
             if self._took(body, need):
                 return
         if not ask(need):
+            from cachestore.download import Postponed  # who downloads has it
+
             raise Postponed(size)
 
     def _note_written(self, body: _Body, written: int) -> None:

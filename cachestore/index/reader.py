@@ -133,7 +133,13 @@ class IndexReader:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
         """Return the rows of those of `keys` that have a sound one."""
-        return sound(self._select(COLUMNS, keys))
+        return dict(self.each(keys))
+
+    def each(self, keys: Iterable[str]) -> Iterator[tuple[str, Row]]:
+        """Yield the sound rows of those of `keys` that have one, some hundred held at a time."""
+        for fields in self._select(COLUMNS, keys):
+            if (row := sound_row(*fields)) is not None:
+                yield str(fields[0]), row
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that have a row, sound or not."""

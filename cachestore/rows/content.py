@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The witness of a blob that was put away: no file has the inode 0.
 NO_FILE = Witness(0, 0, 0, 0)
 
-_ENTRY_FIELDS = tuple(field.name for field in fields(Entry))
+_ENTRY_FIELDS = tuple(field.name for field in fields(Entry) if field.init)
 _texts = itemgetter("source", "id", "media_type", "ext", "label")
 
 

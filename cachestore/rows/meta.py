@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from cachestore.rows.checks import amount, moment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cachestore.index.reader import Row
     from cachestore.rows.content import BlobRow
 
@@ -42,12 +44,17 @@ class Totals:
         return self + -other
 
     @staticmethod
-    def of(blob: BlobRow | None) -> Totals:
-        """Return what one blob adds."""
-        if blob is None:
-            return Totals()
-        exclusive, held = (0, blob.cost) if blob.is_held else (blob.cost, 0)
-        return Totals(blobs=1, logical=blob.size, exclusive=exclusive, held=held)
+    def of(blobs: Iterable[BlobRow]) -> Totals:
+        """Return what blobs add."""
+        count = logical = exclusive = held = 0
+        for blob in blobs:
+            count += 1
+            logical += blob.size
+            if blob.is_held:
+                held += blob.cost
+            else:
+                exclusive += blob.cost
+        return Totals(0, count, logical, exclusive, held)
 
 
 @dataclass(frozen=True, slots=True)

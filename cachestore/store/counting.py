@@ -35,7 +35,7 @@ def counted(store: RowsReader, check: Callable[[], None] = lambda: None) -> Tota
     total = Totals(entries=entries)
     for _, row in store.scan(BLOBS):
         check()
-        total += Totals.of(row)
+        total += Totals.of([row])
     return total
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file, move_away
+from cachestore.boot import boot_id
 from cachestore.errors import Busy
 from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow, batches
 from cachestore.runs import RunLock
@@ -17,6 +19,7 @@ from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
 from cachestore.store.ledger import Ledger
 from cachestore.store.pauses import in_pieces
+from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import add_blob
 from cachestore.store.reader import StoreReader
 from cachestore.store.registry import Registry
@@ -24,7 +27,7 @@ from cachestore.store.reservations import room_of, set_reserved
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cachestore.index.writer import Index
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
     from cachestore.store.reservations import Bounds
 
 _BLOBS_PER_TRANSACTION = 100
-_LEASES_PER_TRANSACTION = 64
+# Ended leases are written with nothing else when there are so many, and not more often than that, in seconds.
+_LEASES_PER_TRANSACTION, _BETWEEN_NOTES = 64, 0.1
 
 
 class Housekeeping(StoreReader):
@@ -44,9 +48,12 @@ class Housekeeping(StoreReader):
     def __init__(self, root: Root, index: Index) -> None:
         super().__init__(root, index)
         self._index = index
-        self._registry = Registry(self, self._transaction)
+        self._boot = boot_id()
+        self._pending = PendingWrites()
+        self._registry = Registry(self, self._transaction, self._write_noted)
         self._books: dict[str, LeaseBook] = {}
         self._lowered: dict[str, int] = {}
+        self._noted_at = -math.inf
 
     @contextmanager
     def cancelled_by(self, cancel: threading.Event) -> Iterator[None]:
@@ -78,6 +85,9 @@ class Housekeeping(StoreReader):
             while self._lowered:
                 set_reserved(ledger, *self._lowered.popitem())
             ledger.settle()
+
+    def _write_noted(self, ledger: Ledger, rows: Mapping[str, BlobRow]) -> None:
+        self._pending.take_of(rows).write(ledger, self.blobs, self._boot)
 
     def evict(self, keys: Sequence[str], may_go: MayGo = lambda *_: "") -> list[Eviction]:
         """Remove entries, and the blobs that nobody else needs, and say what became of each.
@@ -222,7 +232,8 @@ class Housekeeping(StoreReader):
     def unlease(self, run_id: str, digests: Iterable[str]) -> None:
         """End one lease of the run on each of `digests`; it is written with whatever is written next, or at last."""
         self._books[run_id].end(digests)
-        if len(self._books[run_id].unwritten) >= _LEASES_PER_TRANSACTION:
+        is_much = len(self._books[run_id].unwritten) >= _LEASES_PER_TRANSACTION
+        if is_much and time.monotonic() >= self._noted_at + _BETWEEN_NOTES:
             self.write_notes()
 
     def hold(self, run_id: str, links: Iterable[tuple[Path, str]]) -> None:
@@ -272,4 +283,4 @@ class Housekeeping(StoreReader):
         """Write the leases and reservations that were ended."""
         if self._lowered or any(book.unwritten for book in self._books.values()):
             with self._transaction():
-                pass
+                self._noted_at = time.monotonic()

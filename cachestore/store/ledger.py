@@ -26,6 +26,7 @@ from cachestore.rows import (
 
 if TYPE_CHECKING:
     from cachestore.entry import Entry
+    from cachestore.index.reader import Row, Tag
     from cachestore.index.writer import Transaction
     from cachestore.rows import BlobRow, Bundle, LeaseRow, RunRow, StampsRow, Table
 
@@ -183,11 +184,12 @@ class Ledger:
             self.put_meta(replace(meta, totals=meta.totals + change, leases=meta.leases + leases))
         changed = [key for key, value in self._after.items() if value != self._before[key] or key in self._unwritten]
         self._rows.delete_many(key for key in changed if self._after[key] is None)
-        for key in changed:
-            if (value := self._after[key]) is not None:
-                table = table_of(key)
-                assert table is not None  # noqa: S101 - only tables put values
-                self._rows.set(key, table.to_row(value), table.tag(value))
+        self._rows.set_many(self._written(key) for key in changed if self._after[key] is not None)
+
+    def _written(self, key: str) -> tuple[str, Row, Tag]:
+        table, value = table_of(key), self._after[key]
+        assert table is not None  # noqa: S101 - only tables put values
+        return key, table.to_row(value), table.tag(value)
 
     def _get(self, table: Table[T], name: str) -> T | None:
         key = table.key(name)
@@ -224,11 +226,11 @@ class Ledger:
         return any(key.startswith(LEASES.prefix) and row != self._before[key] for key, row in self._after.items())
 
     def _change(self) -> Totals:
-        change = Totals()
-        for key, after in self._after.items():
-            before = self._before[key]
-            if key.startswith(ENTRIES.prefix):
-                change += Totals(entries=(after is not None) - (before is not None))
-            elif key.startswith(BLOBS.prefix):
-                change += Totals.of(after) - Totals.of(before)
-        return change
+        entries, blobs = self._rows_of(ENTRIES), self._rows_of(BLOBS)
+        number = sum((after is not None) - (before is not None) for before, after in entries)
+        come = Totals.of(after for _, after in blobs if after is not None)
+        return Totals(entries=number) + come - Totals.of(before for before, _ in blobs if before is not None)
+
+    def _rows_of(self, table: Table[T]) -> list[tuple[T | None, T | None]]:
+        """Return the rows of a table that were read or written, as they were and as they are."""
+        return [(self._before[key], after) for key, after in self._after.items() if key.startswith(table.prefix)]

@@ -34,10 +34,12 @@ class Piece(Generic[T]):
 
 def in_pieces(items: Iterable[T], most: int) -> Iterator[Piece[T]]:
     """Yield `items` in pieces of at most `most`, and pause for twice as long as each took; what it left comes next."""
-    remaining, left = iter(items), list[T]()
-    while left := [*left, *islice(remaining, most - len(left))]:
+    remaining = iter(items)
+    left = [*islice(remaining, most)]
+    while left:
         piece, began = Piece(left), time.monotonic()
         yield piece
-        left = left[piece.done :]
-        took = time.monotonic() - began
-        time.sleep(min(max(2 * took, _SHORTEST_PAUSE), _LONGEST_PAUSE))
+        ended = time.monotonic()
+        left = [*left[piece.done :], *islice(remaining, piece.done)]  # to look for these is part of the pause
+        pause = min(max(2 * (ended - began), _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        time.sleep(max(0.0, pause - (time.monotonic() - ended)))

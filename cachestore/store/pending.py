@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cachestore.blobs import Blobs, Witness
     from cachestore.entry import Entry
+    from cachestore.rows import BlobRow
     from cachestore.store.ledger import Ledger
 
 # A use is written only when it is this much newer than the one known, in seconds: LRU needs no more.
@@ -83,6 +84,13 @@ class PendingWrites:
         """Add to the counts."""
         self._hits += hits
         self._misses += misses
+
+    def take_of(self, rows: Mapping[str, BlobRow]) -> Batch:
+        """Return the notes of blobs, by digest, and of their entries, and forget them."""
+        keys = [key for row in rows.values() for key in row.keys]
+        seen = {key: self._seen.pop(key) for key in keys if key in self._seen}
+        witnesses = {digest: self._witnesses.pop(digest) for digest in rows if digest in self._witnesses}
+        return Batch(seen, witnesses, 0, 0)
 
     def take(self) -> Iterator[Batch]:
         """Yield all notes in batches that are small work for the index, and forget them."""

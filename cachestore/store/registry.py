@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from cachestore.rows import BUNDLES, StampsRow, batches
+from cachestore.rows import BLOBS, BUNDLES, StampsRow, batches
 from cachestore.store.looking import Sight, changed, digests_of, is_deleted, look_at
 from cachestore.store.pauses import in_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from cachestore.rows import Bundle
+    from cachestore.rows import BlobRow, Bundle
     from cachestore.store.ledger import Ledger, Transact
     from cachestore.store.reader import StoreReader
 
@@ -25,9 +25,13 @@ _BLOBS_PER_TRANSACTION = 100
 class Registry:
     """The bundles of one store, open for writing."""
 
-    def __init__(self, store: StoreReader, transact: Transact) -> None:
+    def __init__(
+        self, store: StoreReader, transact: Transact, write_noted: Callable[[Ledger, Mapping[str, BlobRow]], None]
+    ) -> None:
+        """Take who writes what is noted of blobs whose rows are written anyway."""
         self._store = store
         self._transact = transact
+        self._write_noted = write_noted
 
     def register(self, bundle: Bundle) -> None:
         """Record an exported folder, replacing what was known of the same destination, and look at it."""
@@ -100,9 +104,11 @@ class Registry:
             with self._transact() as ledger:
                 if not _is_turn(ledger, bundle.id, turn):
                     return False
-                for digest in piece:
-                    if row := ledger.blob(digest):
-                        ledger.put_blob(digest, row.held_by(bundle.id, holds=sight.holds(digest, row)))
+                ledger.read(BLOBS, piece.items)
+                rows = {digest: row for digest in piece if (row := ledger.blob(digest))}
+                for digest, row in rows.items():
+                    ledger.put_blob(digest, row.held_by(bundle.id, holds=sight.holds(digest, row)))
+                self._write_noted(ledger, rows)
         return True
 
     def _differing(self, bundle_id: str, sight: Sight, digests: list[str]) -> Iterator[str]:

@@ -84,9 +84,8 @@ class RowsReader:
 
     def get_many(self, table: Table[T], names: Iterable[str]) -> dict[str, T]:
         """Return by name the sound ones of the named rows of a table."""
-        rows = self._reader.get_many(map(table.key, names))
-        values = {table.name(key): table.value(key, row) for key, row in rows.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        rows = self._reader.each(map(table.key, names))
+        return {table.name(key): value for key, row in rows if (value := table.value(key, row)) is not None}
 
     def last_row(self) -> int:
         """Return the number of the row that was written last, 0 when there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from cachestore.runs import staging_suffix
@@ -29,8 +30,7 @@ class Staged:
 
     def add(self, path: Path, digest: str) -> None:
         """Take that `path` was made as a hard link to a blob."""
-        suffix = staging_suffix(self._run_id)
-        if any(folder.name.endswith(suffix) for folder in path.parents):
+        if f"{staging_suffix(self._run_id)}{os.sep}" in str(path):
             self._new.append((path, digest))
             self._store.lease_besides(self._run_id, [digest])
 

@@ -31,6 +31,12 @@ class Witnesses:
         """Return whether the blob was found whole by this process, so that its row is not needed to ask again."""
         return digest in self._seen
 
+    def is_as_seen(self, digest: str, info: os.stat_result | None) -> bool:
+        """Return whether the blob's stat, taken now, says that it is as it was when this process found it whole."""
+        return (
+            info is not None and witness_of(info) == self._seen.get(digest) and not self._ticks.may_hide_in_mode(info)
+        )
+
     def is_whole(self, digest: str, row: BlobRow | None) -> bool:
         """Return whether the blob is there with its bytes.
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked, hash_file, is_file, move_away, witness_of
-from cachestore.boot import boot_id
 from cachestore.errors import BlobDamaged, Cancelled
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
@@ -15,7 +14,6 @@ from cachestore.root import create_root
 from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
-from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import compare, publish
 from cachestore.store.reader import StoreReader
 from cachestore.store.rotate import Linker, unbounded
@@ -43,8 +41,6 @@ class Store(Housekeeping):
 
     def __init__(self, root: Root, index: Index) -> None:
         super().__init__(root, index)
-        self._boot = boot_id()
-        self._pending = PendingWrites()
         self._ticks = Ticks(root.partials)
         self._witnesses = Witnesses(self.blobs, self._boot, self._pending, self._ticks)
         self._linker = Linker(self.blobs, root.partials, self._transaction, self._boot, self._ticks)
@@ -112,8 +108,7 @@ class Store(Housekeeping):
         return witness
 
     def _witness(self, digest: str) -> Witness | None:
-        info = self.blobs.stat(digest)
-        return None if info is None else witness_of(info)
+        return _witness_in(self.blobs.stat(digest))
 
     def adopt(self, entry: Entry, path: Path, seen: Witness) -> bool:
         """Index `entry` again, whose bytes are at `path`, a blob or a link to become one; False if that changed since.
@@ -151,16 +146,23 @@ class Store(Housekeeping):
         """
         with checked(self._raise_if_cancelled):
             while True:
-                then = self._witness(entry.digest)
-                if not self.is_whole(entry):
-                    raise self._put_away(entry)
-                used = self._link(entry, dest, mode, has_room)
-                if used is LinkMode.HARDLINK or self._witness(entry.digest) == then:
+                then = self.blobs.stat(entry.digest)
+                before = then if self._witnesses.is_as_seen(entry.digest, then) else self._judged(entry)
+                used = self._link(entry, dest, mode, has_room, before)
+                if used is LinkMode.HARDLINK or self._witness(entry.digest) == _witness_in(then):
                     return used
                 dest.unlink(missing_ok=True)  # a copy, and the blob was changed before or while it was made
 
-    def _link(self, entry: Entry, dest: Path, mode: LinkMode, has_room: HasRoom) -> LinkMode:
-        before = self.blobs.stat(entry.digest)
+    def _judged(self, entry: Entry) -> os.stat_result | None:
+        """Return the stat of a blob that was found whole right before. Raise BlobDamaged when it is not."""
+        if not self.is_whole(entry):
+            raise self._put_away(entry)
+        return self.blobs.stat(entry.digest)
+
+    def _link(
+        self, entry: Entry, dest: Path, mode: LinkMode, has_room: HasRoom, before: os.stat_result | None
+    ) -> LinkMode:
+        """Link a blob whose stat right `before` is given."""
         try:
             used = self._linker.link(entry.digest, dest, mode, has_room)
         except BlobDamaged:
@@ -236,3 +238,7 @@ class Store(Housekeeping):
         with self._transaction() as ledger:
             set_pinned(ledger, track, entries, pinned=pinned)
         return self.named(track)
+
+
+def _witness_in(info: os.stat_result | None) -> Witness | None:
+    return None if info is None else witness_of(info)

@@ -41,7 +41,7 @@ class Leftovers:
     @property
     def change(self) -> Totals:
         """Return what is added to the totals."""
-        return sum((Totals.of(row) for _, row in self.unindexed), -self.lost)
+        return Totals.of(row for _, row in self.unindexed) - self.lost
 
     def add(self, files: Iterable[os.stat_result]) -> None:
         """Count files that go."""

@@ -6,6 +6,7 @@ tinytag reads the most; what it cannot read, or reads wrongly, has a reader here
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def _plausible(duration: float | None, sample_rate: float | None, channels: int 
     )
 
 
+@cache
 def _reader(ext: str) -> Callable[[BinaryIO, str], tuple[float | None, float | None, int | None]]:
     from exporter_plugin.facts import boxes, chunks, frames, tags
 

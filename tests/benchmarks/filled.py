@@ -1,9 +1,10 @@
-"""Stores of many entries, and the same files in a flat folder for those who have no store."""
+"""Stores of many entries, and copies of the same files in a flat folder for those who have no store."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -49,12 +50,15 @@ class Filled:
         return path
 
     def flat(self) -> Path:
-        """Return a folder with a name for each blob."""
+        """Return a folder with a copy of each blob.
+
+        No links: another link to a blob, made or removed, is a change that ours has to see to, by hashing it again.
+        """
         folder = self.place / "flat"
         if not folder.exists():
             folder.mkdir()
             for number, path in enumerate(self.blobs):
-                os.link(path, folder / f"{number:06}.flac")
+                shutil.copy(path, folder / f"{number:06}.flac")
         return folder
 
 

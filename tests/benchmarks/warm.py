@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.case import Contender, Row
@@ -24,6 +25,7 @@ class Exports:
     def __init__(self, work: Workplace, entries: int) -> None:
         self._work = work
         self._entries = entries
+        self._numbers = count()
 
     @cached_property
     def store(self) -> Filled:
@@ -32,12 +34,12 @@ class Exports:
 
     @cached_property
     def paths(self) -> Path:
-        """A file with the paths of all blobs."""
-        return lines(self.store.place / "paths", self.store.blobs)
+        """A file with the paths of as many files, of the same bytes."""
+        return lines(self.store.place / "paths", [str(path) for path in self.store.flat().iterdir()])
 
-    def ours(self, place: Path) -> Command:
-        """`cachestore export --offline` to a new folder."""
-        bundle = place / "bundle"
+    def ours(self, _: Path) -> Command:
+        """`cachestore export --offline` to a new folder, which stays: removing it would change every blob."""
+        bundle = self.store.place / f"bundle-{next(self._numbers)}"
         argv = self._work.ours.command(*self.store.options, "export", "--offline", self.store.mix, bundle)
         return Command(argv, has(bundle / "media", self._entries))
 
