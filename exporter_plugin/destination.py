@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import hash_file
 from cachestore.errors import DestinationError, NoSpace, is_full
 from cachestore.events import WarningEvent
+from cachestore.links import LinkMode
+from cachestore.media import MEDIA_TYPES
 from cachestore.runs import staging_suffix
 from cachestore.text import is_url
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
@@ -69,12 +72,31 @@ class Destination:
         records = self._records.get(file, [])
         untouched = next((own for own in records if own.describes(info)), None) or self._same_bytes(records, info)
         if untouched:
-            return FileState.OURS, untouched
+            return FileState.OURS, _linked_as_now(untouched, info)
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
+
+    def files_of(self, identities: Container[str | None]) -> list[OwnedFile]:
+        """Return the records of the files that are there of tracks, one a file."""
+        files = [file for file, records in self._records.items() if any(own.identity in identities for own in records)]
+        found = [own for file in files if (own := self.look_at(file)[1])]
+        return [own for own in found if own.identity in identities]
+
+    def refuse_in_the_way(self, file: str, state: FileState, *, overwrites: bool) -> None:
+        """Raise DestinationError when what is at `file` was never ours, or is a folder that a file would replace."""
+        remedy = "move it away" if file.startswith(f"{MEDIA}/") else "move it away or give the bundle another name"
+        if state is FileState.FOREIGN:
+            raise DestinationError(self.path / file, "is in the way and not ours", remedy)
+        if state is FileState.EDITED and overwrites and (self.path / file).is_dir():
+            raise DestinationError(self.path / file, "is a folder in the place of a file of the bundle", remedy)
 
     def has(self, file: str) -> bool:
         """Return whether something is at the place of `file`."""
         return _lstat(self.path / file) is not None
+
+    def is_writable(self, file: str) -> bool:
+        """Return whether the file is one that its owner may write into."""
+        info = _lstat(self.path / file)
+        return info is not None and bool(info.st_mode & stat.S_IWUSR)
 
     def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
         """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
@@ -125,18 +147,22 @@ class Destination:
         return stems
 
     def taken_stems(self, but: Container[str]) -> set[str]:
-        """Return the stems of all files among the media, ours and foreign, `but` for some."""
-        media = {file for file in self._listed() if file.startswith(f"{MEDIA}/")}
-        return {PurePosixPath(file).stem for file in (*media, *self._records) if file not in but}
+        """Return the stems of all audio files among the media, ours and foreign, `but` for some.
 
-    def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """Yield the files that we published and that are not `wanted` any more, and whether nobody changed them."""
+        What lies beside a track with its stem (a cue sheet, peaks) is in nobody's way.
+        """
+        media = [file for file in map(PurePosixPath, self._listed()) if file.parts[0] == MEDIA and len(file.parts) > 1]
+        audio = [str(file) for file in media if file.suffix[1:].lower() in MEDIA_TYPES]
+        return {PurePosixPath(file).stem for file in (*audio, *self._records) if file not in but}
+
+    def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[OwnedFile, bool]]:
+        """Yield the records of what we published and is not `wanted` any more, and whether nobody changed it."""
         spellings, listed = {fold(file): file for file in wanted}, self._listed()
         for file in dict.fromkeys(own.file for own in self.owned):
             spelling = spellings.get(fold(file))
             state, own = self.look_at(file)
             if own and (spelling is None or not self._are_one(file, spelling, listed)):
-                yield file, state is FileState.OURS and self.has_bytes(own)
+                yield own, state is FileState.OURS and self.has_bytes(own)
 
     def _are_one(self, file: str, spelling: str, listed: Container[str]) -> bool:
         """Return whether two spellings are one file here; links to one blob are two files, both listed."""
@@ -182,6 +208,8 @@ def inspect(dest: Path | str, root: Path, name: str) -> Destination:
             raise DestinationError(path, "has files in it and is no bundle of ours", remedy)
         if (path / MEDIA).is_symlink():
             raise DestinationError(path, f"has a symbolic link in the place of {MEDIA}/", "remove the link")
+        if published and (path / MEDIA).exists() and not (path / MEDIA).is_dir():
+            raise DestinationError(path, f"has a file in the place of {MEDIA}/", "move it away")
     return Destination(name, path, published)
 
 
@@ -249,6 +277,12 @@ def _is_nobodys(path: Path) -> bool:
     name = path.name.lower()
     is_staging = name.startswith(".") and staging_suffix("") in name
     return is_staging or name in _LITTER or name.startswith(_LITTER_OF_USERS)
+
+
+def _linked_as_now(own: OwnedFile, info: os.stat_result) -> OwnedFile:
+    """Return the record of a file that was a hard link once: one in a copy of its bundle is none."""
+    is_alone = own.link_mode is LinkMode.HARDLINK and info.st_nlink == 1
+    return replace(own, link_mode=LinkMode.COPY) if is_alone else own
 
 
 def _lstat(path: Path) -> os.stat_result | None:

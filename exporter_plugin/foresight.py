@@ -54,7 +54,7 @@ def copies_of(rows: Sequence[Row], store: StoreReader, layout: Layout) -> Iterat
     for found in foresee(rows, store):
         if found.size is not None:
             file = layout.file_of(found.row, found.ext)
-            if layout.is_to_be_made(file, layout.is_right(found.row, found.content)):
+            if layout.is_to_be_made(file, layout.is_right(found.row.identity, found.content)):
                 yield found.row, found.size
 
 

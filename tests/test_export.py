@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import threading
 import wave
@@ -41,13 +42,13 @@ from exporter_plugin.space import NoSpaceForCopies
 from exporter_plugin.template import TemplateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from click.testing import Result
 
     from cachestore.entry import Entry
     from cachestore.events import Event
-    from exporter_plugin.outcome import Report
+from exporter_plugin.outcome import Outcome, Report
 
 
 def sound(seed: str) -> bytes:
@@ -277,6 +278,16 @@ def test_an_unchanged_re_export_writes_nothing_at_all(house: House) -> None:
     assert (report.linked, report.copied) == (2, 1)
 
 
+def test_an_unchanged_re_export_without_a_network_writes_nothing_either(house: House, music: Music) -> None:
+    house.export()
+    before = stamps(house.dest)
+    assert house.export(offline=True).cached == 2
+    music.statuses |= {"t1": 503, "t2": 503}
+    assert house.export().stale == 2
+    assert stamps(house.dest) == before
+    assert {track["freshness"] for track in house.manifest()["tracks"][:2]} == {"fresh"}
+
+
 def test_names_stay_until_they_are_to_be_renumbered(house: House, music: Music) -> None:
     house.export()
     house.write("t2", "t3", "t1")
@@ -497,6 +508,34 @@ def test_titles_that_the_service_gives_are_kept_apart_without_an_index(house: Ho
     assert [re.sub(r"[0-9a-f]{6}", "HEX", name) for name in house.media()] == ["T2 [HEX].wav", "t2 [HEX].wav"]
 
 
+def late_names(house: House, dest: str, *ids: str) -> dict[str, str]:
+    """Export tracks without titles in this order and return their files."""
+    house.mix.write_text(json.dumps({"tracks": [{"source": "studio", "id": track} for track in ids]}))
+    house.export(house.folder / dest, template="{title}")
+    records = json.loads((house.folder / dest / "bundle.json").read_text())["files"]
+    return {own["identity"]: own["file"] for own in records if own["identity"]}
+
+
+def test_titles_that_come_with_the_download_name_files_whatever_the_order_and_the_cache(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter_plugin.gather._linked", _called_the_same(gather._linked))
+    first = late_names(house, "first", "t1", "t2")
+    assert [re.sub(r"[0-9a-f]{6}", "HEX", file) for file in first.values()] == ["media/Song [HEX].wav"] * 2
+    assert late_names(house, "second", "t2", "t1") == first
+    assert {(house.folder / "first" / file).read_bytes() for file in first.values()} == {sound("t1"), sound("t2")}
+    assert late_names(house, "first", "t2", "t1") == first
+
+
+def _called_the_same(linked: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Let a service call all tracks "Song"."""
+
+    def link(row: Row, *rest: object) -> Outcome:
+        return linked(row.called("Song"), *rest)
+
+    return link
+
+
 def test_a_template_that_is_wrong_is_refused_before_anything_is_asked(house: House, music: Music) -> None:
     done = invoke(house, music, str(house.mix), str(house.dest), "--template", "{artits} - {title}")
     assert isinstance(done.exception, TemplateError)
@@ -620,6 +659,36 @@ def test_a_cancel_publishes_nothing_and_closes_every_row(house: House, music: Mu
         assert next(iter(cache.store.entries())).label
 
 
+@pytest.mark.parametrize("is_reflinked", [False, True])
+def test_a_cancel_ends_the_copy_of_a_local_file(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, is_reflinked: bool
+) -> None:
+    """Where it is a reflink, it is hashed still."""
+    monkeypatch.setattr("exporter_plugin.staging.can_reflink", lambda *_: is_reflinked)
+    monkeypatch.setattr("cachestore.links._reflink", shutil.copyfile if is_reflinked else no_reflinks)
+    cancel = threading.Event()
+
+    def stop_when_it_is_linked(event: Event) -> None:
+        house.told.append(event)
+        if isinstance(event, TrackEvent) and event.index == 2 and event.state is State.LINKING:
+            cancel.set()
+
+    with Cache.open(house.config) as cache, pytest.raises(Cancelled):
+        export_mix(house.mix, house.dest, cache=cache, on_event=stop_when_it_is_linked, cancel=cancel)
+    house.assert_nothing_left()
+    assert house.states(2) == [State.QUEUED, State.LINKING, State.CANCELLED]
+
+
+def test_a_cancel_ends_the_look_at_what_is_to_be_renumbered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.export()
+    before, cancel = stamps(house.dest), threading.Event()
+    cancel.set()
+    monkeypatch.setattr("exporter_plugin.export.gather", Mock(side_effect=AssertionError))
+    with Cache.open(house.config) as cache, pytest.raises(Cancelled):
+        export_mix(house.mix, house.dest, Options(renumber=True), cache=cache, cancel=cancel)
+    assert stamps(house.dest) == before
+
+
 # Link modes
 
 
@@ -666,6 +735,23 @@ def test_links_are_replaced_when_they_are_to_be_editable(house: House) -> None:
     before = inodes(house.dest)
     house.export(editable=True)
     assert inodes(house.dest) == before
+
+
+@pytest.mark.parametrize(("options", "linked"), [({}, 0), ({"link_mode": "hardlink"}, 2), ({"editable": True}, 0)])
+def test_a_copy_of_a_bundle_has_no_hard_links(house: House, options: dict[str, Any], linked: int) -> None:
+    house.export()
+    original, house.dest = house.dest, house.folder / "copy"
+    shutil.copytree(original, house.dest)  # modes and times are copied, too
+    report = house.export(**options)
+    assert (report.linked, report.copied, house.warnings()) == (linked, 3 - linked, [])
+    modes = {own["link_mode"] for own in house.manifest()["files"] if (own["identity"] or "").startswith("studio")}
+    assert (modes == {"hardlink"}) is bool(linked)
+    files = [(house.dest / "media" / name).stat() for name in house.media()[:2]]
+    assert {file.st_nlink for file in files} == ({3} if linked else {1})
+    assert all(file.st_mode & stat.S_IWUSR for file in files) is bool(options.get("editable"))
+    before = stamps(house.dest)
+    house.export(**options)
+    assert stamps(house.dest) == before
 
 
 def test_editable_and_a_strict_link_mode_contradict_each_other(house: House) -> None:

@@ -30,6 +30,7 @@ def cloud(raw_server: StartRawServer, stranger: Stranger) -> Cloud:
 
 PLAYLIST = "Friday Warm-up.m3u8"
 LOCAL = {"path": "local.wav", "title": "Mine"}
+AIFF = b"FORM\0\0\1\0AIFFSSND\0\0\0\xf4" + bytes(244)
 
 
 def dry(stranger: Stranger, *rows: dict[str, Any], options: tuple[str, ...] = (), code: int = 0) -> dict[str, Any]:
@@ -86,6 +87,41 @@ def test_a_dry_run_lists_what_the_export_does(stranger: Stranger, cloud: Cloud, 
     stranger.export(*rows, options=options)
     assert actions(facts) == done(stranger, before)
     assert facts["downloads"] == []
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--renumber",), ("--renumber", "--template", "{index}"), ("--renumber", "--template", "{title}")]
+)
+def test_a_dry_run_lists_what_the_export_does_when_tracks_fail(
+    stranger: Stranger, cloud: Cloud, options: tuple[str, ...]
+) -> None:
+    stranger.export(LOCAL, row("a"), row("c"), options=("--template", "{index}"))
+    stranger.run("fetch", "open:d")
+    (stranger.home / "local.wav").unlink()
+    rows = [row("d"), row("a"), row("e"), LOCAL, row("c", title="A")]
+    options = (*options, "--on-error", "skip", "--offline")
+    facts = dry(stranger, *rows, options=options, code=3)
+    before = snapshot(stranger.home / "DEST")
+    done_facts = stranger.export(*rows, options=(*options, "--json"), code=3).facts
+    assert actions(facts) == done(stranger, before)
+    assert (facts["exit_code"], facts["errors"]) == (3, done_facts["errors"])
+    assert wave(3000, seed=9) in [path.read_bytes() for path in stranger.media()]
+
+
+@pytest.mark.parametrize("foreign", ["media/02 - Mine.aiff", PLAYLIST.replace("Friday", "Saturday")])
+def test_a_file_in_the_way_is_refused_by_a_dry_run_as_by_the_export(
+    stranger: Stranger, cloud: Cloud, foreign: str
+) -> None:
+    stranger.export(row("a"), LOCAL)
+    (stranger.home / "DEST" / foreign).write_text("mine")
+    (stranger.home / "local.wav").write_bytes(AIFF)
+    before = snapshot(stranger.home / "DEST")
+    mix = stranger.mix(row("a"), LOCAL)
+    command = ("export", mix, "DEST", "--name", "Saturday Warm-up")
+    said = [stranger.run(*command, *more, code=4).err.splitlines()[-1] for more in (["--dry-run"], [])]
+    assert said[0] == said[1]
+    assert f"{foreign} is in the way and not ours" in said[0]
+    assert snapshot(stranger.home / "DEST") == before
 
 
 @pytest.mark.parametrize(
