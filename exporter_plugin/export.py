@@ -15,7 +15,7 @@ from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from cachestore.sweep import dead_runs
 from exporter_plugin.destination import inspect
-from exporter_plugin.foresight import copies_of
+from exporter_plugin.foresight import copies_of, kept_of
 from exporter_plugin.formats import chosen
 from exporter_plugin.formats.view import BundleView
 from exporter_plugin.gather import gather, raise_if_set
@@ -69,9 +69,15 @@ def export_mix(
         filling = partial(gather, mix.rows, events=events, fetch=fetch, link=cache.link, cancel=cancel)
         with checked(partial(raise_if_set, cancel)):  # new names are chosen by what nobody changed: all is hashed
             layout = Layout(destination, mix.rows, wishes)
-        outcomes = _export(mix.rows, destination, layout, cache, wishes, filling, tell, options.formats)
+        try:
+            outcomes = _export(mix.rows, destination, layout, cache, wishes, filling, tell, options.formats)
+        except ExportFailed as failed:
+            cache.enforce_bound(tell)
+            failed.kept = kept_of(mix.rows, cache.store)
+            raise
     cache.enforce_bound(tell)
-    return report_of(destination.path, destination.name, outcomes, time.monotonic() - began)
+    kept = kept_of(mix.rows, cache.store) if any(isinstance(outcome, Hole) for outcome in outcomes) else None
+    return report_of(destination.path, destination.name, outcomes, kept, time.monotonic() - began)
 
 
 def _export(
@@ -110,7 +116,7 @@ def _export(
 def _refuse_failures(outcomes: Sequence[Outcome], *, skip: bool) -> None:
     errors = [outcome.error for outcome in outcomes if isinstance(outcome, Hole)]
     if errors and (not skip or len(errors) == len(outcomes)):
-        raise ExportFailed(errors, len(outcomes))
+        raise ExportFailed(errors, len(outcomes), cloud=sum(outcome.row.path is None for outcome in outcomes))
 
 
 def _manifest(name: str, outcomes: Sequence[Outcome], files: tuple[OwnedFile, ...]) -> Manifest:

@@ -58,6 +58,13 @@ def copies_of(rows: Sequence[Row], store: StoreReader, layout: Layout) -> Iterat
                 yield found.row, found.size
 
 
+def kept_of(rows: Sequence[Row], store: StoreReader) -> int:
+    """Return how many rows of cloud tracks have their bytes in the cache."""
+    cloud = [row for row in rows if row.path is None]
+    kept = {found.row.identity for found in foresee(cloud, store) if found.place is not None}
+    return sum(row.identity in kept for row in cloud)
+
+
 def _of_local(row: Row, path: Path) -> Foreseen:
     try:
         return Foreseen(row, *look_at(row, path), place=path)

@@ -81,7 +81,7 @@ def print_holes(report: Report, command: str) -> None:
     """Say on stderr what a bundle was published without, and the `command` that tries it again."""
     click.echo(f"cachestore: published without {count(report.failed, 'track')}", err=True)
     _print_errors(report.errors)
-    _print_again(report.total - report.failed, report.total, command)
+    _print_again(report.kept or 0, report.cloud, command)
 
 
 def print_failed(failed: ExportFailed, command: str) -> None:
@@ -89,7 +89,7 @@ def print_failed(failed: ExportFailed, command: str) -> None:
     failures = f"{len(failed.failures)} of {count(failed.rows, 'track')} failed"
     click.echo(f"cachestore: nothing was published, {failures}", err=True)
     _print_errors(failed.failures)
-    _print_again(failed.cached, failed.rows, command)
+    _print_again(failed.kept, failed.cloud, command)
 
 
 def _print_errors(errors: Sequence[TrackError]) -> None:
@@ -97,6 +97,6 @@ def _print_errors(errors: Sequence[TrackError]) -> None:
         click.echo(plain(f"  {error}"), err=True)
 
 
-def _print_again(cached: int, rows: int, command: str) -> None:
-    are = "is" if cached == 1 else "are"
-    click.echo(f"{cached} of {rows} {are} cached; run again: {command}", err=True)
+def _print_again(kept: int, cloud: int, command: str) -> None:
+    said = f"{kept} of {cloud} {'is' if kept == 1 else 'are'} cached; " if cloud else ""
+    click.echo(f"{said}run again: {command}", err=True)

@@ -552,7 +552,7 @@ def test_one_failure_publishes_nothing_and_every_failure_is_named(house: House, 
     with pytest.raises(ExportFailed) as caught:
         house.export()
     assert [error.code for error in caught.value.failures] == ["not_found", "local_file"]
-    assert (caught.value.cached, caught.value.rows, caught.value.exit_code) == (1, 3, 1)
+    assert (caught.value.kept, caught.value.cloud, caught.value.rows, caught.value.exit_code) == (1, 2, 3, 1)
     house.assert_nothing_left()
     assert [house.states(n)[-1] for n in range(3)] == [State.DONE, State.FAILED, State.FAILED]
     assert_one_terminal_state_each(house.told, rows=3)
@@ -861,8 +861,8 @@ def test_json_has_the_documented_keys(house: House, music: Music) -> None:
     facts = json.loads(done.stdout)
     assert done.return_value == facts["exit_code"] == 3
     assert list(facts) == [
-        *("result", "exit_code", "dest", "name", "total", "downloaded", "cached", "local", "failed", "stale"),
-        *("bytes", "linked", "copied", "seconds", "errors"),
+        *("result", "exit_code", "dest", "name", "total", "cloud", "downloaded", "cached", "local", "failed", "stale"),
+        *("kept", "bytes", "linked", "copied", "seconds", "errors"),
     ]
     assert (facts["errors"][0]["track"], facts["errors"][0]["code"]) == ("studio:t1", "not_found")
 
@@ -874,12 +874,36 @@ def test_a_failed_export_ends_with_the_command_to_run_again(house: House, music:
     assert done.return_value == 75
     last = done.stderr.splitlines()[-1]
     said, _, command = last.partition("; run again: ")
-    assert said == "2 of 3 are cached"
+    assert said == "1 of 2 is cached"
     config = str(house.folder / "config.toml")
     options = ["--on-error", "fail", "--jobs", "2"]
     assert shlex.split(command) == ["cachestore", "--config", config, "export", *options, str(house.mix), str(dest)]
     music.statuses.clear()
     assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_what_the_bound_evicted_does_not_count_as_cached(house: House, music: Music, on_error: str) -> None:
+    music.statuses["t3"] = 404
+    house.config = replace(house.config, max_size=20_000)
+    house.write("t1", "t2", "t3")
+    counts: ExportFailed | Report
+    try:
+        counts = house.export(link_mode="copy", on_error=on_error)
+    except ExportFailed as failed:
+        counts = failed
+    with Cache.open(house.config) as cache:
+        kept = len(list(cache.store.entries()))
+    assert (counts.kept, counts.cloud) == (kept, 3)
+    assert kept < 2
+    assert "not_kept" in house.warnings()
+
+
+def test_a_mix_without_cloud_tracks_has_nothing_cached(house: House, music: Music) -> None:
+    house.write()
+    house.local.unlink()
+    done = invoke(house, music, str(house.mix), str(house.dest))
+    assert done.stderr.splitlines()[-1].startswith("run again: cachestore ")
 
 
 def test_a_bundle_with_holes_ends_with_the_command_that_fills_them(house: House, music: Music) -> None:
@@ -888,7 +912,7 @@ def test_a_bundle_with_holes_ends_with_the_command_that_fills_them(house: House,
     done = invoke(house, music, str(house.mix), str(house.dest), *options)
     assert done.return_value == 3
     said, _, command = done.stderr.splitlines()[-1].partition("; run again: ")
-    assert said == "2 of 3 are cached"
+    assert said == "1 of 2 is cached"
     music.statuses.clear()
     assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
     assert len(house.media()) == 3
