@@ -19,24 +19,16 @@ from cachestore.links import LinkMode
 from cachestore.media import MEDIA_TYPES
 from cachestore.runs import staging_suffix
 from cachestore.text import is_url
+from exporter_plugin.litter import is_nobodys
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
 from exporter_plugin.naming import cut, fold, safe_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
     from exporter_plugin.manifest import Manifest, OwnedFile
 
 _MAX_HINT_BYTES = 100  # of DEST's name in the name of its staging folder
-# What systems put into folders and at the top of volumes, in lower case.
-_LITTER = frozenset(
-    {
-        *("lost+found", ".ds_store", ".localized", ".spotlight-v100", ".fseventsd", ".trashes", ".temporaryitems"),
-        *(".documentrevisions-v100", ".volumeicon.icns", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"),
-        *("system volume information", ".directory"),
-    }
-)
-_LITTER_OF_USERS = (".trash-", "._")  # with the number of a user; what macOS keeps of a file where it cannot
 
 
 class FileState(Enum):
@@ -81,6 +73,11 @@ class Destination:
         found = [own for file in files if (own := self.look_at(file)[1])]
         return [own for own in found if own.identity in identities]
 
+    def playlists_unlike(self, written: Iterable[str]) -> list[OwnedFile]:
+        """Return the records of the playlists and projects here of whose kind, by extension, none is `written`."""
+        kinds = {PurePosixPath(file).suffix.lower() for file in written}
+        return [own for own in self.files_of({None}) if PurePosixPath(own.file).suffix.lower() not in kinds]
+
     def refuse_in_the_way(self, file: str, state: FileState, *, overwrites: bool) -> None:
         """Raise DestinationError when what is at `file` was never ours, or is a folder that a file would replace."""
         remedy = "move it away" if file.startswith(f"{MEDIA}/") else "move it away or give the bundle another name"
@@ -88,6 +85,18 @@ class Destination:
             raise DestinationError(self.path / file, "is in the way and not ours", remedy)
         if state is FileState.EDITED and overwrites and (self.path / file).is_dir():
             raise DestinationError(self.path / file, "is a folder in the place of a file of the bundle", remedy)
+
+    def refuse_own_files(self, paths: Collection[Path]) -> None:
+        """Raise DestinationError when one of `paths`, of local tracks, is a file that an export has made here.
+
+        It would be a copy of itself, under another name each time, and its track would be forgotten.
+        """
+        owned = {self.path / own.file for own in self.owned}
+        folders = {folder: Path(os.path.realpath(folder)) for folder in {path.parent for path in paths} if owned}
+        for path in paths if owned else ():
+            if folders[path.parent] / path.name in owned:
+                problem = f"has a track of the mix, {path.name}, as a file of the bundle that is there"
+                raise DestinationError(self.path, problem, "name another folder")
 
     def has(self, file: str) -> bool:
         """Return whether something is at the place of `file`."""
@@ -199,11 +208,13 @@ def inspect(dest: Path | str, root: Path, name: str) -> Destination:
     name = name or absolute.name
     path = Path(os.path.realpath(absolute))
     with writing(path):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # raises where links lead in a circle
         if path.exists() and not path.is_dir():
             raise DestinationError(path, "is a file", "name a folder for the bundle")
         _refuse_nesting(path, root)
         published = read_manifest(path / MANIFEST)
-        if published is None and path.exists() and not all(_is_nobodys(file) for file in path.iterdir()):
+        if published is None and path.exists() and not all(is_nobodys(file) for file in path.iterdir()):
             remedy = f"name a new or an empty folder, such as {path / safe_stem(name)}"
             raise DestinationError(path, "has files in it and is no bundle of ours", remedy)
         if (path / MEDIA).is_symlink():
@@ -270,13 +281,6 @@ def _can_move(beside: Path, inside: Path) -> bool:
         for folder in (beside, inside):
             with suppress(OSError):
                 folder.rmdir()
-
-
-def _is_nobodys(path: Path) -> bool:
-    """Return whether nobody has put this here: a system has, or a dead run of ours."""
-    name = path.name.lower()
-    is_staging = name.startswith(".") and staging_suffix("") in name
-    return is_staging or name in _LITTER or name.startswith(_LITTER_OF_USERS)
 
 
 def _linked_as_now(own: OwnedFile, info: os.stat_result) -> OwnedFile:

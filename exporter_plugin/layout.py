@@ -32,9 +32,10 @@ class Fate(StrEnum):
 
 
 class Layout:
-    """The files of the tracks of `rows` at `destination`."""
+    """The files of the tracks of `rows` at `destination`. Raise DestinationError when one is among them already."""
 
     def __init__(self, destination: Destination, rows: Sequence[Row], wishes: Wishes) -> None:
+        destination.refuse_own_files([row.path for row in rows if row.path is not None])
         self._destination = destination
         self._rows = len(rows)
         self._wishes = wishes

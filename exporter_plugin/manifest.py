@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cachestore.errors import DestinationError
 from cachestore.links import LinkMode
+from exporter_plugin.naming import MAX_NAME_BYTES, size
 
 if TYPE_CHECKING:
     import os
@@ -130,6 +131,8 @@ def _owned(fields: dict[str, Any]) -> OwnedFile:
     parts = PurePosixPath(fields["file"]).parts
     # These files may be removed one day: nothing outside the bundle may ever be named here.
     if not parts or parts[:-1] not in {(), (MEDIA,)} or parts[-1] in {"..", MANIFEST} or "\0" in fields["file"]:
+        raise ValueError(fields["file"])
+    if size(parts[-1]) > MAX_NAME_BYTES:  # and half a surrogate pair has none
         raise ValueError(fields["file"])
     mode = fields["link_mode"]
     for name, expected in _TYPES.items():

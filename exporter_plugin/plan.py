@@ -54,13 +54,17 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an export to `dest` would do, and the `errors` of tracks that it would meet at once."""
+    """What an export to `dest` would do, and the `errors` of tracks that it would meet at once.
+
+    An `unfinished` bundle is one that a stopped export left, which this one mends.
+    """
 
     dest: Path
     name: str
     files: tuple[PlannedFile, ...]
     errors: tuple[TrackError, ...]
     exit_code: int
+    unfinished: bool
 
     @property
     def downloads(self) -> list[str]:
@@ -93,7 +97,14 @@ def plan_export(
     files = (*wanted, *planning.others(file.file for file in wanted))
     errors = tuple(one.error for one in found if one.error)
     skips = wishes.skips_failures and len(errors) < len(found)
-    return Plan(destination.path, destination.name, files, errors, exit_code=(3 if skips else 1) if errors else 0)
+    return Plan(
+        destination.path,
+        destination.name,
+        files,
+        errors,
+        exit_code=(3 if skips else 1) if errors else 0,
+        unfinished=destination.published is not None and not destination.published.finished,
+    )
 
 
 def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
@@ -157,8 +168,10 @@ class _Planning:
             view = BundleView(
                 self._destination.name, [self._outcome(row) for row in rows], partial(self._locate, audio)
             )
-            files = write_all(view, written, tell, formats)
-            return [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
+            files, failed = write_all(view, written, tell, formats)
+            planned = [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
+        earlier = self._destination.playlists_unlike(file.file for file in planned) if failed else []
+        return [*planned, *(PlannedFile(Fate.KEEP, own.file) for own in earlier)]
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
         """Yield the files that are not `wanted` any more."""

@@ -168,9 +168,14 @@ class Staging:
         return kept or replace(own, file=file)
 
     def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
-        """Write the bundle in the `formats`, or each that applies, and return our files; only what is new is staged."""
+        """Write the bundle in the `formats`, or each that applies, and return our files; only what is new is staged.
+
+        Where a format fails, what an earlier export wrote of its kind stays.
+        """
         with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
-            return [self._place_playlist(path) for path in write_all(view, Path(scratch), self._tell, formats)]
+            files, failed = write_all(view, Path(scratch), self._tell, formats)
+            placed = [self._place_playlist(path) for path in files]
+        return [*placed, *(self._destination.playlists_unlike(own.file for own in placed) if failed else ())]
 
     def locate(self, file: str) -> Path:
         """Return where a file of the bundle lies now."""

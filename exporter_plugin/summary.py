@@ -60,6 +60,7 @@ def plan_facts(plan: Plan) -> dict[str, object]:
     files = [asdict(file) for file in plan.files]
     errors = [error_facts(error) for error in plan.errors]
     named = {"dry_run": True, "exit_code": plan.exit_code, "dest": str(plan.dest), "name": plan.name}
+    named["unfinished"] = plan.unfinished
     return named | {"files": files, "downloads": plan.downloads, "errors": errors}
 
 
@@ -69,6 +70,8 @@ def print_plan(plan: Plan) -> None:
     sizes = ["" if file.size is None else format_size(file.size) for file in plan.files]
     rows = [(file.action, words[file.origin], size, file.file) for file, size in zip(plan.files, sizes, strict=True)]
     print_table(("ACTION", "FROM", "SIZE", "FILE"), rows, right=frozenset({2}))
+    if plan.unfinished:
+        click.echo(f"{plan.dest} is unfinished: an export was stopped there, and the next one mends it")
     counts = Counter(file.action for file in plan.files)
     actions = ", ".join(f"{number} {action}" for action, number in counts.items())
     click.echo(f"{actions or 'nothing'}; {count(len(plan.downloads), 'download')}; nothing was done")

@@ -79,6 +79,7 @@ FLOORS = {
     "exporter_plugin.readers": 4.2,
     "exporter_plugin.template": 4.1,
     "exporter_plugin.naming": 4.0,
+    "exporter_plugin.litter": 4.0,
     "exporter_plugin.facts": 4.0,
     "exporter_plugin.row": 4.0,
 }

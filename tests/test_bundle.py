@@ -307,7 +307,19 @@ def test_a_bundle_of_a_newer_version_or_a_damaged_one_is_refused(house: House) -
 
 
 @pytest.mark.parametrize(
-    "file", ["../x", "/etc/passwd", "media/../../x", "media/sub/x", "..", "media/..", "bundle.json", ""]
+    "file",
+    [
+        "\ud800.wav",
+        "media/" + "x" * 201,
+        "../x",
+        "/etc/passwd",
+        "media/../../x",
+        "media/sub/x",
+        "..",
+        "media/..",
+        "bundle.json",
+        "",
+    ],
 )
 def test_a_planted_bundle_json_cannot_name_files_elsewhere(house: House, file: str) -> None:
     house.export("A")

@@ -199,6 +199,36 @@ def test_what_would_fail_is_said_with_the_exit_code(stranger: Stranger, cloud: C
     dry(stranger, *rows, options=("--on-error", "skip"), code=3)
 
 
+def test_a_bundle_that_a_stopped_export_left_is_said_to_be_unfinished(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"))
+    assert dry(stranger, row("a"))["unfinished"] is False
+    bundle = stranger.home / "DEST" / "bundle.json"
+    bundle.write_text(bundle.read_text().replace('"finished": true', '"finished": false'))
+    assert dry(stranger, row("a"))["unfinished"] is True
+    shown = stranger.run("export", stranger.mix(row("a")), "DEST", "--dry-run").out
+    assert f"{bundle.parent} is unfinished: an export was stopped there, and the next one mends it\n" in shown
+
+
+def test_the_files_of_a_bundle_are_not_exported_into_itself(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"), LOCAL)
+    before = snapshot(stranger.home / "DEST")
+    playlist = str(stranger.home / "DEST" / PLAYLIST)
+    for more in ((), ("--dry-run",), ("--renumber",)):
+        said = stranger.run("export", playlist, "DEST", *more, code=4).sentence
+        assert "has a track of the mix, 01 - a.wav, as a file of the bundle that is there" in said
+    assert snapshot(stranger.home / "DEST") == before
+    stranger.run("export", playlist, "OTHER")
+    (stranger.home / "DEST/media/extra.wav").write_bytes(wave(3000, seed=2))
+    stranger.export({"path": "DEST/media/extra.wav", "title": "Extra"})
+
+
+@pytest.mark.parametrize("dest", ["loop", "loop/x"])
+def test_a_destination_that_leads_in_a_circle_is_refused(stranger: Stranger, cloud: Cloud, dest: str) -> None:
+    (stranger.home / "loop").symlink_to("loop")
+    for more in ((), ("--dry-run",)):
+        assert "levels of symbolic links" in stranger.run("export", stranger.mix(LOCAL), dest, *more, code=4).sentence
+
+
 def test_a_person_reads_a_table(stranger: Stranger, cloud: Cloud) -> None:
     stranger.export(row("a"), row("b"))
     shown = stranger.run("export", stranger.mix(row("a"), row("c")), "DEST", "--dry-run").out
