@@ -91,10 +91,10 @@ class Destination:
 
         It would be a copy of itself, under another name each time, and its track would be forgotten.
         """
-        owned = {self.path / own.file for own in self.owned}
-        folders = {folder: Path(os.path.realpath(folder)) for folder in {path.parent for path in paths} if owned}
-        for path in paths if owned else ():
-            if folders[path.parent] / path.name in owned:
+        folders = {folder: Path(os.path.realpath(folder)) for folder in {path.parent for path in paths}}
+        ours = {self.path: "", self.path / MEDIA: f"{MEDIA}/"}
+        for path in (path for path in paths if folders[path.parent] in ours):
+            if f"{ours[folders[path.parent]]}{path.name}" in self._records:
                 problem = f"has a track of the mix, {path.name}, as a file of the bundle that is there"
                 raise DestinationError(self.path, problem, "name another folder")
 
@@ -160,8 +160,8 @@ class Destination:
 
         What lies beside a track with its stem (a cue sheet, peaks) is in nobody's way.
         """
-        media = [file for file in map(PurePosixPath, self._listed()) if file.parts[0] == MEDIA and len(file.parts) > 1]
-        audio = [str(file) for file in media if file.suffix[1:].lower() in MEDIA_TYPES]
+        media = (file for file in self._listed() if file.startswith(f"{MEDIA}/"))
+        audio = [file for file in media if file.rpartition(".")[2].lower() in MEDIA_TYPES]
         return {PurePosixPath(file).stem for file in (*audio, *self._records) if file not in but}
 
     def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[OwnedFile, bool]]:

@@ -154,7 +154,9 @@ class Staging:
         return [*self._placed.values(), *self._left]
 
     def _settled(self, outcome: Outcome) -> Outcome:
-        return outcome if isinstance(outcome, Hole) else replace(outcome, owned=self._placed[outcome.row.identity])
+        if isinstance(outcome, Hole) or outcome.owned is self._placed[outcome.row.identity]:
+            return outcome
+        return replace(outcome, owned=self._placed[outcome.row.identity])
 
     def _file(self, identity: str, own: OwnedFile) -> str:
         """Return how the file of a track is called now."""
