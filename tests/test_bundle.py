@@ -638,6 +638,7 @@ ACTS = st.one_of(
         st.booleans(),
         st.none() | st.integers(0, 7),
         st.sets(st.sampled_from("ABCD"), max_size=2),
+        st.sampled_from(["wav", "aiff"]),
     ),
 )
 
@@ -660,7 +661,7 @@ def test_whatever_is_exported_edited_and_killed_every_track_has_its_file_and_no_
 
 def edit_some(house: House, edits: dict[Path, str], text: str, which: int, new: bool) -> None:
     """Edit one of the media, or put another file among them."""
-    media = sorted((house.dest / "media").glob("*.wav")) if house.dest.exists() else []
+    media = sorted(house.dest / file for file in house.files())
     if media:
         place = media[0].with_name(f"{which}.wav") if new else media[which % len(media)]
         edit(place, text)
@@ -677,15 +678,15 @@ def export_and_judge(
     overwrite: bool,
     killed: int | None,
     failing: set[str],
+    ext: str,
 ) -> None:
     house.template = Template(template)
     placed, failed = ([f"studio:{one}" for one in tracks if (one in failing) is fails] for fails in (False, True))
     found = house.inspect()
     may_go = {house.dest / own.file for own in found.owned if overwrite and own.identity in placed}
     left = {house.dest / own.file: (house.dest / own.file).read_text() for own in found.files_of(failed)}
-    export = partial(
-        house.export, *tracks, version=version, failing=failing, renumber=renumber, overwrite_edited=overwrite
-    )
+    export = partial(house.export, *tracks, version=version, failing=failing, ext=ext)
+    export = partial(export, renumber=renumber, overwrite_edited=overwrite)
     if killed is not None:
         with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
             kill_at(patch, killed)
@@ -704,7 +705,7 @@ def export_and_judge(
     assert {path: path.read_text() for path in edits} == edits
     right = {path: f"{identity[-1]}{version}" for identity, path in files.items()}
     assert {path: path.read_text() for path in right} == right | {p: t for p, t in edits.items() if p in right}
-    assert set(house.dest.rglob("*.wav")) == {*files.values(), *left, *edits}
+    assert {house.dest / file for file in house.files()} == {*files.values(), *left, *edits}
 
 
 @pytest.mark.parametrize(
