@@ -193,6 +193,7 @@ def _again(settings: Settings, failures: Sequence[TrackError]) -> str:
     words = ["cachestore"]
     for option, path in (("--root", settings.root), ("--config", settings.config_file)):
         words += [option, str(path)] if path else []
+    words += ["-q"] if settings.quiet else ["-" + "v" * settings.verbose] if settings.verbose else []
     words.append("export")
     for parameter in context.command.params:
         given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
@@ -206,7 +207,10 @@ def _again(settings: Settings, failures: Sequence[TrackError]) -> str:
 
 def _quoted(word: str) -> str:
     """Return `word` for a shell; one with what cannot be shown, or would steer the terminal, as ``$'...'``."""
-    return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escaped, word))}'"
+    if not word.isprintable():
+        return f"$'{''.join(map(_escaped, word))}'"
+    quoted = shlex.quote(word)
+    return f"'{quoted}'" if quoted.startswith("=") else quoted  # to zsh, =ls is the path of ls
 
 
 def _escaped(character: str) -> str:

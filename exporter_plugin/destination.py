@@ -1,9 +1,10 @@
-"""What is at DEST: nothing, a bundle of ours with its files as we left them or not, or somebody else's work."""
+"""A bundle's place: which files of ours are there, and whether they are as we left them."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -14,27 +15,19 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import hash_file, witness_of
 from cachestore.errors import DestinationError, NoSpace, is_full
 from cachestore.events import WarningEvent
+from cachestore.links import LinkMode
+from cachestore.media import MEDIA_TYPES
 from cachestore.runs import staging_suffix
-from cachestore.text import is_url
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
-from exporter_plugin.naming import cut, fold, safe_stem
+from exporter_plugin.naming import cut, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
     from cachestore.blobs import Witness
     from exporter_plugin.manifest import Manifest, OwnedFile
 
 _MAX_HINT_BYTES = 100  # of DEST's name in the name of its staging folder
-# What systems put into folders and at the top of volumes, in lower case.
-_LITTER = frozenset(
-    {
-        *("lost+found", ".ds_store", ".localized", ".spotlight-v100", ".fseventsd", ".trashes", ".temporaryitems"),
-        *(".documentrevisions-v100", ".volumeicon.icns", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"),
-        *("system volume information", ".directory"),
-    }
-)
-_LITTER_OF_USERS = (".trash-", "._")  # with the number of a user; what macOS keeps of a file where it cannot
 
 
 class FileState(Enum):
@@ -60,7 +53,7 @@ class Destination:
 
     def is_as_inspected(self) -> bool:
         """Return whether no other export got there since. Raise DestinationError or OSError."""
-        now = _stamp(self.path / MANIFEST)
+        now = stamp_of(self.path / MANIFEST)
         return now == self.stamp or read_manifest(self.path / MANIFEST) == self.published
 
     @property
@@ -79,12 +72,48 @@ class Destination:
         records = self._records.get(file, [])
         untouched = next((own for own in records if own.describes(info)), None) or self._same_bytes(records, info)
         if untouched:
-            return FileState.OURS, untouched
+            return FileState.OURS, _linked_as_now(untouched, info)
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
+
+    def files_of(self, identities: Container[str | None]) -> list[OwnedFile]:
+        """Return the records of the files that are there of tracks, one a file."""
+        files = [file for file, records in self._records.items() if any(own.identity in identities for own in records)]
+        found = [own for file in files if (own := self.look_at(file)[1])]
+        return [own for own in found if own.identity in identities]
+
+    def playlists_unlike(self, written: Iterable[str]) -> list[OwnedFile]:
+        """Return the records of the playlists and projects here of whose kind, by extension, none is `written`."""
+        kinds = {PurePosixPath(file).suffix.lower() for file in written}
+        return [own for own in self.files_of({None}) if PurePosixPath(own.file).suffix.lower() not in kinds]
+
+    def refuse_in_the_way(self, file: str, state: FileState, *, overwrites: bool) -> None:
+        """Raise DestinationError when what is at `file` was never ours, or is a folder that a file would replace."""
+        remedy = "move it away" if file.startswith(f"{MEDIA}/") else "move it away or give the bundle another name"
+        if state is FileState.FOREIGN:
+            raise DestinationError(self.path / file, "is in the way and not ours", remedy)
+        if state is FileState.EDITED and overwrites and (self.path / file).is_dir():
+            raise DestinationError(self.path / file, "is a folder in the place of a file of the bundle", remedy)
+
+    def refuse_own_files(self, paths: Collection[Path]) -> None:
+        """Raise DestinationError when one of `paths`, of local tracks, is a file that an export has made here.
+
+        It would be a copy of itself, under another name each time, and its track would be forgotten.
+        """
+        folders = {folder: Path(os.path.realpath(folder)) for folder in {path.parent for path in paths}}
+        ours = {self.path: "", self.path / MEDIA: f"{MEDIA}/"}
+        for path in (path for path in paths if folders[path.parent] in ours):
+            if f"{ours[folders[path.parent]]}{path.name}" in self._records:
+                problem = f"has a track of the mix, {path.name}, as a file of the bundle that is there"
+                raise DestinationError(self.path, problem, "name another folder")
 
     def has(self, file: str) -> bool:
         """Return whether something is at the place of `file`."""
         return _lstat(self.path / file) is not None
+
+    def is_writable(self, file: str) -> bool:
+        """Return whether the file is one that its owner may write into."""
+        info = _lstat(self.path / file)
+        return info is not None and bool(info.st_mode & stat.S_IWUSR)
 
     def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
         """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
@@ -135,18 +164,22 @@ class Destination:
         return stems
 
     def taken_stems(self, but: Container[str]) -> set[str]:
-        """Return the stems of all files among the media, ours and foreign, `but` for some."""
-        media = {file for file in self._listed() if file.startswith(f"{MEDIA}/")}
-        return {PurePosixPath(file).stem for file in (*media, *self._records) if file not in but}
+        """Return the stems of all audio files among the media, ours and foreign, `but` for some.
 
-    def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """Yield the files that we published and that are not `wanted` any more, and whether nobody changed them."""
+        What lies beside a track with its stem (a cue sheet, peaks) is in nobody's way.
+        """
+        media = (file for file in self._listed() if file.startswith(f"{MEDIA}/"))
+        audio = [file for file in media if file.rpartition(".")[2].lower() in MEDIA_TYPES]
+        return {PurePosixPath(file).stem for file in (*audio, *self._records) if file not in but}
+
+    def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[OwnedFile, bool]]:
+        """Yield the records of what we published and is not `wanted` any more, and whether nobody changed it."""
         spellings, listed = {fold(file): file for file in wanted}, self._listed()
         for file in dict.fromkeys(own.file for own in self.owned):
             spelling = spellings.get(fold(file))
             state, own = self.look_at(file)
             if own and (spelling is None or not self._are_one(file, spelling, listed)):
-                yield file, state is FileState.OURS and self.has_bytes(own)
+                yield own, state is FileState.OURS and self.has_bytes(own)
 
     def _are_one(self, file: str, spelling: str, listed: Container[str]) -> bool:
         """Return whether two spellings are one file here; links to one blob are two files, both listed."""
@@ -173,40 +206,6 @@ class Destination:
             return beside if not self.path.exists() or _can_move(beside, inside) else inside
 
 
-def inspect(dest: Path | str, root: Path, name: str) -> Destination:
-    """Return what is at `dest`. Raise DestinationError when a bundle called `name`, else as `dest`, cannot go there.
-
-    A missing or empty folder is new, whatever the system keeps there; a folder with files is ours if it has our
-    bundle.json, else it is refused.
-    """
-    absolute = _absolute(dest)
-    name = name or absolute.name
-    path = Path(os.path.realpath(absolute))
-    with writing(path):
-        if path.exists() and not path.is_dir():
-            raise DestinationError(path, "is a file", "name a folder for the bundle")
-        _refuse_nesting(path, root)
-        stamp = _stamp(path / MANIFEST)
-        published = read_manifest(path / MANIFEST)
-        if published is None and path.exists() and not all(_is_nobodys(file) for file in path.iterdir()):
-            remedy = f"name a new or an empty folder, such as {path / safe_stem(name)}"
-            raise DestinationError(path, "has files in it and is no bundle of ours", remedy)
-        if (path / MEDIA).is_symlink():
-            raise DestinationError(path, f"has a symbolic link in the place of {MEDIA}/", "remove the link")
-    return Destination(name, path, published, stamp)
-
-
-def _absolute(dest: Path | str) -> Path:
-    """Return `dest` from the root on. Raise DestinationError for a URL, and a relative one in a folder that is gone."""
-    if is_url(str(dest)):
-        raise DestinationError(Path(dest), "is a URL", "name a folder on this machine")
-    try:
-        return Path(dest).absolute()
-    except FileNotFoundError:
-        problem = "is relative to the current folder, which has been removed or replaced"
-        raise DestinationError(Path(dest), problem, 'change to one that is there, as with cd "$PWD"') from None
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Let the failures of writing below `path` be NoSpace or DestinationError."""
@@ -226,19 +225,6 @@ def edited_warning(path: Path) -> WarningEvent:
     return WarningEvent("edited_file_kept", f"{path} was changed since it was exported; it is kept as it is")
 
 
-def _refuse_nesting(path: Path, root: Path) -> None:
-    if _is_below(path, root):
-        raise DestinationError(path, f"is inside the store at {root}", "name a folder outside it")
-    if _is_below(root, path):
-        raise DestinationError(path, f"has the store ({root}) in it", "name another folder")
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    """Return whether `path` is `folder` or in it, however either is spelled."""
-    path = Path(os.path.realpath(path))
-    return any(same.exists() and folder.exists() and same.samefile(folder) for same in (path, *path.parents))
-
-
 def _can_move(beside: Path, inside: Path) -> bool:
     """Return whether a folder can be renamed from `beside` to `inside`: equal devices promise nothing."""
     try:
@@ -255,11 +241,10 @@ def _can_move(beside: Path, inside: Path) -> bool:
                 folder.rmdir()
 
 
-def _is_nobodys(path: Path) -> bool:
-    """Return whether nobody has put this here: a system has, or a dead run of ours."""
-    name = path.name.lower()
-    is_staging = name.startswith(".") and staging_suffix("") in name
-    return is_staging or name in _LITTER or name.startswith(_LITTER_OF_USERS)
+def _linked_as_now(own: OwnedFile, info: os.stat_result) -> OwnedFile:
+    """Return the record of a file that was a hard link once: one in a copy of its bundle is none."""
+    is_alone = own.link_mode is LinkMode.HARDLINK and info.st_nlink == 1
+    return replace(own, link_mode=LinkMode.COPY) if is_alone else own
 
 
 def _lstat(path: Path) -> os.stat_result | None:
@@ -269,6 +254,7 @@ def _lstat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _stamp(path: Path) -> Witness | None:
+def stamp_of(path: Path) -> Witness | None:
+    """Return what tells a file from another one that took its place, None if there is none."""
     info = _lstat(path)
     return None if info is None else witness_of(info)

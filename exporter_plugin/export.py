@@ -8,16 +8,17 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import checked
 from cachestore.events import State, WarningEvent
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
 from cachestore.sweep import dead_runs
-from exporter_plugin.destination import inspect
-from exporter_plugin.foresight import copies_of
+from exporter_plugin.foresight import copies_of, kept_of
 from exporter_plugin.formats import chosen
 from exporter_plugin.formats.view import BundleView
-from exporter_plugin.gather import gather
+from exporter_plugin.gather import gather, raise_if_set
+from exporter_plugin.inspection import inspect
 from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest
 from exporter_plugin.mix import read_mix
@@ -66,14 +67,23 @@ def export_mix(
     with closing(RowEvents(mix.rows, on_failure, tell)) as events:
         destination = inspect(dest, cache.config.root, options.name or mix.name)
         filling = partial(gather, mix.rows, events=events, fetch=fetch, link=cache.link, cancel=cancel)
-        outcomes = _export(mix.rows, destination, cache, wishes, filling, tell, options.formats)
+        with checked(partial(raise_if_set, cancel)):  # new names are chosen by what nobody changed: all is hashed
+            layout = Layout(destination, mix.rows, wishes)
+        try:
+            outcomes = _export(mix.rows, destination, layout, cache, wishes, filling, tell, options.formats)
+        except ExportFailed as failed:
+            cache.enforce_bound(tell)
+            failed.kept = kept_of(mix.rows, cache.store)
+            raise
     cache.enforce_bound(tell)
-    return report_of(destination.path, destination.name, outcomes, time.monotonic() - began)
+    kept = kept_of(mix.rows, cache.store) if any(isinstance(outcome, Hole) for outcome in outcomes) else None
+    return report_of(destination.path, destination.name, outcomes, kept, time.monotonic() - began)
 
 
 def _export(
     rows: Sequence[Row],
     destination: Destination,
+    layout: Layout,
     cache: Cache,
     wishes: Wishes,
     filling: Callable[[Staging], list[Outcome]],
@@ -89,13 +99,13 @@ def _export(
         staged(destination, run_id) as folder,
         cache.staging(run_id),
     ):
-        layout = Layout(destination, rows, wishes)
         copies = partial(copies_of, rows, store, layout)
         staging = Staging(folder, destination, layout, copies, wishes.link_mode, tell)
         outcomes = filling(staging)
         _refuse_failures(outcomes, skip=wishes.skips_failures)
+        outcomes = staging.settle(outcomes)
         playlists = staging.write_playlists(BundleView(destination.name, outcomes, staging.locate), formats)
-        manifest = _manifest(destination.name, outcomes, (*staging.files_of(outcomes), *playlists))
+        manifest = _manifest(destination.name, outcomes, (*staging.files(), *playlists))
         is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
         _register(_registration(destination.path, manifest), store, is_new=is_new)
     if wishes.link_mode is LinkMode.AUTO:
@@ -106,7 +116,7 @@ def _export(
 def _refuse_failures(outcomes: Sequence[Outcome], *, skip: bool) -> None:
     errors = [outcome.error for outcome in outcomes if isinstance(outcome, Hole)]
     if errors and (not skip or len(errors) == len(outcomes)):
-        raise ExportFailed(errors, len(outcomes))
+        raise ExportFailed(errors, len(outcomes), cloud=sum(outcome.row.path is None for outcome in outcomes))
 
 
 def _manifest(name: str, outcomes: Sequence[Outcome], files: tuple[OwnedFile, ...]) -> Manifest:
@@ -133,7 +143,8 @@ def _registration(dest: Path, manifest: Manifest) -> Bundle:
 
 def _tell_copies(destination: Destination, manifest: Manifest, tell: OnEvent) -> None:
     """Warn that the mode "auto" had to copy."""
-    made = set(manifest.files).difference(destination.owned)
+    before = {(own.file, own.digest) for own in destination.owned}
+    made = [own for own in manifest.files if (own.file, own.digest) not in before]
     copies = [own.size for own in made if own.link_mode is LinkMode.COPY and not own.is_local]
     if copies:
         files = "1 file was" if len(copies) == 1 else f"{len(copies)} files were"

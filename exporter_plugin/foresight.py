@@ -54,8 +54,15 @@ def copies_of(rows: Sequence[Row], store: StoreReader, layout: Layout) -> Iterat
     for found in foresee(rows, store):
         if found.size is not None:
             file = layout.file_of(found.row, found.ext)
-            if layout.is_to_be_made(file, layout.is_right(found.row, found.content)):
+            if layout.is_to_be_made(file, layout.is_right(found.row.identity, found.content)):
                 yield found.row, found.size
+
+
+def kept_of(rows: Sequence[Row], store: StoreReader) -> int:
+    """Return how many rows of cloud tracks have their bytes in the cache."""
+    cloud = [row for row in rows if row.path is None]
+    kept = {found.row.identity for found in foresee(cloud, store) if found.place is not None}
+    return sum(row.identity in kept for row in cloud)
 
 
 def _of_local(row: Row, path: Path) -> Foreseen:

@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import checked
 from cachestore.errors import BlobDamaged, Cancelled, Corrupt, LocalFileError
 from cachestore.events import Provenance, State, WarningEvent
 from cachestore.links import link as link_file
@@ -101,12 +102,13 @@ def _bring_local(
 ) -> dict[int, Outcome]:
     outcomes: dict[int, Outcome] = {}
     for index, row in enumerate(rows):
-        _raise_if_set(cancel)
+        raise_if_set(cancel)
         if row.path is not None:
             events.state(index, State.LINKING, Provenance.LOCAL)
-            outcomes[index] = _copied(row, row.path, staging)
+            with checked(partial(raise_if_set, cancel)):
+                outcomes[index] = _copied(row, row.path, staging)
             events.settled(index, outcomes[index])
-    _raise_if_set(cancel)
+    raise_if_set(cancel)
     return outcomes
 
 
@@ -121,6 +123,7 @@ def _copied(row: Row, path: Path, staging: Staging) -> Outcome:
     return Placed(row, owned, Provenance.LOCAL)
 
 
-def _raise_if_set(cancel: threading.Event | None) -> None:
+def raise_if_set(cancel: threading.Event | None) -> None:
+    """Raise Cancelled when `cancel` is set."""
     if cancel is not None and cancel.is_set():
         raise Cancelled

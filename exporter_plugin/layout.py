@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from cachestore.links import LinkMode
@@ -12,7 +13,7 @@ from exporter_plugin.naming import fold
 from exporter_plugin.template import Named, track_stems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from exporter_plugin.destination import Destination
     from exporter_plugin.manifest import OwnedFile
@@ -31,9 +32,10 @@ class Fate(StrEnum):
 
 
 class Layout:
-    """The files of the tracks of `rows` at `destination`."""
+    """The files of the tracks of `rows` at `destination`. Raise DestinationError when one is among them already."""
 
     def __init__(self, destination: Destination, rows: Sequence[Row], wishes: Wishes) -> None:
+        destination.refuse_own_files([row.path for row in rows if row.path is not None])
         self._destination = destination
         self._rows = len(rows)
         self._wishes = wishes
@@ -41,30 +43,46 @@ class Layout:
         self._stems = destination.published_stems(renamed)
         self._occupied = {fold(stem) for stem in destination.taken_stems(renamed)}
         self._named = _unpublished(rows, self._stems)
+        self._late: set[str] = set()
         self._name([*self._named.values()])
 
     def file_of(self, row: Row, ext: str) -> str:
         """Return the file of a row's track: as planned, or by the title that the service gave for one without."""
         named = self._named.get(row.identity)
         if named is not None and named.row.track.title != row.track.title:
-            self._occupied.remove(fold(self._stems[row.identity]))
-            self._name([Named(named.index, row)])
-            del self._named[row.identity]
-        return f"{MEDIA}/{self._stems[row.identity]}.{ext}"
+            self._named[row.identity] = Named(named.index, row)
+            self._late.add(row.identity)
+            self._name_again([row.identity])
+        return self.file(row.identity, ext)
 
-    def is_right(self, row: Row, content: str) -> Callable[[OwnedFile], bool]:
-        """Return what says whether a published file is the one that a row with these bytes has to have."""
-        return lambda own: (own.identity, own.content) == (row.identity, content) and self._is_linked_right(own)
+    def file(self, identity: str, ext: str) -> str:
+        """Return the file of a track, as it is called by now."""
+        return f"{MEDIA}/{self._stems[identity]}.{ext}"
+
+    def settle(self, made: Iterable[str], reserved: Iterable[str]) -> None:
+        """Give those of the tracks `made` other names that are in the way of the files `reserved`.
+
+        Those that were named as they arrived are named again, all at once: which came first must not be seen.
+        """
+        there = {fold(PurePosixPath(file).stem) for file in reserved}
+        again = [one for one in made if one in self._named and (one in self._late or fold(self._stems[one]) in there)]
+        self._name_again(again, there)
+
+    def is_right(self, identity: str | None, content: str | None) -> Callable[[OwnedFile], bool]:
+        """Return what says whether a published file is the one that a track with these bytes has to have."""
+        return lambda own: (own.identity, own.content) == (identity, content) and self._is_linked_right(own)
 
     def fate(self, file: str, is_right: Callable[[OwnedFile], bool]) -> tuple[Fate, OwnedFile | None]:
-        """Return what becomes of `file`, and the record of the published one; none if it never was ours.
+        """Return what becomes of `file`, and the record of the published one, if there is one.
 
         Its bytes are hashed where it would be replaced: programs that write tags may restore all that is looked at.
+        Raise DestinationError where something is in the way.
         """
         state, owned = self._destination.look_at(file)
         if state is FileState.ABSENT:
             return Fate.ADD, None
-        overwrites = self._wishes.overwrite_edited and owned is not None
+        overwrites = self._wishes.overwrite_edited
+        self._destination.refuse_in_the_way(file, state, overwrites=overwrites)
         if owned and state is FileState.OURS:
             right = is_right(owned)
             if right and not overwrites:
@@ -82,7 +100,14 @@ class Layout:
         mode = self._wishes.link_mode
         if own.is_local or mode is LinkMode.AUTO:
             return True
-        return own.link_mode is not LinkMode.HARDLINK if mode is LinkMode.EDITABLE else own.link_mode is mode
+        if mode is LinkMode.EDITABLE:
+            return own.link_mode is not LinkMode.HARDLINK and self._destination.is_writable(own.file)
+        return own.link_mode is mode
+
+    def _name_again(self, identities: Collection[str], occupied: Collection[str] = ()) -> None:
+        self._occupied.difference_update([fold(self._stems[identity]) for identity in identities])
+        self._occupied.update(occupied)
+        self._name([self._named[identity] for identity in identities])
 
     def _name(self, named: Sequence[Named]) -> None:
         stems = track_stems(named, self._wishes.template, self._rows, self._occupied)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cachestore.errors import DestinationError
 from cachestore.links import LinkMode
+from exporter_plugin.naming import MAX_NAME_BYTES, size
 
 if TYPE_CHECKING:
     import os
@@ -158,6 +159,8 @@ def _owned(record: dict[str, Any]) -> OwnedFile:
     name = record["file"].removeprefix(f"{MEDIA}/")
     # These files may be removed one day: nothing outside the bundle may ever be named here.
     if name in {"", ".", "..", MANIFEST} or "/" in name or "\0" in name:
+        raise ValueError(record["file"])
+    if size(name) > MAX_NAME_BYTES:  # and half a surrogate pair has none
         raise ValueError(record["file"])
     mode = record["link_mode"]
     return OwnedFile(**(record | {"link_mode": LinkMode(mode) if mode else None}))

@@ -69,13 +69,12 @@ class Hole:
 Outcome = Placed | Hole
 
 
+@dataclass(eq=False)
 class ExportFailed(TracksFailed):
-    """Tracks failed, so nothing was published."""
+    """Tracks failed, so nothing was published; of `cloud` rows of cloud tracks, `kept` are in the cache."""
 
-    @property
-    def cached(self) -> int:
-        """Return how many rows have their bytes on this machine."""
-        return self.rows - len(self.failures)
+    cloud: int = 0
+    kept: int = 0
 
     def __str__(self) -> str:
         failures = "; ".join(str(error) for error in self.failures)
@@ -86,18 +85,21 @@ class ExportFailed(TracksFailed):
 class Report:
     """What an export did.
 
-    `total`, `downloaded`, `cached`, `local`, `failed` and `stale` count rows of the mix; `linked` (hard links),
-    `copied` (reflinks too) and `bytes` count the audio files of the bundle. It took `seconds`.
+    `total`, `cloud`, `downloaded`, `cached`, `local`, `failed` and `stale` count rows of the mix; `linked` (hard
+    links), `copied` (reflinks too) and `bytes` count the audio files of the bundle. It took `seconds`. Where rows
+    failed, `kept` says of how many `cloud` rows the cache has the bytes now, which the next export need not download.
     """
 
     dest: Path
     name: str
     total: int
+    cloud: int
     downloaded: int
     cached: int
     local: int
     failed: int
     stale: int
+    kept: int | None
     bytes: int
     linked: int
     copied: int
@@ -115,7 +117,7 @@ class Report:
         return 3 if self.errors else 0
 
 
-def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], seconds: float) -> Report:
+def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], kept: int | None, seconds: float) -> Report:
     """Return the report of the bundle `name` at `dest`."""
     errors = tuple(outcome.error for outcome in outcomes if isinstance(outcome, Hole))
     placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
@@ -126,11 +128,13 @@ def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], seconds: float
         dest=dest,
         name=name,
         total=len(outcomes),
+        cloud=sum(outcome.row.path is None for outcome in outcomes),
         downloaded=origins[Provenance.NETWORK],
         cached=origins[Provenance.CACHE],
         local=origins[Provenance.LOCAL],
         failed=len(errors),
         stale=sum(outcome.stale for outcome in placed),
+        kept=kept,
         bytes=sum(own.size for own in files),
         linked=linked,
         copied=len(files) - linked,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from cachestore.errors import RootMissing
 from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
-from exporter_plugin.destination import inspect, writing
+from exporter_plugin.destination import writing
 from exporter_plugin.foresight import foresee
 from exporter_plugin.formats import chosen, write_all
 from exporter_plugin.formats.view import BundleView
+from exporter_plugin.inspection import inspect
 from exporter_plugin.layout import Fate, Layout
 from exporter_plugin.manifest import OwnedFile
 from exporter_plugin.options import CONFIGURED
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from exporter_plugin.options import Options
     from exporter_plugin.outcome import Outcome
     from exporter_plugin.row import Mix, Row
+
+_MADE = {Fate.ADD, Fate.REPLACE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,17 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an export to `dest` would do, and the `errors` of tracks that it would meet at once."""
+    """What an export to `dest` would do, and the `errors` of tracks that it would meet at once.
+
+    An `unfinished` bundle is one that a stopped export left, which this one mends.
+    """
 
     dest: Path
     name: str
     files: tuple[PlannedFile, ...]
     errors: tuple[TrackError, ...]
     exit_code: int
+    unfinished: bool
 
     @property
     def downloads(self) -> list[str]:
@@ -87,11 +94,18 @@ def plan_export(
         found = list(foresee(mix.rows, None if options.refresh else store, offline=options.offline))
     planning = _Planning(destination, layout, found)
     playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
-    wanted = (*planning.tracks.values(), *playlists)
+    wanted = (*planning.tracks.values(), *planning.left, *playlists)
     files = (*wanted, *planning.others(file.file for file in wanted))
     errors = tuple(one.error for one in found if one.error)
     skips = wishes.skips_failures and len(errors) < len(found)
-    return Plan(destination.path, destination.name, files, errors, exit_code=(3 if skips else 1) if errors else 0)
+    return Plan(
+        destination.path,
+        destination.name,
+        files,
+        errors,
+        exit_code=(3 if skips else 1) if errors else 0,
+        unfinished=destination.published is not None and not destination.published.finished,
+    )
 
 
 def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
@@ -109,27 +123,42 @@ class _Planning:
         self._layout = layout
         self._published = {own.identity: own.file for own in reversed(destination.owned) if destination.has(own.file)}
         self._found = {one.row.identity: one for one in found}
-        self.tracks = {one.row.identity: file for one in found if (file := self._track(one))}
+        self.left = [self._left(own) for own in destination.files_of({one.row.identity for one in found if one.error})]
+        self.tracks = {one.row.identity: self._track(one) for one in found if not one.error}
+        self._settle()
         self._made_of = {
             file.file: place
             for identity, file in self.tracks.items()
-            if file.action in {Fate.ADD, Fate.REPLACE} and (place := self._found[identity].place)
+            if file.action in _MADE and (place := self._found[identity].place)
         }
 
-    def _track(self, one: Foreseen) -> PlannedFile | None:
-        """Return the file of a track; what is published of one that fails stays."""
-        row, there = one.row, self._published.get(one.row.identity)
-        if one.error is not None:
-            return PlannedFile(Fate.KEEP, there, row.address, row.label) if there else None
+    def _settle(self) -> None:
+        """Let tracks give way as an export does to the files of those that fail."""
+        made = [identity for identity, file in self.tracks.items() if file.action in _MADE]
+        self._layout.settle(made, [left.file for left in self.left])
+        for one in (self._found[identity] for identity in made):
+            if self._file(one) != self.tracks[one.row.identity].file:
+                self.tracks[one.row.identity] = self._track(one)
+
+    def _track(self, one: Foreseen) -> PlannedFile:
+        """Return the file of a track."""
+        row, file = one.row, self._file(one)
         if one.size is None:
-            file = self._layout.file_of(row, "*")
-            file = there if there and there.startswith(file.removesuffix("*")) else file
             fate, _ = self._layout.fate(file, lambda _: False)
             return PlannedFile(fate, file, row.address, row.label, Provenance.NETWORK)
-        file = self._layout.file_of(row, one.ext)
-        fate, _ = self._layout.fate(file, self._layout.is_right(row, one.content))
+        fate, _ = self._layout.fate(file, self._layout.is_right(row.identity, one.content))
         origin = Provenance.CACHE if row.path is None else Provenance.LOCAL
         return PlannedFile(fate, file, row.address, row.label, origin, one.size)
+
+    def _file(self, one: Foreseen) -> str:
+        """Return how the file of a track is called; of one that is to be downloaded, as the one that is there."""
+        file, there = self._layout.file_of(one.row, one.ext or "*"), self._published.get(one.row.identity)
+        return there if not one.ext and there and there.startswith(file.removesuffix("*")) else file
+
+    def _left(self, own: OwnedFile) -> PlannedFile:
+        """Return what is published of a track that fails, which stays."""
+        row = self._found[str(own.identity)].row
+        return PlannedFile(Fate.KEEP, own.file, row.address, row.label)
 
     def playlists(self, rows: Sequence[Row], formats: Collection[str], tell: OnEvent) -> list[PlannedFile]:
         """Return playlist and projects, which are written where nobody sees them: with what is known of the tracks."""
@@ -140,13 +169,15 @@ class _Planning:
             view = BundleView(
                 self._destination.name, [self._outcome(row) for row in rows], partial(self._locate, audio)
             )
-            files = write_all(view, written, tell, formats)
-            return [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
+            files, failed = write_all(view, written, tell, formats)
+            planned = [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
+        earlier = self._destination.playlists_unlike(file.file for file in planned) if failed else []
+        return [*planned, *(PlannedFile(Fate.KEEP, own.file) for own in earlier)]
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
         """Yield the files that are not `wanted` any more."""
-        for file, is_untouched in self._destination.unwanted(wanted):
-            yield PlannedFile(Fate.REMOVE if is_untouched else Fate.EDITED, file)
+        for own, is_untouched in self._destination.unwanted(wanted):
+            yield PlannedFile(Fate.REMOVE if is_untouched else Fate.EDITED, own.file)
 
     def _playlist(self, path: Path) -> PlannedFile:
         there = self._destination.path / path.name

@@ -8,6 +8,8 @@ no longer wanted and nobody changed, and last write the final bundle.json.
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,12 +18,12 @@ from exporter_plugin.destination import FileState, edited_warning, writing
 from exporter_plugin.manifest import MANIFEST, MEDIA, write_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
-    from exporter_plugin.manifest import Manifest, OwnedFile
+    from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord
     from exporter_plugin.staging import StagingFolder
 
 
@@ -32,25 +34,68 @@ def publish(
 
     Files that somebody changed are replaced only to `overwrite_edited`. Raise Busy, DestinationError or NoSpace.
     """
-    with writing(destination.path):
+    dest, is_new = destination.path, not destination.path.exists()
+    with writing(dest), _alone(dest):
         if not destination.is_as_inspected():
-            raise Busy(str(destination.path))
+            raise Busy(str(dest))
         files = folder.files()
-        if not files and _is_same(destination.published, manifest):
+        merge = _Merge(folder, destination, manifest, tell, overwrite_edited=overwrite_edited)
+        if not files and merge.is_done():
             return False
-        if not destination.path.exists():
+        if is_new:
             write_manifest(folder.path / MANIFEST, manifest)
-            folder.path.rename(destination.path)
+            _appear(folder.path, dest)
         else:
-            _Merge(folder.path, destination, manifest, tell, overwrite_edited=overwrite_edited).run(files)
+            merge.run(files)
     return True
+
+
+@contextmanager
+def _alone(dest: Path) -> Iterator[None]:
+    """Keep other exports, of whatever store, from publishing at `dest` in the block. Raise Busy when one does.
+
+    Nobody is kept out of a folder that is not there yet, or where folders have no locks.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            folder = os.open(dest, os.O_RDONLY)
+            stack.callback(os.close, folder)
+            _lock(folder, dest)
+        yield
+
+
+def _lock(folder: int, dest: Path) -> None:
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+    except ImportError:
+        return
+    try:
+        flock(folder, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        raise Busy(str(dest)) from None
+
+
+def _appear(folder: Path, dest: Path) -> None:
+    """Rename what is staged to the destination. Raise Busy when another export was faster."""
+    try:
+        folder.rename(dest)
+    except OSError:
+        if (dest / MANIFEST).exists():
+            raise Busy(str(dest)) from None
+        raise
 
 
 class _Merge:
     """Bringing what is staged in `folder` into a folder that is there."""
 
     def __init__(
-        self, folder: Path, destination: Destination, manifest: Manifest, tell: OnEvent, *, overwrite_edited: bool
+        self,
+        folder: StagingFolder,
+        destination: Destination,
+        manifest: Manifest,
+        tell: OnEvent,
+        *,
+        overwrite_edited: bool,
     ) -> None:
         self._folder = folder
         self._destination = destination
@@ -58,24 +103,44 @@ class _Merge:
         self._tell = tell
         self._overwrite_edited = overwrite_edited
 
+    def is_done(self) -> bool:
+        """Return whether the bundle is as it is to be already, without a file more; then all is told that is kept."""
+        unwanted = dict(self._unwanted())
+        if any(unwanted.values()):
+            return False
+        manifest = replace(self._manifest, files=(*self._manifest.files, *unwanted))
+        if not _is_same(self._destination.published, manifest):
+            return False
+        for own in unwanted:
+            self._tell(edited_warning(self._destination.path / own.file))
+        return True
+
     def run(self, files: Sequence[str]) -> None:
-        """Merge the staged `files`. Raise DestinationError when one of these names is somebody else's by now."""
+        """Merge the staged `files`. Raise DestinationError, before anything is written, when they cannot be there."""
         self._refuse_strangers(files)
         manifest, dest = self._manifest, self._destination.path
+        self._refuse_closed(files)
         both = tuple(dict.fromkeys((*manifest.files, *self._destination.owned)))
         self._write(replace(manifest, files=both, finished=False))
         (dest / MEDIA).mkdir(exist_ok=True)
-        edited = [own for file in files if (own := self._replace(file))]
-        self._remove_unwanted()
-        kept = {own.file: own for own in edited}
-        self._write(replace(manifest, files=tuple(kept.get(own.file, own) for own in manifest.files)))
+        edited = {own.file: own for file in files if (own := self._replace(file))}
+        kept = self._remove_unwanted()
+        self._write(replace(manifest, files=(*(edited.get(own.file, own) for own in manifest.files), *kept)))
 
     def _refuse_strangers(self, files: Sequence[str]) -> None:
-        refused = {FileState.FOREIGN} if self._overwrite_edited else {FileState.FOREIGN, FileState.EDITED}
         for file in files:
-            if self._destination.look_at(file)[0] in refused:
-                place = self._destination.path / file
+            place, (state, _) = self._destination.path / file, self._destination.look_at(file)
+            if state is FileState.FOREIGN or (state is FileState.EDITED and not self._overwrite_edited):
                 raise DestinationError(place, "appeared during the export", "move it away")
+            self._destination.refuse_in_the_way(file, state, overwrites=self._overwrite_edited)
+
+    def _refuse_closed(self, files: Sequence[str]) -> None:
+        """Raise DestinationError when files cannot be put into a folder, or removed from it, that are to be."""
+        wanted = {own.file for own in self._manifest.files}
+        changing = {*files, *(own.file for own in self._destination.owned if own.file not in wanted)}
+        for folder in {(self._destination.path / file).parent for file in changing}:
+            if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+                raise DestinationError(folder, "is no folder that can be written", "mend that or name another one")
 
     def _replace(self, file: str) -> OwnedFile | None:
         """Move a staged file into its place, or return the record of the one there, which somebody edits just now."""
@@ -83,21 +148,37 @@ class _Merge:
         if own and not self._overwrite_edited and not self._destination.has_bytes(own):
             self._tell(edited_warning(self._destination.path / file))
             return own
-        (self._folder / file).replace(self._destination.path / file)
+        (self._folder.path / file).replace(self._destination.path / file)
         return None
 
-    def _remove_unwanted(self) -> None:
-        for file, is_untouched in self._destination.unwanted(own.file for own in self._manifest.files):
+    def _remove_unwanted(self) -> list[OwnedFile]:
+        """Remove what is not wanted any more, and return the records of what somebody changed, which stays."""
+        kept: list[OwnedFile] = []
+        for own, is_untouched in self._unwanted():
             if is_untouched:
-                (self._destination.path / file).unlink()
+                (self._destination.path / own.file).unlink()
             else:
-                self._tell(edited_warning(self._destination.path / file))
+                kept.append(own)
+                self._tell(edited_warning(self._destination.path / own.file))
+        return kept
+
+    def _unwanted(self) -> Iterator[tuple[OwnedFile, bool]]:
+        return self._destination.unwanted(own.file for own in self._manifest.files)
 
     def _write(self, manifest: Manifest) -> None:
-        fresh = self._folder / MANIFEST
+        fresh = self._folder.path / MANIFEST
         write_manifest(fresh, manifest)
         fresh.replace(self._destination.path / MANIFEST)
 
 
 def _is_same(published: Manifest | None, manifest: Manifest) -> bool:
-    return published is not None and replace(published, exported_at=manifest.exported_at) == manifest
+    """Return whether nothing has to be written; that a server does not confirm now what it did once is no change."""
+    if published is None or len(published.tracks) != len(manifest.tracks):
+        return False
+    tracks = tuple(map(_confirmed, published.tracks, manifest.tracks))
+    return replace(manifest, exported_at=published.exported_at, tracks=tracks) == published
+
+
+def _confirmed(old: TrackRecord, new: TrackRecord) -> TrackRecord:
+    """Return the record of a row, as fresh as it was."""
+    return old if new.freshness == "stale" and replace(old, freshness="stale") == new else new

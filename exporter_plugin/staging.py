@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import hash_file, is_digest
-from cachestore.errors import DestinationError, LinkError
+from cachestore.errors import LinkError
 from cachestore.links import LinkMode, can_reflink
 from exporter_plugin.destination import edited_warning, writing
 from exporter_plugin.formats import write_all
@@ -20,7 +20,7 @@ from exporter_plugin.outcome import Hole
 from exporter_plugin.space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from cachestore.events import OnEvent
     from exporter_plugin.destination import Destination
@@ -67,6 +67,17 @@ class StagingFolder:
         path = self._made / file if self._made is not None else None
         return path if path is not None and path.exists() else None
 
+    def rename(self, files: Mapping[str, str]) -> None:
+        """Give staged files other names, all at once, so that they may exchange them."""
+        for number, old in enumerate(files):
+            (self.path / old).rename(self.path / f".{number}")
+        for number, new in enumerate(files.values()):
+            (self.path / f".{number}").rename(self.path / new)
+
+    def drop(self, file: str) -> None:
+        """Remove what is staged of a file."""
+        (self.path / file).unlink()
+
     def remove(self) -> None:
         """Remove what was not published."""
         if self._made is not None:
@@ -108,6 +119,8 @@ class Staging:
         self._copying = {False: link_mode is LinkMode.COPY}
         self._space: Space | None = None
         self._placed: dict[str, OwnedFile] = {}
+        self._fresh: list[str] = []  # identities of what is staged
+        self._left: list[OwnedFile] = []
 
     def place(self, row: Row, ext: str, content: str, size: int, make: Make) -> OwnedFile:
         """Return the file of a row's track, whose `size` bytes are `content`; rows of one identity share it.
@@ -117,21 +130,54 @@ class Staging:
         """
         if row.identity not in self._placed:
             file = self._layout.file_of(row, ext)
-            kept = self._kept(file, self._layout.is_right(row, content))
+            kept = self._kept(file, self._layout.is_right(row.identity, content))
             self._placed[row.identity] = kept or self._made(row, file, content, size, make)
+            if kept is None:
+                self._fresh.append(row.identity)
         return self._placed[row.identity]
 
-    def files_of(self, outcomes: Sequence[Outcome]) -> list[OwnedFile]:
-        """Return the files of all tracks; what is published of one that failed now stays ours, and stays."""
-        failed = {outcome.row.identity for outcome in outcomes if isinstance(outcome, Hole)}
-        left = [own for own in self._destination.owned if own.identity in failed and self._destination.has(own.file)]
-        return [*self._placed.values(), *left]
+    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return the outcomes with the names that their files keep, now that it is known which tracks failed.
+
+        What is published of a track that failed stays ours, and stays: a new file does not take its place.
+        """
+        self._left = self._destination.files_of({one.row.identity for one in outcomes if isinstance(one, Hole)})
+        self._layout.settle(self._fresh, [own.file for own in self._left])
+        fresh = {identity: self._placed[identity] for identity in self._fresh}
+        moved = {identity: file for identity, own in fresh.items() if (file := self._file(identity, own)) != own.file}
+        self._folder.rename({fresh[identity].file: file for identity, file in moved.items()})
+        self._placed |= {identity: self._moved(fresh[identity], file) for identity, file in moved.items()}
+        return [self._settled(outcome) for outcome in outcomes]
+
+    def files(self) -> list[OwnedFile]:
+        """Return the files of all tracks, one that failed now with what was there of it."""
+        return [*self._placed.values(), *self._left]
+
+    def _settled(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Hole) or outcome.owned is self._placed[outcome.row.identity]:
+            return outcome
+        return replace(outcome, owned=self._placed[outcome.row.identity])
+
+    def _file(self, identity: str, own: OwnedFile) -> str:
+        """Return how the file of a track is called now."""
+        return self._layout.file(identity, PurePosixPath(own.file).suffix.removeprefix("."))
+
+    def _moved(self, own: OwnedFile, file: str) -> OwnedFile:
+        """Return the record of a staged file that is called `file` now, or of the published one that is right there."""
+        kept = self._kept(file, self._layout.is_right(own.identity, own.content))
+        if kept:
+            self._folder.drop(file)
+        return kept or replace(own, file=file)
 
     def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
-        """Write the bundle in the `formats`, or each that applies, and return our files; only what is new is staged."""
+        """Write the bundle in the `formats`, or each that applies, and return our files; only what is new is staged.
+
+        Where a format fails, what an earlier export wrote of its kind stays.
+        """
         with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
-            playlists = [self._settle(path) for path in write_all(view, Path(scratch), self._tell, formats)]
-        return [owned for owned in playlists if owned]
+            files, failed = write_all(view, Path(scratch), self._tell, formats)
+            placed = [self._place_playlist(path) for path in files]
+        return [*placed, *(self._destination.playlists_unlike(own.file for own in placed) if failed else ())]
 
     def locate(self, file: str) -> Path:
         """Return where a file of the bundle lies now."""
@@ -140,8 +186,6 @@ class Staging:
     def _kept(self, file: str, is_right: Callable[[OwnedFile], bool]) -> OwnedFile | None:
         """Return the record of a published file that stays, since it is right, or somebody's work, which is told."""
         fate, owned = self._layout.fate(file, is_right)
-        if fate is Fate.EDITED and owned is None:
-            raise DestinationError(self._destination.path / file, "is in the way and not ours", "move it away")
         if fate is Fate.EDITED:
             self._tell(edited_warning(self._destination.path / file))
         return owned if fate in {Fate.KEEP, Fate.EDITED} else None
@@ -177,14 +221,12 @@ class Staging:
             self._copying[is_local] = not can_reflink(row.path, self._folder.path)
         return self._copying[is_local]
 
-    def _settle(self, path: Path) -> OwnedFile | None:
+    def _place_playlist(self, path: Path) -> OwnedFile:
         """Stage a playlist and return its record, or that of the one which stays since it is equal or edited."""
         file, there = path.name, self._destination.path / path.name
-        fate, owned = self._layout.fate(file, lambda _: there.read_bytes() == path.read_bytes())
-        if fate is Fate.EDITED:
-            self._tell(edited_warning(there))
-        if fate in {Fate.KEEP, Fate.EDITED}:
-            return owned
+        kept = self._kept(file, lambda _: there.read_bytes() == path.read_bytes())
+        if kept:
+            return kept
         staged = Path(shutil.move(path, self._folder.path / file))
         return _record(staged, file, hash_file(staged))
 

@@ -60,6 +60,7 @@ def plan_facts(plan: Plan) -> dict[str, object]:
     files = [asdict(file) for file in plan.files]
     errors = [error_facts(error) for error in plan.errors]
     named = {"dry_run": True, "exit_code": plan.exit_code, "dest": str(plan.dest), "name": plan.name}
+    named["unfinished"] = plan.unfinished
     return named | {"files": files, "downloads": plan.downloads, "errors": errors}
 
 
@@ -69,6 +70,8 @@ def print_plan(plan: Plan) -> None:
     sizes = ["" if file.size is None else format_size(file.size) for file in plan.files]
     rows = [(file.action, words[file.origin], size, file.file) for file, size in zip(plan.files, sizes, strict=True)]
     print_table(("ACTION", "FROM", "SIZE", "FILE"), rows, right=frozenset({2}))
+    if plan.unfinished:
+        click.echo(f"{plan.dest} is unfinished: an export was stopped there, and the next one mends it")
     counts = Counter(file.action for file in plan.files)
     actions = ", ".join(f"{number} {action}" for action, number in counts.items())
     click.echo(f"{actions or 'nothing'}; {count(len(plan.downloads), 'download')}; nothing was done")
@@ -81,7 +84,7 @@ def print_holes(report: Report, command: str) -> None:
     """Say on stderr what a bundle was published without, and the `command` that tries it again."""
     click.echo(f"cachestore: published without {count(report.failed, 'track')}", err=True)
     _print_errors(report.errors)
-    _print_again(report.total - report.failed, report.total, command)
+    _print_again(report.kept or 0, report.cloud, command)
 
 
 def print_failed(failed: ExportFailed, command: str) -> None:
@@ -89,7 +92,7 @@ def print_failed(failed: ExportFailed, command: str) -> None:
     failures = f"{len(failed.failures)} of {count(failed.rows, 'track')} failed"
     click.echo(f"cachestore: nothing was published, {failures}", err=True)
     _print_errors(failed.failures)
-    _print_again(failed.cached, failed.rows, command)
+    _print_again(failed.kept, failed.cloud, command)
 
 
 def _print_errors(errors: Sequence[TrackError]) -> None:
@@ -97,6 +100,6 @@ def _print_errors(errors: Sequence[TrackError]) -> None:
         click.echo(plain(f"  {error}"), err=True)
 
 
-def _print_again(cached: int, rows: int, command: str) -> None:
-    are = "is" if cached == 1 else "are"
-    click.echo(f"{cached} of {rows} {are} cached; run again: {command}", err=True)
+def _print_again(kept: int, cloud: int, command: str) -> None:
+    said = f"{kept} of {cloud} {'is' if kept == 1 else 'are'} cached; " if cloud else ""
+    click.echo(f"{said}run again: {command}", err=True)

@@ -71,6 +71,7 @@ FLOORS = {
     "exporter_plugin.formats": 5.4,
     "exporter_plugin.row_events": 5.4,
     "exporter_plugin.layout": 5.3,
+    "exporter_plugin.inspection": 5.3,
     "exporter_plugin.outcome": 5.3,
     "exporter_plugin.options": 5.2,
     "exporter_plugin.space": 5.0,
@@ -81,6 +82,7 @@ FLOORS = {
     "exporter_plugin.readers": 4.2,
     "exporter_plugin.template": 4.1,
     "exporter_plugin.naming": 4.0,
+    "exporter_plugin.litter": 4.0,
     "exporter_plugin.facts": 4.0,
     "exporter_plugin.row": 4.0,
 }

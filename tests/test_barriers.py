@@ -60,6 +60,7 @@ FOUND = Moment("cachestore.store.writer", "Store", "link")
 STAGED = Moment("os", "", "rename", "str(arguments[1]).endswith('/DEST')")
 LEASING = Moment("cachestore.store.writer", "Store", "lease")
 DOWNLOADED = Moment("cachestore.store.writer", "Store", "put")
+PUBLISHING = Moment("os", "", "replace", "'/DEST/media/' in str(arguments[1])")
 REGISTERING = Moment("cachestore.store.writer", "Store", "register")
 EVICTING = Moment("cachestore.store.writer", "Store", "evict")
 UNLINKING = Moment("cachestore.blobs", "Blobs", "remove")
@@ -174,6 +175,20 @@ def test_an_export_that_stands_still_while_another_command_runs_is_whole(
     assert ran.code in {0, 1, 4}, ran.err  # in use, over the bound
     assert export.end() == 0
     scenario.judge("DEST", *(["OTHER"] if meanwhile == "export" else []))
+
+
+@pytest.mark.long
+def test_exports_of_two_stores_to_one_folder_never_mix(scenario: Scenario) -> None:
+    """No row of the one store says to the other one that somebody writes there."""
+    stranger = scenario.stranger
+    stranger.run("export", stranger.mix(row("c"), name="other.json"), "DEST")
+    export = scenario.stopped(PUBLISHING, "export", scenario.mix, "DEST")
+    refused = stranger.run("export", "other.json", "DEST", "--root", "elsewhere", code=75)
+    assert refused.err.splitlines()[-1].endswith("DEST is busy with another command; try again in a moment")
+    assert export.end() == 0
+    scenario.judge("DEST")
+    stranger.run("export", "other.json", "DEST", "--root", "elsewhere")
+    assert bundle_faults(stranger.home / "DEST") == []
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,17 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachestore.config import Config
-from cachestore.errors import DestinationError, NoSpace
+from cachestore.errors import DestinationError, NoSpace, NotFound
 from cachestore.links import LinkMode
 from cachestore.track import Track
 from exporter_plugin import destination as destination_room
-from exporter_plugin.destination import Destination, FileState, inspect, writing
+from exporter_plugin.destination import Destination, FileState, writing
 from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.formats.view import BundleView
+from exporter_plugin.inspection import inspect
 from exporter_plugin.layout import Layout
 from exporter_plugin.manifest import Manifest, OwnedFile, TrackRecord, read_manifest, write_manifest
 from exporter_plugin.naming import fold
 from exporter_plugin.options import Wishes
+from exporter_plugin.outcome import Hole, Outcome, Placed
 from exporter_plugin.publish import publish
 from exporter_plugin.row import Row
 from exporter_plugin.staging import Staging, StagingFolder, staged
@@ -35,7 +38,7 @@ from exporter_plugin.template import Template
 from tests.crashes import IN_FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from cachestore.events import Event
 
@@ -48,26 +51,41 @@ DIGEST = "xxh3-128:" + "0" * 32
 class House:
     """A folder with a store and a bundle in it, exported to again and again without any cache."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: str = ROOT) -> None:
         self.dest = folder / "out" / "Friday"
-        self.root = folder / ROOT
+        self.root = folder / root
         self.root.mkdir()
         self.told: list[Event] = []
         self.template = Template(Config(self.root).template)
+
+    @classmethod
+    def beside(cls, house: House, root: str) -> House:
+        """Return a house that exports to the same place from another store."""
+        other = cls(house.root.parent, root)
+        other.dest = house.dest
+        return other
 
     def inspect(self) -> Destination:
         return inspect(self.dest, self.root, "Friday")
 
     def export(
-        self, *tracks: str, mode: LinkMode = LinkMode.AUTO, version: str = "1", name: str = "Friday", **wishes: bool
+        self,
+        *tracks: str,
+        mode: LinkMode = LinkMode.AUTO,
+        version: str = "1",
+        name: str = "Friday",
+        failing: Collection[str] = (),
+        ext: str = "wav",
+        run: str = RUN,
+        **wishes: bool,
     ) -> Manifest:
-        """Publish `tracks` ("A", "B") whose bytes are their name and `version`."""
+        """Publish `tracks` ("A", "B") whose bytes are their name and `version`, but for the `failing` ones."""
         destination = self.inspect()
-        with staged(destination, RUN) as folder:
-            manifest = self.stage(folder, destination, tracks, mode, version, name, **wishes)
+        with staged(destination, run) as folder:
+            manifest = self.stage(folder, destination, tracks, mode, version, name, failing, ext, **wishes)
             overwrite_edited = wishes.get("overwrite_edited", False)
             publish(folder, destination, manifest, self.told.append, overwrite_edited=overwrite_edited)
-        assert not [path for path in self.dest.parent.rglob("*") if path.name.endswith(RUN)]
+        assert not [path for path in self.dest.parent.rglob("*") if path.name.endswith(run)]
         return manifest
 
     def stage(
@@ -78,26 +96,35 @@ class House:
         mode: LinkMode = LinkMode.AUTO,
         version: str = "1",
         name: str = "Friday",
+        failing: Collection[str] = (),
+        ext: str = "wav",
         **wishes: bool,
     ) -> Manifest:
         rows = [Row(Track("studio", track, title=track)) for track in tracks]
         layout = Layout(destination, rows, Wishes(mode, self.template, **wishes))
         filling = Staging(folder, destination, layout, lambda: (), mode, self.told.append)
-        for row in rows:
-            data = f"{row.track.title}{version}"
-            filling.place(row, "wav", data, len(data), writer(data))
+        outcomes = [outcome_of(row, filling, version, failing, ext) for row in rows]
+        filling.settle(outcomes)
         playlists = filling.write_playlists(BundleView(name, ()))
-        return Manifest(name, 1.0, (*filling.files_of([]), *playlists), (ROW,))
+        return Manifest(name, 1.0, (*filling.files(), *playlists), (ROW,))
 
     def files(self) -> dict[str, str]:
         return {
             str(path.relative_to(self.dest)): path.read_text()
             for path in self.dest.rglob("*")
-            if path.is_file() and path.suffix == ".wav"
+            if path.is_file() and path.suffix in {".wav", ".aiff"}
         }
 
     def inodes(self) -> dict[str, int]:
         return {str(path.relative_to(self.dest)): path.stat().st_ino for path in self.dest.rglob("*") if path.is_file()}
+
+
+def outcome_of(row: Row, filling: Staging, version: str, failing: Collection[str], ext: str) -> Outcome:
+    """Place a row, whose bytes are its title and `version`, or let it fail."""
+    if row.track.title in failing:
+        return Hole(row, NotFound(row.address, row.label, "it is gone"))
+    data = f"{row.track.title}{version}"
+    return Placed(row, filling.place(row, ext, data, len(data), writer(data)))
 
 
 def writer(data: str) -> Callable[[Path, LinkMode], LinkMode]:
@@ -181,9 +208,10 @@ def test_links_to_one_blob_under_two_spellings_are_two_files(house: House) -> No
     house.export("a")
     media = house.dest / "media"
     (media / "01 - A.wav").hardlink_to(media / "01 - a.wav")
-    assert list(house.inspect().unwanted({"media/01 - A.wav"})) == [("media/01 - a.wav", True), ("Friday.m3u8", True)]
+    unwanted = [(own.file, is_untouched) for own, is_untouched in house.inspect().unwanted({"media/01 - A.wav"})]
+    assert unwanted == [("media/01 - a.wav", True), ("Friday.m3u8", True)]
     (media / "01 - A.wav").unlink()
-    assert "media/01 - a.wav" in dict(house.inspect().unwanted({"media/01 - A.wav"}))
+    assert "media/01 - a.wav" in {own.file for own, _ in house.inspect().unwanted({"media/01 - A.wav"})}
 
 
 def test_a_new_spelling_is_the_same_file_where_the_filesystem_says_so(
@@ -196,7 +224,7 @@ def test_a_new_spelling_is_the_same_file_where_the_filesystem_says_so(
     monkeypatch.setattr(
         destination_room, "_lstat", lambda path: lstat(there if path.name == "01 - A.wav" else Path(path))
     )
-    assert [file for file, _ in house.inspect().unwanted({"media/01 - A.wav"})] == ["Friday.m3u8"]
+    assert [own.file for own, _ in house.inspect().unwanted({"media/01 - A.wav"})] == ["Friday.m3u8"]
 
 
 def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
@@ -280,7 +308,19 @@ def test_a_bundle_of_a_newer_version_or_a_damaged_one_is_refused(house: House) -
 
 
 @pytest.mark.parametrize(
-    "file", ["../x", "/etc/passwd", "media/../../x", "media/sub/x", "..", "media/..", "bundle.json", ""]
+    "file",
+    [
+        "\ud800.wav",
+        "media/" + "x" * 201,
+        "../x",
+        "/etc/passwd",
+        "media/../../x",
+        "media/sub/x",
+        "..",
+        "media/..",
+        "bundle.json",
+        "",
+    ],
 )
 def test_a_planted_bundle_json_cannot_name_files_elsewhere(house: House, file: str) -> None:
     house.export("A")
@@ -365,8 +405,11 @@ def test_an_edited_file_is_kept_and_told_whether_it_is_wanted_or_not(house: Hous
     assert len(house.told) == 2
     house.told.clear()
     house.export("A", version="3")
-    assert house.files()["media/01 - A.wav"] == "my work"
-    assert len(house.told) == 1
+    house.export("A", version="3")
+    assert house.files() == {"media/01 - A.wav": "my work", "media/02 - B.wav": "my work"}
+    assert len(house.told) == 4
+    assert house.export("A", "B", overwrite_edited=True)
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
 
 
 def test_a_copy_of_a_bundle_with_other_times_is_a_bundle_as_it_was(house: House) -> None:
@@ -386,14 +429,71 @@ def test_a_copy_of_a_bundle_with_other_times_is_a_bundle_as_it_was(house: House)
     assert house.told == []
 
 
-def test_an_edited_or_foreign_playlist_is_kept(house: House) -> None:
+def test_an_edited_playlist_is_kept_also_while_the_bundle_has_another_name(house: House) -> None:
     house.export("A")
     edit(house.dest / "Friday.m3u8", "mine")
-    edit(house.dest / "Saturday.m3u8", "mine too")
     house.export("A")
     house.export("A", name="Saturday")
     assert (house.dest / "Friday.m3u8").read_text() == "mine"
-    assert (house.dest / "Saturday.m3u8").read_text() == "mine too"
+    house.export("A")
+    assert (house.dest / "Friday.m3u8").read_text() == "mine"
+    house.export("A", overwrite_edited=True)
+    assert (house.dest / "Friday.m3u8").read_text() != "mine"
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_is_foreign_at_the_name_of_the_playlist_is_in_the_way(house: House, *, is_folder: bool) -> None:
+    house.export("A")
+    place = house.dest / "Saturday.m3u8"
+    if is_folder:
+        place.mkdir()
+    else:
+        edit(place, "mine")
+    before = house.inodes()
+    for overwrite in (False, True):
+        with pytest.raises(DestinationError, match="not ours; move it away or give the bundle another name"):
+            house.export("A", "B", name="Saturday", overwrite_edited=overwrite)
+    assert house.inodes() == before
+
+
+def test_a_file_that_was_edited_is_ours_again_when_its_extension_comes_back(house: House) -> None:
+    house.export("A")
+    edit(house.dest / "media/01 - A.wav", "my work")
+    house.export("A", version="2", ext="aiff")
+    assert house.files() == {"media/01 - A.aiff": "A2", "media/01 - A.wav": "my work"}
+    house.export("A", version="3")
+    assert house.files() == {"media/01 - A.wav": "my work"}
+    house.export("A", version="3", overwrite_edited=True)
+    assert house.files() == {"media/01 - A.wav": "A3"}
+
+
+def test_what_lies_beside_a_track_does_not_take_its_name(house: House) -> None:
+    house.export("A", "B")
+    for name in ("01 - A.cue", "01 - A.gpk", "02 - B.sfk", "03 - C.CUE"):
+        (house.dest / "media" / name).touch()
+    before = house.inodes()
+    house.export("A", "B", renumber=True)
+    assert house.inodes() == before
+    house.export("A", "B", "C", renumber=True)
+    assert set(house.files()) == {"media/01 - A.wav", "media/02 - B.wav", "media/03 - C.wav"}
+
+
+def test_an_edited_file_that_is_a_folder_now_is_not_overwritten_and_nothing_is_touched(house: House) -> None:
+    house.export("A", "B")
+    (house.dest / "media/02 - B.wav").unlink()
+    (house.dest / "media/02 - B.wav").mkdir()
+    before = house.inodes()
+    with pytest.raises(DestinationError, match="is a folder in the place of a file of the bundle"):
+        house.export("A", "B", version="2", overwrite_edited=True)
+    assert house.inodes() == before
+
+
+def test_a_file_in_the_place_of_the_media_is_refused(house: House) -> None:
+    house.export("A")
+    (house.dest / "media").rename(house.dest / "elsewhere")
+    (house.dest / "media").touch()
+    with pytest.raises(DestinationError, match="has a file in the place of media/"):
+        house.inspect()
 
 
 def test_a_foreign_file_among_the_media_is_not_overwritten(house: House) -> None:
@@ -496,6 +596,22 @@ def test_a_re_export_killed_anywhere_says_so_and_the_next_one_mends_it(
     assert house.told == []
 
 
+def test_renumbering_leaves_the_file_of_a_track_that_fails_now_alone(house: House) -> None:
+    house.template = Template("{index}")
+    house.export("A", "B")
+    for _ in range(2):
+        manifest = house.export("B", "A", "C", renumber=True, failing="A")
+        names = {text: name for name, text in house.files().items()}
+        assert (names["A1"], names["C1"]) == ("media/1.wav", "media/3.wav")
+        assert re.fullmatch(r"media/1 \[[0-9a-f]{6}\]\.wav", names["B1"])
+        assert sorted(own.file for own in manifest.files) == sorted([*names.values(), "Friday.m3u8"])
+    before = house.inodes()
+    house.export("B", "A", "C", renumber=True, failing="A")
+    assert house.inodes() == before
+    house.export("B", "A", "C", renumber=True)
+    assert house.files() == {"media/1.wav": "B1", "media/2.wav": "A1", "media/3.wav": "C1"}
+
+
 def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Die before the rename or removal number `step` within DEST."""
     left = iter(range(step))
@@ -522,6 +638,8 @@ ACTS = st.one_of(
         st.booleans(),
         st.booleans(),
         st.none() | st.integers(0, 7),
+        st.sets(st.sampled_from("ABCD"), max_size=2),
+        st.sampled_from(["wav", "aiff"]),
     ),
 )
 
@@ -544,7 +662,7 @@ def test_whatever_is_exported_edited_and_killed_every_track_has_its_file_and_no_
 
 def edit_some(house: House, edits: dict[Path, str], text: str, which: int, new: bool) -> None:
     """Edit one of the media, or put another file among them."""
-    media = sorted((house.dest / "media").glob("*.wav")) if house.dest.exists() else []
+    media = sorted(house.dest / file for file in house.files())
     if media:
         place = media[0].with_name(f"{which}.wav") if new else media[which % len(media)]
         edit(place, text)
@@ -560,19 +678,27 @@ def export_and_judge(
     renumber: bool,
     overwrite: bool,
     killed: int | None,
+    failing: set[str],
+    ext: str,
 ) -> None:
     house.template = Template(template)
-    identities = [f"studio:{track}" for track in tracks]
-    may_go = {house.dest / own.file for own in house.inspect().owned if overwrite and own.identity in identities}
-    export = partial(house.export, *tracks, version=version, renumber=renumber, overwrite_edited=overwrite)
+    placed, failed = ([f"studio:{one}" for one in tracks if (one in failing) is fails] for fails in (False, True))
+    found = house.inspect()
+    may_go = {house.dest / own.file for own in found.owned if overwrite and own.identity in placed}
+    left = {house.dest / own.file: (house.dest / own.file).read_text() for own in found.files_of(failed)}
+    export = partial(house.export, *tracks, version=version, failing=failing, ext=ext)
+    export = partial(export, renumber=renumber, overwrite_edited=overwrite)
     if killed is not None:
         with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
             kill_at(patch, killed)
             export()
     manifest = export()
-    files = {own.identity: house.dest / own.file for own in manifest.files if own.identity}
-    assert list(files) == identities
-    assert len({fold(str(path)) for path in files.values()}) == len(tracks)
+    owned = {own.identity: house.dest / own.file for own in reversed(manifest.files) if own.identity}
+    assert len({own.file for own in manifest.files}) == len(manifest.files)
+    assert {path: path.read_text() for path in left} == left
+    assert left.keys() <= {house.dest / own.file for own in manifest.files if own.identity in failed}
+    files = {identity: owned[identity] for identity in placed}
+    assert len({fold(str(path)) for path in (*files.values(), *left)}) == len(placed) + len(left)
     assert not overwrite or not {path for path in files.values() if path.read_text() == edits.get(path)}
     for path in may_go:
         if not path.exists() or path.read_text() != edits.get(path):
@@ -580,7 +706,7 @@ def export_and_judge(
     assert {path: path.read_text() for path in edits} == edits
     right = {path: f"{identity[-1]}{version}" for identity, path in files.items()}
     assert {path: path.read_text() for path in right} == right | {p: t for p, t in edits.items() if p in right}
-    assert set(house.dest.rglob("*.wav")) == {*files.values(), *edits}
+    assert {house.dest / file for file in house.files()} == {*files.values(), *left, *edits}
 
 
 @pytest.mark.parametrize(

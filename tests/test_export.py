@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import threading
 import wave
@@ -41,13 +42,13 @@ from exporter_plugin.space import NoSpaceForCopies
 from exporter_plugin.template import TemplateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from click.testing import Result
 
     from cachestore.entry import Entry
     from cachestore.events import Event
-    from exporter_plugin.outcome import Report
+from exporter_plugin.outcome import Outcome, Report
 
 
 def sound(seed: str) -> bytes:
@@ -277,6 +278,16 @@ def test_an_unchanged_re_export_writes_nothing_at_all(house: House) -> None:
     assert (report.linked, report.copied) == (2, 1)
 
 
+def test_an_unchanged_re_export_without_a_network_writes_nothing_either(house: House, music: Music) -> None:
+    house.export()
+    before = stamps(house.dest)
+    assert house.export(offline=True).cached == 2
+    music.statuses |= {"t1": 503, "t2": 503}
+    assert house.export().stale == 2
+    assert stamps(house.dest) == before
+    assert {track["freshness"] for track in house.manifest()["tracks"][:2]} == {"fresh"}
+
+
 def test_names_stay_until_they_are_to_be_renumbered(house: House, music: Music) -> None:
     house.export()
     house.write("t2", "t3", "t1")
@@ -497,6 +508,34 @@ def test_titles_that_the_service_gives_are_kept_apart_without_an_index(house: Ho
     assert [re.sub(r"[0-9a-f]{6}", "HEX", name) for name in house.media()] == ["T2 [HEX].wav", "t2 [HEX].wav"]
 
 
+def late_names(house: House, dest: str, *ids: str) -> dict[str, str]:
+    """Export tracks without titles in this order and return their files."""
+    house.mix.write_text(json.dumps({"tracks": [{"source": "studio", "id": track} for track in ids]}))
+    house.export(house.folder / dest, template="{title}")
+    records = json.loads((house.folder / dest / "bundle.json").read_text())["files"]
+    return {own["identity"]: own["file"] for own in records if own["identity"]}
+
+
+def test_titles_that_come_with_the_download_name_files_whatever_the_order_and_the_cache(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter_plugin.gather._linked", _called_the_same(gather._linked))
+    first = late_names(house, "first", "t1", "t2")
+    assert [re.sub(r"[0-9a-f]{6}", "HEX", file) for file in first.values()] == ["media/Song [HEX].wav"] * 2
+    assert late_names(house, "second", "t2", "t1") == first
+    assert {(house.folder / "first" / file).read_bytes() for file in first.values()} == {sound("t1"), sound("t2")}
+    assert late_names(house, "first", "t2", "t1") == first
+
+
+def _called_the_same(linked: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Let a service call all tracks "Song"."""
+
+    def link(row: Row, *rest: object) -> Outcome:
+        return linked(row.called("Song"), *rest)
+
+    return link
+
+
 def test_a_template_that_is_wrong_is_refused_before_anything_is_asked(house: House, music: Music) -> None:
     done = invoke(house, music, str(house.mix), str(house.dest), "--template", "{artits} - {title}")
     assert isinstance(done.exception, TemplateError)
@@ -513,7 +552,7 @@ def test_one_failure_publishes_nothing_and_every_failure_is_named(house: House, 
     with pytest.raises(ExportFailed) as caught:
         house.export()
     assert [error.code for error in caught.value.failures] == ["not_found", "local_file"]
-    assert (caught.value.cached, caught.value.rows, caught.value.exit_code) == (1, 3, 1)
+    assert (caught.value.kept, caught.value.cloud, caught.value.rows, caught.value.exit_code) == (1, 2, 3, 1)
     house.assert_nothing_left()
     assert [house.states(n)[-1] for n in range(3)] == [State.DONE, State.FAILED, State.FAILED]
     assert_one_terminal_state_each(house.told, rows=3)
@@ -620,6 +659,36 @@ def test_a_cancel_publishes_nothing_and_closes_every_row(house: House, music: Mu
         assert next(iter(cache.store.entries())).label
 
 
+@pytest.mark.parametrize("is_reflinked", [False, True])
+def test_a_cancel_ends_the_copy_of_a_local_file(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, is_reflinked: bool
+) -> None:
+    """Where it is a reflink, it is hashed still."""
+    monkeypatch.setattr("exporter_plugin.staging.can_reflink", lambda *_: is_reflinked)
+    monkeypatch.setattr("cachestore.links._reflink", shutil.copyfile if is_reflinked else no_reflinks)
+    cancel = threading.Event()
+
+    def stop_when_it_is_linked(event: Event) -> None:
+        house.told.append(event)
+        if isinstance(event, TrackEvent) and event.index == 2 and event.state is State.LINKING:
+            cancel.set()
+
+    with Cache.open(house.config) as cache, pytest.raises(Cancelled):
+        export_mix(house.mix, house.dest, cache=cache, on_event=stop_when_it_is_linked, cancel=cancel)
+    house.assert_nothing_left()
+    assert house.states(2) == [State.QUEUED, State.LINKING, State.CANCELLED]
+
+
+def test_a_cancel_ends_the_look_at_what_is_to_be_renumbered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.export()
+    before, cancel = stamps(house.dest), threading.Event()
+    cancel.set()
+    monkeypatch.setattr("exporter_plugin.export.gather", Mock(side_effect=AssertionError))
+    with Cache.open(house.config) as cache, pytest.raises(Cancelled):
+        export_mix(house.mix, house.dest, Options(renumber=True), cache=cache, cancel=cancel)
+    assert stamps(house.dest) == before
+
+
 # Link modes
 
 
@@ -666,6 +735,23 @@ def test_links_are_replaced_when_they_are_to_be_editable(house: House) -> None:
     before = inodes(house.dest)
     house.export(editable=True)
     assert inodes(house.dest) == before
+
+
+@pytest.mark.parametrize(("options", "linked"), [({}, 0), ({"link_mode": "hardlink"}, 2), ({"editable": True}, 0)])
+def test_a_copy_of_a_bundle_has_no_hard_links(house: House, options: dict[str, Any], linked: int) -> None:
+    house.export()
+    original, house.dest = house.dest, house.folder / "copy"
+    shutil.copytree(original, house.dest)  # modes and times are copied, too
+    report = house.export(**options)
+    assert (report.linked, report.copied, house.warnings()) == (linked, 3 - linked, [])
+    modes = {own["link_mode"] for own in house.manifest()["files"] if (own["identity"] or "").startswith("studio")}
+    assert (modes == {"hardlink"}) is bool(linked)
+    files = [(house.dest / "media" / name).stat() for name in house.media()[:2]]
+    assert {file.st_nlink for file in files} == ({3} if linked else {1})
+    assert all(file.st_mode & stat.S_IWUSR for file in files) is bool(options.get("editable"))
+    before = stamps(house.dest)
+    house.export(**options)
+    assert stamps(house.dest) == before
 
 
 def test_editable_and_a_strict_link_mode_contradict_each_other(house: House) -> None:
@@ -775,8 +861,8 @@ def test_json_has_the_documented_keys(house: House, music: Music) -> None:
     facts = json.loads(done.stdout)
     assert done.return_value == facts["exit_code"] == 3
     assert list(facts) == [
-        *("result", "exit_code", "dest", "name", "total", "downloaded", "cached", "local", "failed", "stale"),
-        *("bytes", "linked", "copied", "seconds", "errors"),
+        *("result", "exit_code", "dest", "name", "total", "cloud", "downloaded", "cached", "local", "failed", "stale"),
+        *("kept", "bytes", "linked", "copied", "seconds", "errors"),
     ]
     assert (facts["errors"][0]["track"], facts["errors"][0]["code"]) == ("studio:t1", "not_found")
 
@@ -788,12 +874,36 @@ def test_a_failed_export_ends_with_the_command_to_run_again(house: House, music:
     assert done.return_value == 75
     last = done.stderr.splitlines()[-1]
     said, _, command = last.partition("; run again: ")
-    assert said == "2 of 3 are cached"
+    assert said == "1 of 2 is cached"
     config = str(house.folder / "config.toml")
     options = ["--on-error", "fail", "--jobs", "2"]
     assert shlex.split(command) == ["cachestore", "--config", config, "export", *options, str(house.mix), str(dest)]
     music.statuses.clear()
     assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_what_the_bound_evicted_does_not_count_as_cached(house: House, music: Music, on_error: str) -> None:
+    music.statuses["t3"] = 404
+    house.config = replace(house.config, max_size=20_000)
+    house.write("t1", "t2", "t3")
+    counts: ExportFailed | Report
+    try:
+        counts = house.export(link_mode="copy", on_error=on_error)
+    except ExportFailed as failed:
+        counts = failed
+    with Cache.open(house.config) as cache:
+        kept = len(list(cache.store.entries()))
+    assert (counts.kept, counts.cloud) == (kept, 3)
+    assert kept < 2
+    assert "not_kept" in house.warnings()
+
+
+def test_a_mix_without_cloud_tracks_has_nothing_cached(house: House, music: Music) -> None:
+    house.write()
+    house.local.unlink()
+    done = invoke(house, music, str(house.mix), str(house.dest))
+    assert done.stderr.splitlines()[-1].startswith("run again: cachestore ")
 
 
 def test_a_bundle_with_holes_ends_with_the_command_that_fills_them(house: House, music: Music) -> None:
@@ -802,7 +912,7 @@ def test_a_bundle_with_holes_ends_with_the_command_that_fills_them(house: House,
     done = invoke(house, music, str(house.mix), str(house.dest), *options)
     assert done.return_value == 3
     said, _, command = done.stderr.splitlines()[-1].partition("; run again: ")
-    assert said == "2 of 3 are cached"
+    assert said == "1 of 2 is cached"
     music.statuses.clear()
     assert invoke(house, music, *shlex.split(command)[4:]).return_value == 0
     assert len(house.media()) == 3

@@ -30,6 +30,7 @@ def cloud(raw_server: StartRawServer, stranger: Stranger) -> Cloud:
 
 PLAYLIST = "Friday Warm-up.m3u8"
 LOCAL = {"path": "local.wav", "title": "Mine"}
+AIFF = b"FORM\0\0\1\0AIFFSSND\0\0\0\xf4" + bytes(244)
 
 
 def dry(stranger: Stranger, *rows: dict[str, Any], options: tuple[str, ...] = (), code: int = 0) -> dict[str, Any]:
@@ -86,6 +87,41 @@ def test_a_dry_run_lists_what_the_export_does(stranger: Stranger, cloud: Cloud, 
     stranger.export(*rows, options=options)
     assert actions(facts) == done(stranger, before)
     assert facts["downloads"] == []
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--renumber",), ("--renumber", "--template", "{index}"), ("--renumber", "--template", "{title}")]
+)
+def test_a_dry_run_lists_what_the_export_does_when_tracks_fail(
+    stranger: Stranger, cloud: Cloud, options: tuple[str, ...]
+) -> None:
+    stranger.export(LOCAL, row("a"), row("c"), options=("--template", "{index}"))
+    stranger.run("fetch", "open:d")
+    (stranger.home / "local.wav").unlink()
+    rows = [row("d"), row("a"), row("e"), LOCAL, row("c", title="A")]
+    options = (*options, "--on-error", "skip", "--offline")
+    facts = dry(stranger, *rows, options=options, code=3)
+    before = snapshot(stranger.home / "DEST")
+    done_facts = stranger.export(*rows, options=(*options, "--json"), code=3).facts
+    assert actions(facts) == done(stranger, before)
+    assert (facts["exit_code"], facts["errors"]) == (3, done_facts["errors"])
+    assert wave(3000, seed=9) in [path.read_bytes() for path in stranger.media()]
+
+
+@pytest.mark.parametrize("foreign", ["media/02 - Mine.aiff", PLAYLIST.replace("Friday", "Saturday")])
+def test_a_file_in_the_way_is_refused_by_a_dry_run_as_by_the_export(
+    stranger: Stranger, cloud: Cloud, foreign: str
+) -> None:
+    stranger.export(row("a"), LOCAL)
+    (stranger.home / "DEST" / foreign).write_text("mine")
+    (stranger.home / "local.wav").write_bytes(AIFF)
+    before = snapshot(stranger.home / "DEST")
+    mix = stranger.mix(row("a"), LOCAL)
+    command = ("export", mix, "DEST", "--name", "Saturday Warm-up")
+    said = [stranger.run(*command, *more, code=4).err.splitlines()[-1] for more in (["--dry-run"], [])]
+    assert said[0] == said[1]
+    assert f"{foreign} is in the way and not ours" in said[0]
+    assert snapshot(stranger.home / "DEST") == before
 
 
 @pytest.mark.parametrize(
@@ -161,6 +197,36 @@ def test_what_would_fail_is_said_with_the_exit_code(stranger: Stranger, cloud: C
     assert [error["code"] for error in facts["errors"]] == ["not_cached", "local_file"]
     assert actions(facts) == {"01 - a.wav": "add", PLAYLIST: "add"}
     dry(stranger, *rows, options=("--on-error", "skip"), code=3)
+
+
+def test_a_bundle_that_a_stopped_export_left_is_said_to_be_unfinished(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"))
+    assert dry(stranger, row("a"))["unfinished"] is False
+    bundle = stranger.home / "DEST" / "bundle.json"
+    bundle.write_text(bundle.read_text().replace('"finished": true', '"finished": false'))
+    assert dry(stranger, row("a"))["unfinished"] is True
+    shown = stranger.run("export", stranger.mix(row("a")), "DEST", "--dry-run").out
+    assert f"{bundle.parent} is unfinished: an export was stopped there, and the next one mends it\n" in shown
+
+
+def test_the_files_of_a_bundle_are_not_exported_into_itself(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"), LOCAL)
+    before = snapshot(stranger.home / "DEST")
+    playlist = str(stranger.home / "DEST" / PLAYLIST)
+    for more in ((), ("--dry-run",), ("--renumber",)):
+        said = stranger.run("export", playlist, "DEST", *more, code=4).sentence
+        assert "has a track of the mix, 01 - a.wav, as a file of the bundle that is there" in said
+    assert snapshot(stranger.home / "DEST") == before
+    stranger.run("export", playlist, "OTHER")
+    (stranger.home / "DEST/media/extra.wav").write_bytes(wave(3000, seed=2))
+    stranger.export({"path": "DEST/media/extra.wav", "title": "Extra"})
+
+
+@pytest.mark.parametrize("dest", ["loop", "loop/x"])
+def test_a_destination_that_leads_in_a_circle_is_refused(stranger: Stranger, cloud: Cloud, dest: str) -> None:
+    (stranger.home / "loop").symlink_to("loop")
+    for more in ((), ("--dry-run",)):
+        assert "levels of symbolic links" in stranger.run("export", stranger.mix(LOCAL), dest, *more, code=4).sentence
 
 
 def test_a_person_reads_a_table(stranger: Stranger, cloud: Cloud) -> None:

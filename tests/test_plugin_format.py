@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.packages import blocks, build_wheel, install
-from tests.stranger import row, snapshot
+from tests.stranger import manifest, row, snapshot
 
 if TYPE_CHECKING:
     from tests.servers import Nginx
@@ -50,6 +50,11 @@ def away(view, folder):
 def wrong(view, folder):
     pass
 wrong.applies = lambda view: 1 / 0
+def moody(view, folder):
+    if len(view.outcomes) > 1:
+        raise RuntimeError("moody")
+    (folder / "mood.txt").write_text("good")
+moody.applies = lambda view: False
 """
 LEAVING = "raise SystemExit(9)\n"
 NO_FILE = "is no regular file; expected files only"
@@ -79,7 +84,11 @@ FAILURES = {
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the package is installed in."""
     [module], [points] = blocks(PAGE, HEADING, "python"), blocks(PAGE, HEADING, "toml")
-    broken = {name: f"my_broken:{name}" for name in FAILURES} | {"leaving": "my_leaving:write", "rpp": "my_broken:half"}
+    broken = {name: f"my_broken:{name}" for name in FAILURES} | {
+        "moody": "my_broken:moody",
+        "leaving": "my_leaving:write",
+        "rpp": "my_broken:half",
+    }
     sources = {"my_lof.py": module, "my_broken.py": BROKEN, "my_leaving.py": LEAVING}
     folder, files = tmp_path_factory.mktemp("wheel"), sources
     return install(build_wheel(folder, files, points, {"exporter_plugin.bundle_formats": broken}), folder / "installed")
@@ -142,6 +151,7 @@ def test_the_format_of_the_page_is_written(producer: Stranger, installed: Path) 
     written = (producer.home / "DEST" / "Friday Warm-up.lof").read_text()
     assert "half.txt" not in files(producer)
     assert written == 'file "media/01 - t-flac.flac" offset 0\nfile "media/02 - t-wav.wav" offset 0.5\n'
+    del producer.environment["PYTHONPATH"]
     producer.export(row("t-flac"))
     assert "Friday Warm-up.lof" not in files(producer)
 
@@ -149,15 +159,15 @@ def test_the_format_of_the_page_is_written(producer: Stranger, installed: Path) 
 def test_nobody_takes_a_format_of_ours_over(producer: Stranger, installed: Path) -> None:
     producer.environment["PYTHONPATH"] = str(installed)
     ran = producer.export(row("t-flac"), options=("--format", "rpp"))
-    assert "the bundle has no" not in ran.err
+    assert "could be written" not in ran.err
     assert (producer.home / "DEST" / "Friday Warm-up.rpp").read_text().startswith("<REAPER_PROJECT")
 
 
 def assert_all_are_told(err: str) -> None:
-    told = [line for line in err.splitlines() if "the bundle has no" in line]
+    told = [line for line in err.splitlines() if "file could be written" in line]
     assert len(told) == len(FAILURES)
     for name, reason in FAILURES.items():
-        assert any(f"warning: the bundle has no {name} file ({reason}" in line for line in told), name
+        assert any(f"warning: no {name} file could be written ({reason}" in line for line in told), name
 
 
 def test_a_format_that_fails_costs_a_warning_and_leaves_nothing(producer: Stranger, installed: Path) -> None:
@@ -171,3 +181,21 @@ def test_a_format_that_fails_costs_a_warning_and_leaves_nothing(producer: Strang
     assert "#EXTM3U" in (producer.home / "DEST" / "Friday Warm-up.m3u8").read_text()
     del producer.environment["PYTHONPATH"]
     producer.export(row("t-flac"), row("t-wav"))
+
+
+def test_what_a_format_wrote_that_fails_now_stays(producer: Stranger, installed: Path) -> None:
+    """This one fails with anything but one track; without a warning there is no reason to keep its file."""
+    producer.environment["PYTHONPATH"] = str(installed)
+    options = ("--format", "moody", "--format", "rpp")
+    producer.export(row("t-flac"), options=options)
+    dest = producer.home / "DEST"
+    written = (dest / "mood.txt").read_bytes()
+    rows = (row("t-flac"), row("t-wav"))
+    planned = producer.export(*rows, options=(*options, "--dry-run", "--json")).facts
+    assert {"mood.txt": "keep"}.items() <= {file["file"]: file["action"] for file in planned["files"]}.items()
+    for _ in range(2):
+        assert "no moody file could be written (RuntimeError: moody)" in producer.export(*rows, options=options).err
+        assert (dest / "mood.txt").read_bytes() == written
+        assert manifest(dest)["finished"]
+    producer.export(*rows, options=("--format", "rpp"))
+    assert files(producer) == ["Friday Warm-up.m3u8", "Friday Warm-up.rpp", "bundle.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -57,16 +58,33 @@ def failed(stranger: Stranger, *arguments: str) -> str:
     assert done.returncode == 1, done.stderr
     last = done.stderr.decode().splitlines()[-1]
     assert last.isprintable(), last
-    return last.partition("; run again: ")[2]
+    return last.partition("run again: ")[2]
 
 
-@pytest.mark.parametrize("dest", ["new\nline", TURNED, ESC, LATIN_1, "a'b\\\n", "it's $(x) !", "Ünï 音", "-x"])
+@pytest.mark.parametrize(
+    "dest", ["new\nline", TURNED, ESC, LATIN_1, "a'b\\\n", "it's $(x) !", "Ünï 音", "-x", "=ls", "=", "~", "~root"]
+)
 def test_the_pasted_line_exports_to_the_same_folder(bash: Stranger, dest: str) -> None:
     line = failed(bash, "--name", f"N {dest}", "--", "mix.json", dest)
     (bash.home / "later.wav").write_bytes(wave(3000))
     shell(bash, line, 0)
     assert manifest(bash.home / dest)["finished"]
     assert {path.name for path in bash.home.iterdir() if path.is_dir()} == {dest, "store"}
+
+
+@pytest.mark.parametrize("option", ["-q", "-v", "-vv"])
+def test_the_line_says_as_much_or_as_little_again(bash: Stranger, option: str) -> None:
+    assert failed(bash, option, "mix.json", "DEST") == f"cachestore {option} export mix.json DEST"
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="NOT RUN: there is no zsh")
+def test_the_line_means_the_same_to_zsh(bash: Stranger) -> None:
+    line = failed(bash, "mix.json", "=ls")
+    assert line.endswith(" '=ls'")
+    told = subprocess.run(
+        ["zsh", "-fc", f"cachestore() {{ print -r -- $3; }}; {line}"], capture_output=True, check=True
+    )
+    assert told.stdout == b"=ls\n"
 
 
 def test_a_mix_from_standard_input_is_asked_for_again(bash: Stranger) -> None:

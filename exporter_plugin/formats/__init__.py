@@ -11,7 +11,7 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.errors import UsageError, is_full
 from cachestore.events import WarningEvent
@@ -47,6 +47,13 @@ class FormatMisuse(Exception):
     """A format of another package wrote a file that a bundle cannot have."""
 
 
+class Written(NamedTuple):
+    """The `files` that were written, and whether any format `failed`."""
+
+    files: list[Path]
+    failed: bool
+
+
 def chosen(names: Collection[str]) -> list[EntryPoint]:
     """Return the formats `names`, or all when there are none; ours come first. Raise FormatUnknown."""
     # Nobody takes a format of ours over by registering its name, nor its file by writing it before.
@@ -62,25 +69,27 @@ def _is_ours(point: EntryPoint) -> bool:
     return point.value.startswith("exporter_plugin.")
 
 
-def write_all(view: BundleView, scratch: Path, tell: OnEvent, formats: Collection[str] = ()) -> list[Path]:
+def write_all(view: BundleView, scratch: Path, tell: OnEvent, formats: Collection[str] = ()) -> Written:
     """Write the playlist below `scratch`, and each of `formats`, or, when there are none, each format that applies.
 
-    Return the files: their names are safe and unlike each other. A format that fails has none and costs a warning,
-    whatever it did in the folder of its own. Raise FormatUnknown, or OSError on a full disk.
+    The names of the files are safe and unlike each other. A format that fails has none and costs a warning, whatever it
+    did in the folder of its own. Raise FormatUnknown, or OSError on a full disk.
     """
     m3u8.write(view, scratch)
-    files = list(scratch.iterdir())
+    files, failed = list(scratch.iterdir()), False
     for number, point in enumerate(chosen(formats)):
         folder = scratch / str(number)
         folder.mkdir()
-        files += _write_guarded(point, view, folder, tell, taken=files, asked=bool(formats))
-    return files
+        written = _write_guarded(point, view, folder, tell, taken=files, asked=bool(formats))
+        files += written or ()
+        failed = failed or written is None
+    return Written(files, failed)
 
 
 def _write_guarded(
     point: EntryPoint, view: BundleView, folder: Path, tell: OnEvent, *, taken: Collection[Path], asked: bool
-) -> list[Path]:
-    """Return the files that a format writes into `folder`, none if it fails, which is told."""
+) -> list[Path] | None:
+    """Return the files that a format writes into `folder`, None if it fails, which is told."""
     try:
         write = point.load()
         if asked or getattr(write, "applies", lambda _: True)(view):
@@ -92,8 +101,8 @@ def _write_guarded(
         if is_full(error):
             raise
         reason = f"{type(error).__name__}: {shown(str(error))}"
-        tell(WarningEvent("format_failed", f"the bundle has no {point.name} file ({reason})"))
-        return []
+        tell(WarningEvent("format_failed", f"no {point.name} file could be written ({reason})"))
+        return None
 
 
 def _written(folder: Path, taken: set[str]) -> list[Path]:
