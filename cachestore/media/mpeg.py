@@ -24,7 +24,7 @@ def first_frame(head: bytes, *, complete: bool, skip_padding: bool) -> tuple[str
     """
     place = head.find(b"\xff")
     while place != -1 and (skip_padding or not head[:place].strip(b"\0")):
-        for ext, frame_length in (("mp3", _mp3_frame), ("aac", _adts_frame)):
+        for ext, frame_length in (("mp3", mp3_frame), ("aac", _adts_frame)):
             length = frame_length(head[place : place + 7])
             following = place + length
             only = complete and following == len(head)
@@ -74,7 +74,7 @@ def _vbri_bytes(head: bytes) -> int:
     return int.from_bytes(head[46:50], "big") if head[36:40] == b"VBRI" else 0
 
 
-def _mp3_frame(header: bytes) -> int:
+def mp3_frame(header: bytes) -> int:
     """Return the length in bytes of a frame of MPEG 1, 2 or 2.5 layer III, 0 if this is none."""
     if len(header) < 4 or header[1] & 0xE6 != 0xE2 or header[1] & 0x18 == 0x08:
         return 0

@@ -11,19 +11,27 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _MOST_CHUNKS = 10_000
-_UNKNOWN = 0xFFFFFFFF  # the size is in `ds64`, or nobody knew it yet (EBU Tech 3306 §3)
+_UNKNOWN = 0xFFFFFFFF  # the size is in `ds64`, or nobody knew it yet (EBU Tech 3306 §3), as 0 where a recorder crashed
+_UNPACKED = {1, 3, 6, 7, 0xFFFE}  # PCM, float, A-law, µ-law, and what says so in an extension
 
 
 def of_wave(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
-    """Return the seconds, sample rate and channels of RIFF, RF64 or BW64."""
-    channels, rate, bytes_per_second, long_size = 0, 0, 0, 0
+    """Return the seconds, sample rate and channels of RIFF, RF64 or BW64.
+
+    Where the sound is packed, bytes a second are an estimate, and `fact` counts (RIFF 1991, "Fact Chunk").
+    """
+    coding, channels, rate, bytes_per_second, long_size, samples = 0, 0, 0, 0, 0, 0
     for name, size, left in _chunks(file, 12, "<4sI", 2):
         if name == b"ds64":
             [long_size] = struct.unpack_from("<Q", file.read(16), 8)
         elif name == b"fmt ":
-            channels, rate, bytes_per_second = struct.unpack_from("<HII", file.read(12), 2)
-        elif name == b"data" and bytes_per_second:
-            said = (long_size or left) if size == _UNKNOWN else size
+            coding, channels, rate, bytes_per_second = struct.unpack_from("<HHII", file.read(12))
+        elif name == b"fact":
+            [samples] = struct.unpack("<I", file.read(4))
+        elif name == b"data":
+            said = (long_size or left) if size in {0, _UNKNOWN} else size
+            if coding not in _UNPACKED and 0 < samples < _UNKNOWN and said <= left:
+                return samples / rate, rate, channels
             return min(said, left) / bytes_per_second, rate, channels
     return None, rate, channels
 
