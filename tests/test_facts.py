@@ -53,6 +53,10 @@ FFMPEG = {
     "wave of mp3": (["-f", "wav", "-c:a", "libmp3lame"], "wav", MONO),
     "wave untagged": (["-f", "wav", *FLAT], "wav", MONO),
     "rf64": (["-f", "wav", "-rf64", "always"], "wav", MONO),
+    "w64": (["-f", "w64", "-ac", "2"], "w64", STEREO),
+    "w64 of ima adpcm": (["-f", "w64", "-c:a", "adpcm_ima_wav"], "w64", MONO),
+    "au": (["-f", "au", "-ac", "2"], "au", STEREO),
+    "au of µ-law": (["-f", "au", "-c:a", "pcm_mulaw"], "au", MONO),
     "aiff": (["-f", "aiff"], "aiff", MONO),
     "aiff-c, little endian": (["-f", "aiff", "-c:a", "pcm_s16le"], "aiff", MONO),
     "caf": (["-f", "caf"], "caf", MONO),
@@ -70,6 +74,8 @@ PIPED = {
     "wave to a pipe": (["-f", "wav"], "wav", MONO),
     "rf64 to a pipe": (["-f", "wav", "-rf64", "always"], "wav", MONO),
     "caf to a pipe": (["-f", "caf"], "caf", MONO),
+    "w64 to a pipe": (["-f", "w64"], "w64", MONO),
+    "au to a pipe": (["-f", "au"], "au", MONO),
 }
 # A header without a length is no lie: the mix has to say it.
 ENDLESS = {

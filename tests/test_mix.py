@@ -331,6 +331,19 @@ def test_a_path_is_found_as_it_is_before_it_is_decoded(tmp_path: Path) -> None:
     assert found == [tmp_path / name for name in ("100%25.wav", "A B.wav", "sub/c.wav", "none%20.wav")]
 
 
+def test_what_is_encoded_in_a_path_or_an_address_is_a_letter_of_it(tmp_path: Path) -> None:
+    """Somebody's mix may name any file of theirs: a slash is one however it is written, and a name stays within."""
+    places = ["../../etc/passwd", "..%2Fa.wav", "file:///a%2Fb.wav", "file://localhost/a%23b%3Fc.wav", "100%00.wav"]
+    found = [row.path for row in playlist_of(tmp_path, *places).rows]
+    assert found == [
+        tmp_path / "../../etc/passwd",
+        tmp_path / "..%2Fa.wav",
+        Path("/a/b.wav"),
+        Path("/a#b?c.wav"),
+        tmp_path / "100%00.wav",
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
@@ -341,6 +354,16 @@ def test_a_path_is_found_as_it_is_before_it_is_decoded(tmp_path: Path) -> None:
         (["#EXTM3U", "a.wav", "spotify://x"], "track 2, line 3: spotify:// is not supported"),
         (["#EXTM3U", "http://h:x/"], 'track 1, line 2: "url"'),
         (["#EXTM3U", "file://elsewhere/a.wav"], "track 1, line 2: the file:// address is wrong"),
+        (
+            ["#EXTM3U", "file://dj:pw@elsewhere/a.wav"],
+            "line 2: the file:// address is wrong; expected file:///absolute",
+        ),
+        (
+            ["#EXTM3U", "file:///%00"],
+            "track 1, line 2: the file:// address is wrong; expected file:///absolute",
+        ),
+        (["#EXTM3U", "file:///a%0Ab.wav"], "track 1, line 2: the file:// address is wrong"),
+        (["#EXTM3U", "file:"], "track 1, line 2: the file:// address is wrong"),
         (["#EXTM3U", "file://[x/a.wav"], "track 1, line 2: the file:// address is wrong"),
         (["#EXTM3U", "a\0.wav"], "track 1, line 2: it holds control characters"),
         (["#EXTM3U", "#EXT-X-TARGETDURATION:8", "seg1.ts"], "this is an HLS stream"),

@@ -48,12 +48,14 @@ def _reader(ext: str) -> Callable[[BinaryIO, str], tuple[float | None, float | N
 
     readers = {
         "aac": frames.of_adts,
+        "au": chunks.of_au,
         "caf": chunks.of_caf,
         "m4a": boxes.of_mp4,
         "mp3": frames.of_mp3,
         "oga": ogg.of_ogg,
         "ogg": ogg.of_ogg,
         "opus": ogg.of_ogg,
+        "w64": chunks.of_w64,
         "wav": chunks.of_wave,
         "webm": boxes.of_webm,
         "wv": frames.of_wavpack,
