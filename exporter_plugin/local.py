@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.errors import LocalFileError
-from cachestore.media import recognize
+from cachestore.media import MEDIA_TYPES, recognize
 from cachestore.text import redacted
 
 if TYPE_CHECKING:
@@ -21,29 +21,28 @@ def look_at(row: Row, path: Path) -> tuple[str, str, int]:
     """
     try:
         info = path.stat()
-        # A FIFO would be waited for.
-        media = recognize(path) if stat.S_ISREG(info.st_mode) else None
+        if not stat.S_ISREG(info.st_mode):  # a FIFO would be waited for
+            raise _refused(row, "{} is no file")
+        media = recognize(path)
     except (OSError, ValueError) as error:
         raise unusable(row, error) from None
     if media is None:
-        raise unusable(row, None)
+        raise _refused(row, f"{{}} is of no kind of audio that is known here ({', '.join(MEDIA_TYPES)})")
     return media.ext, f"{info.st_size}-{info.st_mtime_ns}", info.st_size
 
 
-def unusable(row: Row, error: Exception | None) -> LocalFileError:
-    """Return what is wrong with a row's file: the `error` of looking at or copying it, none if it is no audio."""
-    return LocalFileError(row.address, row.label, _problem(row, error))
+def unusable(row: Row, error: Exception) -> LocalFileError:
+    """Return what is wrong with a row's file: the `error` of looking at or copying it."""
+    match error:
+        case FileNotFoundError():
+            return _refused(row, "there is no file {}")
+        case OSError():
+            return _refused(row, f"{{}} cannot be copied ({error.strerror})")
+    return _refused(row, "its path is none")  # a NUL is in it
 
 
-def _problem(row: Row, error: Exception | None) -> str:
+def _refused(row: Row, problem: str) -> LocalFileError:
     # The sentence goes into the bundle too, which is no place for the folders of this machine.
     address = redacted(row.address)
     shown = address if Path(row.address).is_absolute() else f"{address} (relative to the mix)"
-    match error:
-        case None:
-            return f"{shown} is not an audio file"
-        case FileNotFoundError():
-            return f"there is no file {shown}"
-        case OSError():
-            return f"{shown} cannot be copied ({error.strerror})"
-    return "its path is none"  # a NUL is in it
+    return LocalFileError(row.address, row.label, problem.format(shown))

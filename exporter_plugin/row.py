@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from cachestore.errors import MixError
 from cachestore.media import MEDIA_TYPES
+from cachestore.text import is_echo, redacted
+from cachestore.track import url_secrets
 
 if TYPE_CHECKING:
     from cachestore.track import Track
+
+_SECONDS = ("seconds", 0, 1_000_000)
+_LIMITS = {
+    "duration": _SECONDS,
+    "start": _SECONDS,
+    "offset": _SECONDS,
+    "fade_in": _SECONDS,
+    "fade_out": _SECONDS,
+    "file_length": ("seconds", 0, 1_000_000_000),
+    "bpm": ("beats per minute", 1, 1000),
+}
+
+
+def without_secrets(text: str, url: str | None = None) -> str:
+    """Return what a mix calls something, such as the track at `url`, fit to be stored and shown.
+
+    It is empty where it is a URL, which players write for what has no title, or holds a secret of `url`.
+    """
+    if text.lower().startswith(("http://", "https://")) or (text and url and is_echo(text, url_secrets(url))):
+        return ""
+    return redacted(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +58,21 @@ class Row:
     fade_in: float = 0.0
     fade_out: float = 0.0
     file_length: float | None = None
+
+    def __post_init__(self) -> None:
+        told = partial(without_secrets, url=self.track.url)
+        title, artist, album = (told(text) for text in (self.track.title, self.track.artist, self.track.album))
+        object.__setattr__(self, "track", replace(self.track, title=title, artist=artist, album=album))
+        object.__setattr__(self, "musical_key", told(self.musical_key))
+
+    @property
+    def problem(self) -> str:
+        """Return which of its numbers is none that a row can have, and what was expected; empty if all are fine."""
+        for name, (unit, least, end) in _LIMITS.items():
+            number = getattr(self, name)
+            if number is not None and not least <= number < end:
+                return f'"{name}" is {number:g}; expected {unit}, from {least} and less than {end}'
+        return ""
 
     @property
     def label(self) -> str:
@@ -73,7 +113,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """An ordered list of tracks; `name` may be empty (stdin)."""
+    """An ordered list of tracks, at least one; `name` may be empty (stdin).
+
+    Making one raises MixError, with the number of the track, if a row has a number that is out of bounds.
+    """
 
     name: str
     rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", without_secrets(self.name))
+        if not self.rows:
+            raise MixError(f"the mix {self.name!r}", "", "it has no track; expected at least one")
+        for number, row in enumerate(self.rows, 1):
+            if problem := row.problem:
+                raise MixError(f"the mix {self.name!r}", f"track {number}", problem)

@@ -154,7 +154,8 @@ def bundle_faults(dest: Path) -> list[str]:
     if not dest.exists():
         return []
     if not (dest / "bundle.json").exists():
-        return [f"{dest} is there without its bundle.json"] if any(dest.iterdir()) else []
+        files = [path for path in dest.iterdir() if _STAGING not in path.name]  # what is staged is swept
+        return [f"{dest} is there without its bundle.json"] if files else []
     bundle = json.loads((dest / "bundle.json").read_text())
     records: dict[str, set[str]] = {}
     for own in bundle["files"]:

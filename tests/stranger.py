@@ -36,7 +36,7 @@ url = "{url}/slow/{{id}}"
 Row = dict[str, Any]
 
 
-def row(track: str, source: str = "open", **fields: str) -> Row:
+def row(track: str, source: str = "open", **fields: str | float) -> Row:
     """Return a row of a mix, titled like its id."""
     return {"source": source, "id": track, "title": track, **fields}
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from tests.stranger import Stranger
 
 POINTS = 4  # of each command, unless in full
-MIX = [row("a"), row("b"), row("c"), {"path": "local.wav", "title": "Mine"}]
+# With a place, so that projects are written, too.
+MIX = [row("a", start=0), row("b"), row("c"), {"path": "local.wav", "title": "Mine"}]
 EXPORT = ("export", "mix.json", "DEST")
 DESTS = ("DEST", "OTHER", "FRESH")
 MENDING = (EXPORT, ("prune",), ("verify",))

@@ -22,6 +22,7 @@ from cachestore import Cache, Config, SourceConfig, SourceError, Track, errors, 
 from cachestore.cli.context import global_options
 from cachestore.cli.main import cli
 from cachestore.config import default_config_path
+from cachestore.media import MEDIA_TYPES
 from cachestore.sources.registry import Sources
 from cachestore.web import open_web
 from exporter_plugin import Options, export_mix
@@ -169,6 +170,11 @@ def commands_shown(text: str) -> str:
 
 def piece(ext: str) -> bytes:
     return render(next(piece for piece in CLOUD if piece.ext == ext))
+
+
+def test_the_page_of_formats_lists_every_kind_of_audio() -> None:
+    table = page("docs/formats.md").partition("| extension | kind |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(MEDIA_TYPES)
 
 
 @pytest.mark.parametrize("name", PAGES)

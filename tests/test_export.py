@@ -599,8 +599,9 @@ def test_a_local_path_that_is_no_audio_file_is_one_sentence(house: House, what: 
         os.mkfifo(house.local)
     with pytest.raises(ExportFailed) as caught:
         house.export()
-    sentence = "there is no file" if what == "missing" else "is not an audio file"
-    assert sentence in str(caught.value)
+    unknown = "is of no kind of audio that is known here (mp3, flac, "
+    sentences = {"missing": "there is no file", "text": unknown}
+    assert sentences.get(what, "is no file") in str(caught.value)
     assert "Local/Intro.wave (relative to the mix)" in str(caught.value)
 
 

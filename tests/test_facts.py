@@ -33,6 +33,11 @@ FFMPEG = {
     "flac": (["-f", "flac"], "flac", MONO),
     "flac 24 bits": (["-f", "flac", "-sample_fmt", "s32", "-ac", "2"], "flac", STEREO),
     "aac in m4a": (["-f", "ipod", "-c:a", "aac", "-ac", "2"], "m4a", STEREO),
+    "mono aac in m4a": (["-f", "ipod", "-c:a", "aac"], "m4a", MONO),
+    "six channels of aac in m4a": (["-f", "ipod", "-c:a", "aac", "-ac", "6"], "m4a", 6),
+    "eight channels of aac in m4a": (["-f", "ipod", "-c:a", "aac", "-ac", "8"], "m4a", 8),
+    "mono in fragments of m4a": (["-f", "mp4", "-movflags", f"+frag_keyframe{FRAGMENTS}"], "m4a", MONO),
+    "six channels of alac in m4a": (["-f", "ipod", "-c:a", "alac", "-ac", "6"], "m4a", 6),
     "alac in m4a": (["-f", "ipod", "-c:a", "alac"], "m4a", MONO),
     "fragments of m4a": (["-f", "mp4", "-movflags", f"+frag_keyframe{FRAGMENTS}", "-ac", "2"], "m4a", STEREO),
     "a fragment a frame": (["-f", "mp4", "-movflags", f"+frag_every_frame{FRAGMENTS}", "-ac", "2"], "m4a", STEREO),
@@ -42,8 +47,16 @@ FFMPEG = {
     "flac in ogg": (["-f", "ogg", "-c:a", "flac"], "oga", MONO),
     "wave": (["-f", "wav", "-ac", "2"], "wav", STEREO),
     "wave extensible": (["-f", "wav", "-ac", "6", "-c:a", "pcm_s24le"], "wav", 6),
+    "wave of microsoft adpcm": (["-f", "wav", "-c:a", "adpcm_ms"], "wav", MONO),
+    "wave of ima adpcm": (["-f", "wav", "-c:a", "adpcm_ima_wav", "-ac", "2"], "wav", STEREO),
+    "wave of a-law": (["-f", "wav", "-c:a", "pcm_alaw"], "wav", MONO),
+    "wave of mp3": (["-f", "wav", "-c:a", "libmp3lame"], "wav", MONO),
     "wave untagged": (["-f", "wav", *FLAT], "wav", MONO),
     "rf64": (["-f", "wav", "-rf64", "always"], "wav", MONO),
+    "w64": (["-f", "w64", "-ac", "2"], "w64", STEREO),
+    "w64 of ima adpcm": (["-f", "w64", "-c:a", "adpcm_ima_wav"], "w64", MONO),
+    "au": (["-f", "au", "-ac", "2"], "au", STEREO),
+    "au of µ-law": (["-f", "au", "-c:a", "pcm_mulaw"], "au", MONO),
     "aiff": (["-f", "aiff"], "aiff", MONO),
     "aiff-c, little endian": (["-f", "aiff", "-c:a", "pcm_s16le"], "aiff", MONO),
     "caf": (["-f", "caf"], "caf", MONO),
@@ -61,6 +74,8 @@ PIPED = {
     "wave to a pipe": (["-f", "wav"], "wav", MONO),
     "rf64 to a pipe": (["-f", "wav", "-rf64", "always"], "wav", MONO),
     "caf to a pipe": (["-f", "caf"], "caf", MONO),
+    "w64 to a pipe": (["-f", "w64"], "w64", MONO),
+    "au to a pipe": (["-f", "au"], "au", MONO),
 }
 # A header without a length is no lie: the mix has to say it.
 ENDLESS = {
@@ -154,6 +169,53 @@ def test_a_sum_of_many_wave_bytes_is_no_more_than_the_file_has(made: Mapping[str
     said = facts_of(tmp_path / "audio.wav").duration
     assert said is not None
     assert SECONDS <= said < SECONDS + 0.1
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_a_recorder_that_crashed_left_what_is_there(made: Mapping[str, Path], tmp_path: Path, size: int) -> None:
+    content = bytearray(made["wave untagged"].read_bytes())
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = struct.pack("<I", size)
+    (tmp_path / "audio.wav").write_bytes(content)
+    assert facts_of(tmp_path / "audio.wav") == Facts(SECONDS, 44100, MONO)
+
+
+@pytest.mark.parametrize("name", ["vorbis", "opus", "flac in ogg"])
+def test_a_chain_of_streams_is_as_long_as_all_of_them(made: Mapping[str, Path], tmp_path: Path, name: str) -> None:
+    ext, alone = facts(made[name], tmp_path)
+    streams = made[name].read_bytes(), with_serial(made[name].read_bytes(), 4711)
+    (tmp_path / f"audio.{ext}").write_bytes(b"".join(streams))
+    chained = facts_of(tmp_path / f"audio.{ext}")
+    assert alone.duration == pytest.approx(SECONDS)
+    assert chained.duration == pytest.approx(2 * SECONDS)
+    assert (chained.sample_rate, chained.channels) == (alone.sample_rate, alone.channels)
+
+
+def with_serial(content: bytes, serial: int) -> bytes:
+    """Return Ogg with another number of its stream, as a second run of an encoder gives it. Checksums stay wrong."""
+    pages = bytearray(content)
+    place = 0
+    while place < len(pages):
+        pages[place + 14 : place + 18] = serial.to_bytes(4, "little")
+        body = place + 27 + pages[place + 26]
+        place = body + sum(pages[place + 27 : body])
+    return bytes(pages)
+
+
+@pytest.mark.parametrize("last", ["quiet", "loud"])
+def test_an_mp3_of_varying_bit_rate_without_a_count_of_its_frames_is_counted(tmp_path: Path, last: str) -> None:
+    """Its first minute says little of the second."""
+    parts = {"quiet": "anullsrc=r=44100", "loud": "anoisesrc=r=44100:amplitude=0.9:seed=7"}
+    inputs = [parts["loud" if last == "quiet" else "quiet"], parts[last]]
+    sound = [word for each in inputs for word in ("-f", "lavfi", "-t", "40", "-i", each)]
+    joined = ["-filter_complex", "[0]aformat=cl=mono[a];[1]aformat=cl=mono[b];[a][b]concat=v=0:a=1"]
+    encoded = ["-q:a", "0", "-write_xing", "0", "-id3v2_version", "0", str(tmp_path / "audio.mp3")]
+    subprocess.run([program("ffmpeg"), "-nostdin", "-v", "error", *sound, *joined, *encoded], check=True)
+    with (tmp_path / "audio.mp3").open("ab") as file:
+        file.write(b"TAG" + bytes(125))
+    said = facts_of(tmp_path / "audio.mp3")
+    assert said.duration == pytest.approx(80, abs=0.1)
+    assert (said.sample_rate, said.channels) == (44100, MONO)
 
 
 def test_a_file_that_is_gone_says_nothing(tmp_path: Path) -> None:

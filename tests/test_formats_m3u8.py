@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cachestore.errors import NotFound
 from cachestore.track import Track
@@ -12,6 +13,12 @@ from exporter_plugin.manifest import OwnedFile
 from exporter_plugin.mix import read_mix
 from exporter_plugin.outcome import Hole, Outcome, Placed
 from exporter_plugin.row import Row
+from tests.library import make_wave
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.library import Sample
 
 
 def written(folder: Path, *outcomes: Outcome, name: str = "Friday") -> str:
@@ -43,6 +50,18 @@ def test_a_playlist_has_relative_paths_durations_and_visible_holes(tmp_path: Pat
         "media/02 - x.wav\n"
         "# MISSING: Gone (the server has no such track)\n"
     )
+
+
+def test_a_playlist_says_how_long_the_files_are(tmp_path: Path, library: Mapping[str, Sample]) -> None:
+    """Not how long they play, and 0 would stand for "unknown"."""
+    media = tmp_path / "media"
+    library["flac"].copy_to(media, "1.flac")
+    (media / "2.wav").write_bytes(make_wave(9000))
+    rows = [Row(Track("s", "1", title="A"), duration=0.2, offset=0.5), Row(Track("s", "2", title="B"))]
+    files = ["media/1.flac", "media/2.wav"]
+    write(BundleView("Friday", [placed(*both) for both in zip(rows, files, strict=True)], tmp_path.joinpath), tmp_path)
+    lines = (tmp_path / "Friday.m3u8").read_text().splitlines()
+    assert [line for line in lines if line.startswith("#EXTINF")] == ["#EXTINF:1,A", "#EXTINF:1,B"]
 
 
 def test_no_text_of_a_mix_can_add_a_line(tmp_path: Path) -> None:

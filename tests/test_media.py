@@ -27,6 +27,7 @@ ADTS = bytes.fromhex("fff15080 0b9ffc") + bytes(85)  # 92 bytes
 FLAC = b"fLaC" + bytes(38)
 ISO = b"\0\0\0\x18ftyp"
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000 0000000000000000 77617665f3acd3118cd100c04f8edb8a")
 EBML = bytes.fromhex("1a45dfa39f4286810142f7810142f2810442f38108")
 
 
@@ -66,7 +67,9 @@ def test_real_files_are_known_by_their_bytes_whatever_they_are_called(
     [
         ("adts", "aac"),
         ("aiff", "aiff"),
+        ("au", "au"),
         ("caf", "caf"),
+        ("w64", "w64"),
         ("asf", "wma"),
         ("wv", "wv"),
         ("webm", "webm"),
@@ -110,6 +113,8 @@ def test_files_of_rarer_formats_made_by_ffmpeg_are_known(tmp_path: Path, made_as
         (b"FORM\0\0\1\0AIFFCOMM", "aiff"),
         (b"FORM\0\0\1\0AIFCFVER", "aiff"),
         (b"caff\0\1\0\0desc", "caf"),
+        (W64, "w64"),
+        (b".snd\0\0\0\x18\0\0\0\4\0\0\0\3", "au"),
         (ASF + bytes(20), "wma"),
         (b"wvpk" + bytes(28), "wv"),
         (EBML + b"\x42\x82\x84webm", "webm"),

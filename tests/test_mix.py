@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachestore.errors import MixError
-from cachestore.track import Track
+from cachestore.track import Track, url_track
 from exporter_plugin.mix import read_mix
 from exporter_plugin.row import Mix, Row
 
@@ -116,9 +116,79 @@ def test_standard_input_is_json_or_a_playlist(tmp_path: Path, monkeypatch: pytes
     assert from_stdin("#EXTM3U\na.wav\n").rows[0].path == tmp_path / "a.wav"
 
 
-def test_a_byte_order_mark_null_fields_and_duplicate_keys_are_fine(tmp_path: Path) -> None:
-    read = from_stdin('\ufeff{"tracks": [{"path": "a.wav", "path": "b.wav", "title": null, "url": null}]}')
-    assert [row.address for row in read.rows] == ["b.wav"]
+def test_a_byte_order_mark_and_null_fields_are_fine(tmp_path: Path) -> None:
+    read = from_stdin('\ufeff{"tracks": [{"path": "a.wav", "title": null, "url": null}]}')
+    assert [row.address for row in read.rows] == ["a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{"tracks": [{"path": "a"}], "tracks": [{"path": "b"}]}', 'standard input: it has "tracks" more than once'),
+        (
+            '{"tracks": [{"path": "a"}, {"path": "b", "title": "", "path": "c"}]}',
+            'standard input, track 2: it has "path" more than once; expected each field once',
+        ),
+        (
+            '{"tracks": [{"path": "a", "https://h/?token=SEKRET": 1, "https://h/?token=SEKRET": 2}]}',
+            'standard input, track 1: it has "https://h/?…" more than once',
+        ),
+    ],
+)
+def test_a_field_that_stands_twice_throws_no_part_of_a_mix_away(content: str, sentence: str) -> None:
+    with pytest.raises(MixError) as caught:
+        from_stdin(content)
+    assert str(caught.value).startswith(sentence)
+
+
+STREAM = "http://h/api/t1?token=SEKRET"
+
+
+@pytest.mark.parametrize("said", [STREAM, STREAM.upper(), "t1?token=SEKRET", "http://h/api - t1?token=SEKRET"])
+def test_a_title_that_is_a_url_or_has_a_secret_of_it_is_none(tmp_path: Path, said: str) -> None:
+    """VLC writes the URL as the title of a stream that has none."""
+    xspf = (
+        f"<playlist><trackList><track><location>{STREAM}</location><title>{said}</title></track></trackList></playlist>"
+    )
+    mixes = [
+        playlist_of(tmp_path, "#EXTM3U", f"#PLAYLIST:{STREAM}", f"#EXTINF:-1,{said}", f"#EXTALB:{said}", STREAM),
+        mix_of(tmp_path, {"url": STREAM, "title": said, "artist": said, "album": said, "key": said}, name=STREAM),
+        from_stdin(xspf),
+        Mix(STREAM, (Row(url_track(STREAM, title=said, artist=said, album=said), musical_key=said),)),
+    ]
+    for mix in mixes:
+        [row] = mix.rows
+        assert (row.track.title, row.track.artist, row.track.album, row.musical_key) == ("", "", "", "")
+        assert (row.label, row.fallback) == ("url:http://h/api/t1", "t1")
+        assert "SEKRET" not in f"{mix} {row.called(said)}".replace(STREAM, "")
+
+
+def test_a_url_within_a_title_is_told_without_its_secrets(tmp_path: Path) -> None:
+    row = row_of(tmp_path, path="a.wav", title="from https://me:pw@h/a?token=SEKRET")
+    assert row.label == "from https://…@h/a?…"
+    assert row_of(tmp_path, path="a.wav", title="https://h/b").label == "a"
+    assert row_of(tmp_path, path="a.wav", title="AC/DC: Live? 50 % @ home").label == "AC/DC: Live? 50 % @ home"
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"start": float("nan")}, '"start" is nan; expected seconds, from 0 and less than 1000000'),
+        ({"start": -5.0}, '"start" is -5; expected seconds'),
+        ({"offset": float("inf")}, '"offset" is inf; expected seconds'),
+        ({"bpm": 1e-9}, '"bpm" is 1e-09; expected beats per minute, from 1 and less than 1000'),
+        ({"file_length": float("nan")}, '"file_length" is nan; expected seconds'),
+    ],
+)
+def test_a_mix_of_any_maker_has_no_number_that_is_out_of_bounds(said: dict[str, Any], problem: str) -> None:
+    with pytest.raises(MixError) as caught:
+        Mix("Friday", (Row(Track("s", "1")), Row(Track("s", "2"), **said)))
+    assert str(caught.value).startswith(f"the mix 'Friday', track 2: {problem}")
+
+
+def test_a_mix_of_no_track_is_none() -> None:
+    with pytest.raises(MixError, match="the mix '': it has no track; expected at least one"):
+        Mix("", ())
 
 
 def test_titles_are_on_one_line_and_steer_no_terminal(tmp_path: Path) -> None:
@@ -166,8 +236,9 @@ def test_titles_are_on_one_line_and_steer_no_terminal(tmp_path: Path) -> None:
         ({"path": "a", "offset": -0.1}, '"offset" is -0.1; expected seconds'),
         ({"path": "a", "fade_in": []}, '"fade_in" is a list; expected a number'),
         ({"path": "a", "fade_out": "8 s"}, '"fade_out" is text; expected a number'),
-        ({"path": "a", "bpm": 0}, '"bpm" is 0; expected beats per minute, more than 0 and less than 1000'),
+        ({"path": "a", "bpm": 0}, '"bpm" is 0; expected beats per minute, from 1 and less than 1000'),
         ({"path": "a", "bpm": float("nan")}, '"bpm" is nan'),
+        ({"path": "a", "bpm": 1e-9}, '"bpm" is 1e-09; expected beats per minute, from 1'),
         ({"path": "a", "key": 8}, '"key" is a number; expected text'),
         ({"path": "a", "album": 8}, '"album" is a number; expected text'),
     ],
@@ -260,6 +331,19 @@ def test_a_path_is_found_as_it_is_before_it_is_decoded(tmp_path: Path) -> None:
     assert found == [tmp_path / name for name in ("100%25.wav", "A B.wav", "sub/c.wav", "none%20.wav")]
 
 
+def test_what_is_encoded_in_a_path_or_an_address_is_a_letter_of_it(tmp_path: Path) -> None:
+    """Somebody's mix may name any file of theirs: a slash is one however it is written, and a name stays within."""
+    places = ["../../etc/passwd", "..%2Fa.wav", "file:///a%2Fb.wav", "file://localhost/a%23b%3Fc.wav", "100%00.wav"]
+    found = [row.path for row in playlist_of(tmp_path, *places).rows]
+    assert found == [
+        tmp_path / "../../etc/passwd",
+        tmp_path / "..%2Fa.wav",
+        Path("/a/b.wav"),
+        Path("/a#b?c.wav"),
+        tmp_path / "100%00.wav",
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
@@ -270,6 +354,16 @@ def test_a_path_is_found_as_it_is_before_it_is_decoded(tmp_path: Path) -> None:
         (["#EXTM3U", "a.wav", "spotify://x"], "track 2, line 3: spotify:// is not supported"),
         (["#EXTM3U", "http://h:x/"], 'track 1, line 2: "url"'),
         (["#EXTM3U", "file://elsewhere/a.wav"], "track 1, line 2: the file:// address is wrong"),
+        (
+            ["#EXTM3U", "file://dj:pw@elsewhere/a.wav"],
+            "line 2: the file:// address is wrong; expected file:///absolute",
+        ),
+        (
+            ["#EXTM3U", "file:///%00"],
+            "track 1, line 2: the file:// address is wrong; expected file:///absolute",
+        ),
+        (["#EXTM3U", "file:///a%0Ab.wav"], "track 1, line 2: the file:// address is wrong"),
+        (["#EXTM3U", "file:"], "track 1, line 2: the file:// address is wrong"),
         (["#EXTM3U", "file://[x/a.wav"], "track 1, line 2: the file:// address is wrong"),
         (["#EXTM3U", "a\0.wav"], "track 1, line 2: it holds control characters"),
         (["#EXTM3U", "#EXT-X-TARGETDURATION:8", "seg1.ts"], "this is an HLS stream"),

@@ -28,9 +28,15 @@ AWKWARD = [
     "ﬁ",
     "K",
     "CON",
+    "com1",
+    "LPT²",
+    "CONIN$",
     "\0",
     "{title}",
 ]
+# Names that Windows keeps for itself, with any extension (learn.microsoft.com, "Naming Files, Paths, and Namespaces").
+DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+DEVICES |= {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789¹²³"}
 TEXT = st.lists(st.text() | st.sampled_from(AWKWARD), max_size=8).map("".join) | st.text(min_size=150)
 
 
@@ -43,6 +49,11 @@ def test_a_cut_takes_a_letter_with_its_marks() -> None:
 @pytest.mark.parametrize("name", ["CON", "aux", "Nul.tar", "COM1", "lpt¹.x", "con .x", "CONIN$"])
 def test_device_names_of_windows_are_defused(name: str) -> None:
     assert safe_stem(name) == f"_{name}"
+
+
+@given(st.sampled_from(sorted(DEVICES)), st.sampled_from(["", " ", ".", ".tar", " .x", ". x"]), st.booleans())
+def test_no_stem_is_the_name_of_a_device(device: str, behind: str, is_lower: bool) -> None:
+    assert_safe(safe_stem(f"{device.lower() if is_lower else device}{behind}"))
 
 
 def test_a_device_name_is_defused_within_the_limit() -> None:
@@ -69,5 +80,4 @@ def assert_safe(stem: str) -> None:
     assert stem == stem.strip(" ")
     assert not stem.endswith(".")
     assert stem[0] not in ".-~"
-    device = stem.partition(".")[0].strip(" ").upper()
-    assert device not in {"CON", "PRN", "AUX", "NUL"}
+    assert stem.partition(".")[0].rstrip(" ").upper() not in DEVICES

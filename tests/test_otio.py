@@ -171,6 +171,37 @@ def test_no_url_and_no_credential_reaches_a_file_that_is_written(
     assert "5ecret" not in otio.adapters.write_to_string(as_text)
 
 
+def test_no_field_of_any_schema_keeps_a_url_or_a_credential(editor: Stranger, cloud: Nginx) -> None:
+    base = f"{cloud.url}/api/tracks"
+    stream = f"{base}/t-flac/stream{SIGNED}"
+    generated = otio.schema.GeneratorReference(stream, stream, parameters={stream: [stream]})
+    images = otio.schema.ImageSequenceReference(f"{cloud.url}/api", "tracks/t-flac?sig=0ther-0ther&n=", f"&x={TOKEN}")
+    references = {stream: otio.schema.ExternalReference(stream), "generated": generated, "images": images}
+    marked = clip(stream)
+    marked.set_media_references(references, stream)
+    marked.color = otio.core.Color(1, 0, 0, 1, stream)
+    marked.metadata["echo"] = "0ther-0ther"
+    marked.markers.append(otio.schema.Marker(stream, color=stream, comment=f"see {stream}"))
+    marked.effects.append(otio.schema.Effect(stream, stream))
+    lane = otio.schema.Track(stream, [marked, otio.schema.Transition(stream, stream)], kind=stream)
+    made = otio.schema.Timeline(stream)
+    made.tracks.append(lane)
+    foreign = otio.core.deserialize_json_from_string(json.dumps({"OTIO_SCHEMA": "Theirs.1", "name": "n", "at": stream}))
+    otio.adapters.write_to_file(otio.schema.SerializableCollection(stream, [made, foreign]), "all.otio")
+    document = json.loads(Path("all.otio").read_text())
+    document["children"][0]["later"] = {"at": stream}  # a field that a newer program has
+    Path("all.otio").write_text(json.dumps(document))
+    read = linked(Path("all.otio"))
+    written = otio.adapters.write_to_string(read)
+    assert [secret for secret in ("5ecret", "0ther", TOKEN, "http:", "stream") if secret in written] == []
+    [found] = read.find_clips()
+    assert isinstance(found.media_reference, otio.schema.ExternalReference)
+    assert file_of(found).exists()
+    assert found.active_media_reference_key == "url:127.0.0.1"
+    assert found.markers[0].comment == "url:127.0.0.1"
+    assert json.loads(written)["children"][1]["name"] == "n"
+
+
 def test_a_collection_of_timelines_is_redacted_whole(editor: Stranger, cloud: Nginx) -> None:
     stream = f"{cloud.url}/api/tracks/t-flac/stream{SIGNED}"
     made = otio.schema.Timeline(stream, metadata={"u": stream})

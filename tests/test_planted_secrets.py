@@ -91,6 +91,19 @@ def test_no_planted_secret_is_written_or_printed(stranger: Stranger, raw_server:
     assert sum(CORE.encode() in head for head in server.received) > 60  # twice all but the logins
 
 
+def test_no_secret_is_in_what_is_made_of_a_title_that_is_a_url(stranger: Stranger, raw_server: StartRawServer) -> None:
+    server = raw_server(answer(SMALL))
+    stranger.configure(server.url)
+    stream = f"{server.url}/api/t1?token={CORE}"
+    playlist = stranger.home.with_name("friday.m3u")
+    playlist.write_text(f"#EXTM3U\n#EXTINF:-1,{stream}\n{stream}\n#EXTINF:-1,t1?token={CORE}\n{stream}\n")
+    scribe = Scribe(stranger)
+    for command in (["export", str(playlist), "DEST", "--events", "ndjson"], ["ls", "--json"], ["ls"]):
+        scribe.run(*command)
+    assert found(scribe, {"planted": CORE}) == set()
+    assert [path.name for path in stranger.media()] == ["01 - t1.wav"]
+
+
 @pytest.mark.parametrize("command", ["fetch", "show", "rm", "pin"])
 @pytest.mark.parametrize("typed", [f"url:{CORE}#x", f"url:x#{CORE}", f"open:a@{CORE}", f"open:{CORE}@home"])
 def test_an_address_that_may_be_a_password_is_not_repeated(

@@ -131,7 +131,7 @@ def test_a_plugin_that_outlasts_total_timeout_keeps_no_command(rude: Stranger) -
 
 
 @pytest.mark.long
-def test_another_interrupt_changes_nothing_any_more(rude: Stranger) -> None:
+def test_more_interrupts_end_the_process_without_a_word_of_python(rude: Stranger) -> None:
     configure(rude, "pool")
     with rude.start("fetch", "rude:1", "--events", "ndjson") as process:
         wait_until_begun(rude, process)
@@ -142,4 +142,7 @@ def test_another_interrupt_changes_nothing_any_more(rude: Stranger) -> None:
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGINT)
             time.sleep(0.01)
-        assert told(process) == ("", "cachestore: cancelled; what was finished stays in the cache\n", 130)
+        out, err, exit_code = told(process)
+    # The second one ends the process at once, if that has not told its exit code yet.
+    assert (out, exit_code) in {("", 130), ("", -signal.SIGINT)}
+    assert err in {"", "cachestore: cancelled; what was finished stays in the cache\n"}

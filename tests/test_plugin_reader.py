@@ -19,6 +19,13 @@ def crash(document):
     raise RuntimeError(f"cannot read {document.name}")
 def nothing(document):
     return None
+def early(document):
+    from cachestore import Track
+    from exporter_plugin import Mix, Row
+    return Mix(document.name, (Row(Track("s", "1"), start=-5.0),))
+def empty(document):
+    from exporter_plugin import Mix
+    return Mix(document.name, ())
 def leave(document):
     raise SystemExit(9)
 def shadow(document):
@@ -31,7 +38,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the package is installed in."""
     [module] = blocks(PAGE, "A format of your own", "python")
     [points] = blocks(PAGE, "A format of your own", "toml")
-    others = {name: f"my_broken:{name}" for name in ("crash", "nothing", "leave")}
+    others = {name: f"my_broken:{name}" for name in ("crash", "nothing", "leave", "early", "empty")}
     broken = {**others, "gone": "my_broken:gone", "json": "my_broken:shadow", "xspf": "my_broken:shadow"}
     folder, files = tmp_path_factory.mktemp("wheel"), {"my_setlist.py": module, "my_broken.py": BROKEN}
     return install(build_wheel(folder, files, points, {"exporter_plugin.mix_readers": broken}), folder / "installed")
@@ -73,6 +80,13 @@ def test_its_errors_name_the_file_and_the_place(listener: Stranger) -> None:
 def test_a_reader_that_fails_is_named_in_one_sentence(listener: Stranger, name: str, problem: str) -> None:
     sentence = export(listener, f"x.{name}", "anything", code=2)
     assert sentence == f"cachestore: x.{name}: the reader {name} (my_broken:{name}) {problem}"
+    assert not (listener.home / "DEST").exists()
+
+
+def test_what_no_mix_may_have_is_told_of_the_file(listener: Stranger) -> None:
+    told = {"early": ', track 1: "start" is -5; expected seconds', "empty": ": it has no track; expected at least one"}
+    for name, problem in told.items():
+        assert export(listener, f"x.{name}", "anything", code=2).startswith(f"cachestore: x.{name}{problem}")
     assert not (listener.home / "DEST").exists()
 
 

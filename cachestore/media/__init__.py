@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.errors import NotAudio, Truncated
 from cachestore.media.asf import check_asf
+from cachestore.media.au import check_au
 from cachestore.media.caf import check_caf
 from cachestore.media.envelopes import envelope, failure
 from cachestore.media.flac import check_flac
@@ -32,6 +33,7 @@ from cachestore.media.mpeg import check_adts, check_mp3
 from cachestore.media.ogg import check_ogg
 from cachestore.media.sniff import HEAD, container
 from cachestore.media.span import Broken, Cut, Span
+from cachestore.media.w64 import check_w64
 from cachestore.media.wavpack import check_wavpack
 from cachestore.media.webm import check_webm
 
@@ -52,7 +54,9 @@ MEDIA_TYPES = {
     "oga": "audio/ogg",
     "opus": "audio/ogg",
     "wav": "audio/wav",
+    "w64": "audio/x-w64",
     "aiff": "audio/aiff",
+    "au": "audio/basic",
     "caf": "audio/x-caf",
     "wma": "audio/x-ms-wma",
     "wv": "audio/x-wavpack",
@@ -67,7 +71,9 @@ _CHECKS = {
     "oga": check_ogg,
     "opus": check_ogg,
     "wav": check_wave,
+    "w64": check_w64,
     "aiff": check_aiff,
+    "au": check_au,
     "caf": check_caf,
     "wma": check_asf,
     "wv": check_wavpack,

@@ -26,7 +26,7 @@ def first_frame(head: bytes, *, complete: bool, skip_padding: bool) -> tuple[str
     """
     place = head.find(b"\xff")
     while place != -1 and (skip_padding or not head[:place].strip(b"\0")):
-        for ext, frame_length in (("mp3", _mp3_frame), ("aac", _adts_frame)):
+        for ext, frame_length in (("mp3", mp3_frame), ("aac", _adts_frame)):
             length = frame_length(head[place : place + 7])
             following = place + length
             only = complete and following == len(head)
@@ -46,7 +46,7 @@ def check_mp3(span: Span) -> None:
     announced, frames = _xing(head) or _vbri(head)
     solid, end = sound_end(span)
     lengths = range(solid - span.start, end - span.start + 1)
-    whole = announced + _mp3_frame(head)
+    whole = announced + mp3_frame(head)
     if not announced or whole < lengths.start or announced in lengths or whole in lengths:
         return
     if span.end - span.start + _LARGEST_MP3_FRAME < announced:
@@ -78,7 +78,7 @@ def _lacks_frames(span: Span, end: int, expected: int) -> bool:
         if place + 4 > low + len(data):
             low, data = place, span.read(place, _PIECE)
         header = data[place - low : place - low + 4]
-        length = _mp3_frame(header)
+        length = mp3_frame(header)
         if not length and len(header) == 4:
             return False  # something else than frames: nobody can tell how much of it there has to be
         if not length or place + length > end:
@@ -109,7 +109,7 @@ def _vbri(head: bytes) -> tuple[int, int]:
     return int.from_bytes(head[46:50], "big"), int.from_bytes(head[50:54], "big")
 
 
-def _mp3_frame(header: bytes) -> int:
+def mp3_frame(header: bytes) -> int:
     """Return the length in bytes of a frame of MPEG 1, 2 or 2.5 layer III, 0 if this is none."""
     if len(header) < 4 or header[1] & 0xE6 != 0xE2 or header[1] & 0x18 == 0x08:
         return 0

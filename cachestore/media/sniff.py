@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.media import asf, ogg
+from cachestore.media import asf, au, ogg, w64
 from cachestore.media.mpeg import first_frame
 from cachestore.media.tail import id3v2_size
 
@@ -51,10 +51,8 @@ def _behind_tags(file: BinaryIO) -> tuple[int, bytes]:
 
 def _named(head: bytes) -> str | None:
     """Return the extension of a container that names itself."""
-    if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
-        return "wav"
-    if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}:
-        return "aiff"
+    if (pcm := _recorded(head)) is not None:
+        return pcm
     if head[4:8] == b"ftyp":
         return None if head[8:12].startswith(VIDEO_BRANDS + IMAGE_BRANDS) else "m4a"
     if head[:4] == b"OggS":
@@ -63,3 +61,14 @@ def _named(head: bytes) -> str | None:
         return "webm" if b"\x42\x82\x84webm" in head[:64] else None
     plain = {b"fLaC": "flac", b"caff": "caf", b"wvpk": "wv"}
     return "wma" if head.startswith(asf.HEADER) else plain.get(head[:4])
+
+
+def _recorded(head: bytes) -> str | None:
+    """Return the extension of a container that recorders write, and that is mostly for PCM."""
+    if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
+        return "wav"
+    if head.startswith(w64.RIFF) and head[24:40] == w64.WAVE:
+        return "w64"
+    if head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}:
+        return "aiff"
+    return "au" if au.is_au(head) else None

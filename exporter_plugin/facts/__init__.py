@@ -46,13 +46,18 @@ def _plausible(duration: float | None, sample_rate: float | None, channels: int 
 
 @cache
 def _reader(ext: str) -> Callable[[BinaryIO, str], tuple[float | None, float | None, int | None]]:
-    from exporter_plugin.facts import boxes, chunks, frames, tags
+    from exporter_plugin.facts import boxes, chunks, frames, ogg, tags
 
     readers = {
         "aac": frames.of_adts,
+        "au": chunks.of_au,
         "caf": chunks.of_caf,
         "m4a": boxes.of_mp4,
-        "oga": frames.of_ogg_flac,
+        "mp3": frames.of_mp3,
+        "oga": ogg.of_ogg,
+        "ogg": ogg.of_ogg,
+        "opus": ogg.of_ogg,
+        "w64": chunks.of_w64,
         "wav": chunks.of_wave,
         "webm": boxes.of_webm,
         "wv": frames.of_wavpack,

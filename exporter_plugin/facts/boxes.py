@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _MOST_BOXES = 1_000_000
 _HEAD = 1 << 20  # the header of WebM is at its beginning
+_NESTS = {b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"traf"}
+_PARAMETRIC_STEREO = 29
+_AAC_CHANNELS = {7: 8, 11: 7, 12: 8, 14: 8}  # all else is its number; 0 is told elsewhere
 _SEGMENT, _INFO, _TRACKS, _TRACK, _AUDIO = 0x18538067, 0x1549A966, 0x1654AE6B, 0xAE, 0xE1
 _SCALE, _DURATION, _RATE, _CHANNELS = 0x2AD7B1, 0x4489, 0xB5, 0x9F
 _MASTERS = {_SEGMENT, _INFO, _TRACKS, _TRACK, _AUDIO}
@@ -21,27 +24,63 @@ _MASTERS = {_SEGMENT, _INFO, _TRACKS, _TRACK, _AUDIO}
 def of_mp4(file: BinaryIO, ext: str) -> tuple[float | None, float | None, int | None]:
     """Return the seconds, sample rate and channels of MP4, also where only the last fragment tells the end."""
     seconds, rate, channels = of_any(file, ext)
-    return seconds or _fragments_end(file), rate, channels
-
-
-def _fragments_end(file: BinaryIO) -> float | None:
-    """Return the seconds at which the last fragment ends (ISO 14496-12 §8.8)."""
     found: dict[bytes, tuple[int, int]] = {}
+    for name, place, size in _boxes(file):
+        found[name] = place, size
+        if seconds and name == b"moov":
+            break
+    if b"moov" not in found:
+        return seconds, rate, channels
+    index = list(_inside(_box(file, *found[b"moov"])))
+    if not seconds and b"moof" in found:
+        seconds = _fragments_end(dict(index), dict(_inside(_box(file, *found[b"moof"]))))
+    sounds = (body for name, body in index if name == b"stsd" and b"esds" in body)
+    return seconds, rate, _aac_channels(next(sounds, b"")) or channels
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, place and size of each outermost box."""
     place = 0
     for _ in range(_MOST_BOXES):
         file.seek(place)
         head = file.read(16)
         if len(head) < 8:
-            break
+            return
         size, name = struct.unpack_from(">I4s", head)
         size = int.from_bytes(head[8:16], "big") if size == 1 else size
         if size < 8:
-            break
-        found[name] = place, size
+            return
+        yield name, place, size
         place += size
-    if b"moov" not in found or b"moof" not in found:
-        return None
-    index, last = (dict(_inside(_box(file, *found[name]))) for name in (b"moov", b"moof"))
+
+
+def _aac_channels(sound: bytes) -> int | None:
+    """Return the channels that the decoder is told of (ISO 14496-3 §1.6.2.1): those of the box are 2 whatever is in it.
+
+    None if nobody tells it any.
+    """
+    place = sound.find(b"esds") + 8  # behind version and flags
+    told = b""
+    while 8 <= place < len(sound) - 2:  # descriptors (ISO 14496-1 §7.2.6)
+        tag, place = sound[place], place + 1
+        while sound[place] & 0x80:
+            place += 1
+        place += 1
+        if tag == 5:
+            told = sound[place : place + 8]
+            break
+        place += {3: 3, 4: 13}[tag]
+    bits = f"{int.from_bytes(told.ljust(8, bytes(1)), 'big'):064b}"
+    kind, place = int(bits[:5], 2), 11 if bits.startswith("11111") else 5
+    place += 28 if bits[place : place + 4] == "1111" else 4
+    channels = int(bits[place : place + 4], 2)
+    if kind == _PARAMETRIC_STEREO and channels == 1:
+        return 2
+    return _AAC_CHANNELS.get(channels, channels or None)
+
+
+def _fragments_end(index: dict[bytes, bytes], last: dict[bytes, bytes]) -> float:
+    """Return the seconds at which the last fragment ends (ISO 14496-12 §8.8)."""
     header = index[b"mdhd"]
     place = 20 if header[0] else 12  # its times have 64 bits in version 1
     timescale = int.from_bytes(header[place : place + 4], "big")
@@ -62,7 +101,7 @@ def _inside(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         place += max(size, 8)
     for name, body in reversed(boxes):
         yield name, body
-        if name in {b"trak", b"mdia", b"mvex", b"traf"}:
+        if name in _NESTS:
             yield from _inside(body)
 
 

@@ -1,4 +1,4 @@
-"""WAVE with 64 bits or written to a pipe, and CAF: chunks of a name, a size and a body."""
+"""WAVE of all kinds, and CAF: chunks of a name, a size and a body; and AU, which has a header."""
 
 from __future__ import annotations
 
@@ -11,21 +11,46 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _MOST_CHUNKS = 10_000
-_UNKNOWN = 0xFFFFFFFF  # the size is in `ds64`, or nobody knew it yet (EBU Tech 3306 §3)
+_UNKNOWN = 0xFFFFFFFF  # the size is in `ds64`, or nobody knew it yet (EBU Tech 3306 §3), as 0 where a recorder crashed
+_AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # of a sample, by encoding
+_UNPACKED = {1, 3, 6, 7, 0xFFFE}  # PCM, float, A-law, µ-law, and what says so in an extension
 
 
 def of_wave(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
     """Return the seconds, sample rate and channels of RIFF, RF64 or BW64."""
-    channels, rate, bytes_per_second, long_size = 0, 0, 0, 0
-    for name, size, left in _chunks(file, 12, "<4sI", 2):
-        if name == b"ds64":
-            [long_size] = struct.unpack_from("<Q", file.read(16), 8)
-        elif name == b"fmt ":
-            channels, rate, bytes_per_second = struct.unpack_from("<HII", file.read(12), 2)
-        elif name == b"data" and bytes_per_second:
-            said = (long_size or left) if size == _UNKNOWN else size
-            return min(said, left) / bytes_per_second, rate, channels
+    return _of_wave(_chunks(file, 12, "<4sI", 2), file)
+
+
+def of_w64(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
+    """Return the seconds, sample rate and channels of Wave64, whose sizes count the header of the chunk."""
+    return _of_wave(_chunks(file, 40, "<16sq", 8, counted=24), file)
+
+
+def _of_wave(chunks: Iterator[tuple[bytes, int, int]], file: BinaryIO) -> tuple[float | None, float | None, int | None]:
+    """Return what the chunks say. Where the sound is packed, bytes a second are an estimate, and `fact` counts."""
+    coding, channels, rate, bytes_per_second, long_size, samples = 0, 0, 0, 0, 0, 0
+    for name, size, left in chunks:
+        match name[:4]:
+            case b"ds64":
+                [long_size] = struct.unpack_from("<Q", file.read(16), 8)
+            case b"fmt ":
+                coding, channels, rate, bytes_per_second = struct.unpack_from("<HHII", file.read(12))
+            case b"fact":
+                [samples] = struct.unpack("<I", file.read(4))
+            case b"data":
+                said = (long_size or left) if size <= 0 or size == _UNKNOWN else size
+                if coding not in _UNPACKED and 0 < samples < _UNKNOWN and said <= left:
+                    return samples / rate, rate, channels
+                return min(said, left) / bytes_per_second, rate, channels
     return None, rate, channels
+
+
+def of_au(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
+    """Return the seconds, sample rate and channels of AU; the seconds only where the sound is not packed."""
+    sound, size, encoding, rate, channels = struct.unpack(">4xIIIII", file.read(24))
+    left = file.seek(0, os.SEEK_END) - sound
+    frame = _AU_BYTES.get(encoding, 0) * channels
+    return min(size, left) / frame / rate if frame else None, rate, channels
 
 
 def of_caf(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
@@ -42,8 +67,13 @@ def of_caf(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | No
     return frames / rate if rate else None, rate, channels
 
 
-def _chunks(file: BinaryIO, place: int, header: str, even: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name and size of each chunk and the bytes that are left for it, with the file at its body."""
+def _chunks(
+    file: BinaryIO, place: int, header: str, even: int, *, counted: int = 0
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name and size of each chunk and the bytes that are left for it, with the file at its body.
+
+    A size in the file is `counted` bytes more than that of the body.
+    """
     end = file.seek(0, os.SEEK_END)
     length = struct.calcsize(header)
     for _ in range(_MOST_CHUNKS):
@@ -52,8 +82,9 @@ def _chunks(file: BinaryIO, place: int, header: str, even: int) -> Iterator[tupl
         if len(head) < length:
             return
         name, size = struct.unpack(header, head)
+        size -= counted
         place += length
         yield name, size, end - place
         if size < 0:
             return
-        place += size + size % even
+        place += size + -size % even

@@ -1,12 +1,13 @@
-"""AAC in ADTS, WavPack, and FLAC in Ogg: what only the frames or the last page tell."""
+"""MP3, AAC in ADTS, and WavPack: what only the frames tell."""
 
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 from typing import TYPE_CHECKING
 
+from cachestore.media.mpeg import mp3_frame
+from cachestore.media.sniff import container
 from cachestore.media.tail import id3v2_size
 from exporter_plugin.facts.tags import of_any
 
@@ -17,7 +18,28 @@ _ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12
 _WAVPACK_RATES = (6000, 8000, 9600, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000, 192000)
 _UNKNOWN = 0xFFFFFFFF
 _MOST_BLOCKS = 128  # each has one or two of the channels
-_LAST_PAGE = 1 << 17  # no page of Ogg is longer than 65,307 bytes (RFC 3533 §6)
+_TAG = 64  # bytes of the first frame in which an encoder tells the number of all
+
+
+def of_mp3(file: BinaryIO, ext: str) -> tuple[float | None, float | None, int | None]:
+    """Return the seconds, sample rate and channels of MP3: where no Xing, Info or VBRI counts the frames, we do.
+
+    Bit rates may vary, and then the first frames say little of how long the file is.
+    """
+    seconds, rate, channels = of_any(file, ext)
+    found = container(file)
+    if found is None or not rate:
+        return seconds, rate, channels
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    place, frames = found.start, 0
+    head, kind = content[place : place + _TAG], content[place : place + 2]
+    if any(name in head for name in (b"Xing", b"Info", b"VBRI")):
+        return seconds, rate, channels
+    while place != -1:
+        length = mp3_frame(content[place : place + 4]) if content[place : place + 2] == kind else 0
+        frames += bool(length)
+        place = place + length if length else content.find(kind, place + 1)
+    return frames * (1152 if kind[1] & 8 else 576) / rate, rate, channels  # MPEG 1, or 2
 
 
 def of_adts(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
@@ -50,12 +72,3 @@ def of_wavpack(file: BinaryIO, _: str) -> tuple[float | None, float | None, int 
             break
         place += 8 + size
     return samples / rate if samples and rate else None, rate, channels
-
-
-def of_ogg_flac(file: BinaryIO, ext: str) -> tuple[float | None, float | None, int | None]:
-    """Return the seconds, sample rate and channels of FLAC in Ogg; its last page says how many samples there are."""
-    _, rate, channels = of_any(file, ext)
-    file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_PAGE))
-    end = file.read()
-    [samples] = struct.unpack_from("<q", end, end.rindex(b"OggS") + 6)
-    return samples / rate if rate else None, rate, channels

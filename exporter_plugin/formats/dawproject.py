@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Required attributes for a file whose header does not say: a DAW looks into it anyway.
 _SAMPLE_RATE = 44100
 _CHANNELS = 2
+_LEAST_TEMPO, _MOST_TEMPO = 20, 999  # unless a track has less or more
 
 
 def render(view: BundleView) -> bytes:
@@ -38,7 +39,9 @@ def _project(view: BundleView, timeline: Timeline) -> Element:
     project = Element("Project", version="1.0")
     SubElement(project, "Application", name="cachestore", version=version("cachestore"))
     transport = SubElement(project, "Transport")
-    tempo = {"id": "tempo", "min": "20", "max": "999", "unit": "bpm", "value": decimal(timeline.tempo)}
+    tempos = [timeline.tempo, *(tempo for _, tempo in timeline.tempos)]
+    least, most = (decimal(number) for number in (min(_LEAST_TEMPO, *tempos), max(_MOST_TEMPO, *tempos)))
+    tempo = {"id": "tempo", "min": least, "max": most, "unit": "bpm", "value": decimal(timeline.tempo)}
     SubElement(transport, "Tempo", tempo)
     SubElement(transport, "TimeSignature", numerator="4", denominator="4")
     structure = SubElement(project, "Structure")

@@ -26,8 +26,8 @@ def _lines(view: BundleView, outcome: Outcome) -> Iterator[str]:
     if isinstance(outcome, Hole):
         yield f"# MISSING: {label} ({_line(outcome.error.reason)})"
         return
-    duration = view.duration(outcome)
-    yield f"#EXTINF:{-1 if duration is None else round(duration)},{label}"
+    length = view.length(outcome)
+    yield f"#EXTINF:{-1 if length is None else max(1, round(length))},{label}"  # 0 and -1 stand for "unknown"
     yield outcome.file
 
 

@@ -22,6 +22,7 @@ _DECODERS = {
     "oga": "VORBIS",
     "ogg": "VORBIS",
     "opus": "OPUS",
+    "w64": "WAVE",
     "wav": "WAVE",
     "wv": "WAVPACK",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from cachestore.text import shown
@@ -23,12 +25,11 @@ _TICK = 1e-6  # seconds: sums of decimal fractions are not exact
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A row that has its file, on its `lane`; `start` and `length` in seconds. Clips of one lane do not overlap."""
+    """A row that has its file; `start` and `length` in seconds."""
 
     placed: Placed
     start: float
     length: float
-    lane: int
 
     @property
     def row(self) -> Row:
@@ -63,18 +64,15 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Clips and gaps in order of time, and where the tempo changes: seconds and beats per minute."""
+    """Clips, by lanes in each of which none overlap, gaps, and where the tempo changes: seconds and beats per minute.
+
+    All are in order of time.
+    """
 
     name: str
-    clips: Sequence[Clip]
+    lanes: Sequence[Sequence[Clip]]
     gaps: Sequence[Gap]
     tempos: Sequence[tuple[float, float]]
-
-    @property
-    def lanes(self) -> Sequence[Sequence[Clip]]:
-        """Return the clips by lane."""
-        count = max((clip.lane for clip in self.clips), default=-1) + 1
-        return [[clip for clip in self.clips if clip.lane == lane] for lane in range(count)]
 
     @property
     def tempo(self) -> float:
@@ -100,7 +98,7 @@ class TimelineFormat:
 
 def timeline_of(view: BundleView) -> Timeline:
     """Return the timeline of a bundle. A row without a place starts where the one before it ends."""
-    clips: list[tuple[Placed, float, float]] = []
+    clips: list[Clip] = []
     gaps: list[Gap] = []
     end = 0.0
     for outcome in view.outcomes:
@@ -111,10 +109,10 @@ def timeline_of(view: BundleView) -> Timeline:
         elif (length := _length(view, outcome)) == 0:
             gaps.append(Gap(start, length, f"SILENT: {text(outcome.row.label)} (its offset is at or after its end)"))
         else:
-            clips.append((outcome, start, length))
+            clips.append(Clip(outcome, start, length))
         end = start + length
-    laid = _in_lanes(sorted(clips, key=lambda clip: clip[1]))
-    return Timeline(text(view.name), laid, sorted(gaps, key=lambda gap: gap.start), _tempos(laid))
+    clips.sort(key=attrgetter("start"))
+    return Timeline(text(view.name), _lanes(clips), sorted(gaps, key=attrgetter("start")), _tempos(clips))
 
 
 def _length(view: BundleView, placed: Placed) -> float:
@@ -123,15 +121,21 @@ def _length(view: BundleView, placed: Placed) -> float:
     return _UNKNOWN_LENGTH if duration is None else duration
 
 
-def _in_lanes(clips: Iterable[tuple[Placed, float, float]]) -> list[Clip]:
+def _lanes(clips: Iterable[Clip]) -> list[list[Clip]]:
     """Give each clip the first lane that is free when it starts: a mix that blends tracks has two, as decks."""
-    laid: list[Clip] = []
-    ends: list[float] = []
-    for placed, start, length in clips:
-        lane = next((number for number, end in enumerate(ends) if end < start + _TICK), len(ends))
-        ends[lane : lane + 1] = [start + length]
-        laid.append(Clip(placed, start, length, lane))
-    return laid
+    lanes: list[list[Clip]] = []
+    free: list[int] = []
+    busy: list[tuple[float, int]] = []
+    for clip in clips:
+        while busy and busy[0][0] < clip.start + _TICK:
+            heappush(free, heappop(busy)[1])
+        if not free:
+            free.append(len(lanes))
+            lanes.append([])
+        lane = heappop(free)
+        lanes[lane].append(clip)
+        heappush(busy, (clip.start + clip.length, lane))
+    return lanes
 
 
 def _tempos(clips: Iterable[Clip]) -> list[tuple[float, float]]:

@@ -43,14 +43,22 @@ class BundleView:
             self._facts[placed.file] = facts_of(self.locate(placed.file))
         return self._facts[placed.file]
 
+    def length(self, placed: Placed) -> float | None:
+        """Return how many seconds a row's file has: what its header says, else the most that the mix says of it.
+
+        It is None if nobody knows.
+        """
+        row = placed.row
+        said = max(row.file_length or 0.0, row.offset + row.duration if row.duration else 0.0)
+        return self.facts(placed).duration or said or None
+
     def duration(self, placed: Placed) -> float | None:
-        """Return for how many seconds a row plays: what the mix says, else what is left of the file from its offset.
+        """Return for how many seconds a row plays: what the mix says, but no more than its file has from its offset on.
 
         It is 0 if the file ends before its offset, None if nobody knows.
         """
-        row = placed.row
-        if row.duration and not row.offset:
-            return row.duration
-        whole = self.facts(placed).duration or row.file_length
-        left = None if whole is None else max(0.0, whole - row.offset)
-        return left if left == 0 else row.duration or left
+        row, length = placed.row, self.length(placed)
+        if length is None or (row.duration and not self.facts(placed).duration):
+            return row.duration or None
+        left = max(0.0, length - row.offset)
+        return min(row.duration or left, left)

@@ -66,10 +66,10 @@ def link_media_reference(
     if not folder:
         raise ConfigError("the media linker cachestore", 'it needs the argument "folder", for the audio files')
     top = _top(in_clip)
-    asked = list(_asked([in_clip] if top is in_clip else top.find_clips(), config))
     with Cache.open(config) as cache:
-        results = cache.fetch([track for *_, track in asked])
         hide(top, config)
+        asked = list(_asked([in_clip] if top is in_clip else top.find_clips(), config))
+        results = cache.fetch([track for *_, track in asked])
         for (clip, key, track), result in zip(asked, results, strict=True):
             _reference(clip, key, track, result, cache, Path(folder))
     return in_clip.media_reference

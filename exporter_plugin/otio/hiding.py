@@ -21,24 +21,51 @@ if TYPE_CHECKING:
 
     from cachestore.config import Config
 
+_TEXTS = (
+    "name",
+    "comment",
+    "color",
+    "kind",
+    "effect_name",
+    "transition_type",
+    "generator_kind",
+    "target_url_base",
+    "name_prefix",
+    "name_suffix",
+)
+_TABLES = ("metadata", "parameters", "_dynamic_fields")  # the last: what is in a file and in no schema
+_COLOR: Any = getattr(otio.core, "Color", ())  # OpenTimelineIO 0.17 has none
 _URL = re.compile(r"""https?://[^\s"'<>\\]+""", re.IGNORECASE)
 
 
 def hide(top: otio.core.SerializableObjectWithMetadata, config: Config) -> None:
-    """Take URLs of the sources of `config`, and all that is hidden in them, out of names and metadata from `top` down.
+    """Take URLs of the sources of `config`, and all that is hidden in them, out of all that is from `top` down.
 
-    References keep what they refer to.
+    References keep the `target_url` that they refer to.
     """
-    hiding = _Hiding(top.to_json_string(), config)
-    for element in _elements(top):
-        element.name = hiding.told(element.name)
-        metadata = hiding.opened(element.metadata)
-        element.metadata.clear()
-        element.metadata.update(metadata)
+    elements = list(_elements(top))
+    sequences = [_address(each) for each in elements if isinstance(each, otio.schema.ImageSequenceReference)]
+    hiding = _Hiding(" ".join([top.to_json_string(), *sequences]), config)
+    for element in elements:
+        if isinstance(element, otio.schema.ImageSequenceReference):
+            _hide_sequence(element, hiding)
+        elif isinstance(element, otio.schema.Clip):
+            _hide_keys(element, hiding)
+        elif isinstance(element, otio.schema.SerializableCollection):
+            _hide_strangers(element, hiding)
+        for name in _TEXTS:
+            if (text := getattr(element, name, None)) and text != (told := hiding.opened(text)):
+                setattr(element, name, told)
+        for table in filter(None, (getattr(element, name, None) for name in _TABLES)):
+            opened = hiding.opened(table)
+            table.clear()
+            table.update(opened)
 
 
 def _elements(top: otio.core.SerializableObjectWithMetadata) -> Iterator[otio.core.SerializableObjectWithMetadata]:
     """Yield all that has a name and metadata, from `top` down."""
+    if not isinstance(top, otio.core.SerializableObjectWithMetadata):
+        return
     yield top
     below = [top.tracks] if isinstance(top, otio.schema.Timeline) else []
     below += top if isinstance(top, otio.schema.SerializableCollection | otio.core.Composition) else []
@@ -46,6 +73,36 @@ def _elements(top: otio.core.SerializableObjectWithMetadata) -> Iterator[otio.co
     below += top.media_references().values() if isinstance(top, otio.schema.Clip) else []
     for element in below:
         yield from _elements(element)
+
+
+def _address(images: otio.schema.ImageSequenceReference) -> str:
+    """Return where images are, but for their numbers."""
+    return f"{images.target_url_base.rstrip('/')}/{images.name_prefix}{images.name_suffix}"
+
+
+def _hide_sequence(images: otio.schema.ImageSequenceReference, hiding: _Hiding) -> None:
+    """Take away where images are, in parts that say nothing each, if they are at a source."""
+    address = _address(images)
+    if address != (told := hiding.told(address)):
+        images.target_url_base, images.name_prefix, images.name_suffix = told, "", ""
+
+
+def _hide_keys(clip: otio.schema.Clip, hiding: _Hiding) -> None:
+    """Rename the references of a clip that are called by what is hidden."""
+    references = clip.media_references()
+    names: dict[str, str] = {}
+    for key in references:
+        names[key] = _unused(hiding.told(key), names.values())
+    if any(key != name for key, name in names.items()):
+        renamed = {names[key]: reference for key, reference in references.items()}
+        clip.set_media_references(renamed, names[clip.active_media_reference_key])
+
+
+def _hide_strangers(collection: otio.schema.SerializableCollection, hiding: _Hiding) -> None:
+    """Put what may be told of it in the place of what is of another schema, whose fields nobody here knows."""
+    for place, child in enumerate(collection):
+        if not isinstance(child, otio.core.SerializableObjectWithMetadata):
+            collection[place] = hiding.opened(child)
 
 
 class _Hiding:
@@ -67,6 +124,8 @@ class _Hiding:
             for key, inner in value.items():
                 opened[_unused(self.told(key), opened)] = self.opened(inner)
             return opened
+        if isinstance(value, _COLOR):
+            return otio.core.Color(value.r, value.g, value.b, value.a, self.told(value.name))
         if isinstance(value, otio.core.SerializableObject):
             return otio.core.deserialize_json_from_string(json.dumps(self.opened(json.loads(value.to_json_string()))))
         return [self.opened(inner) for inner in value] if hasattr(value, "__iter__") else value

@@ -9,6 +9,7 @@ docs/mix.schema.json says the same to programs.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from exporter_plugin.row import Row
 
 _KINDS = "one of source and id, url, path"
-_MOST_SECONDS = 1_000_000
-_MOST_BPM = 1000
 
 
 def read(document: Document) -> Mix:
@@ -41,9 +40,11 @@ def read(document: Document) -> Mix:
     return Mix(top.shown("name") or document.name, rows)
 
 
-def _top(document: Document) -> dict[str, Any]:
+def _top(document: Document) -> dict[str | None, Any]:
     try:
-        top = json.loads(document.text, parse_int=float)  # Python refuses integers of thousands of digits
+        top = json.loads(
+            document.text, parse_int=float, object_pairs_hook=_object
+        )  # Python refuses integers of many digits
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise document.error(place, f"this is no JSON ({error.msg}); expected a mix in JSON or a playlist") from None
@@ -54,20 +55,31 @@ def _top(document: Document) -> dict[str, Any]:
     return top
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str | None, Any]:
+    """Return the fields of an object, and as None, which is the name of no field, one that it has more than once."""
+    fields: dict[str | None, Any] = dict(pairs)
+    if len(fields) < len(pairs):
+        fields[None] = Counter(name for name, _ in pairs).most_common(1)[0][0]
+    return fields
+
+
 def _row(document: Document, place: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise document.error(place, f"it is {_kind(value)}; expected an object with {_KINDS}")
     fields = _Fields(document, place, value)
-    return replace(
+    row = replace(
         _found(fields),
-        duration=fields.seconds("duration") or None,  # 0 stands for an unknown one, as in playlists
-        bpm=fields.tempo("bpm"),
+        duration=fields.number("duration") or None,  # 0 stands for an unknown one, as in playlists
+        bpm=fields.number("bpm"),
         musical_key=fields.shown("key"),
-        start=fields.seconds("start"),
-        offset=fields.seconds("offset") or 0.0,
-        fade_in=fields.seconds("fade_in") or 0.0,
-        fade_out=fields.seconds("fade_out") or 0.0,
+        start=fields.number("start"),
+        offset=fields.number("offset") or 0.0,
+        fade_in=fields.number("fade_in") or 0.0,
+        fade_out=fields.number("fade_out") or 0.0,
     )
+    if row.problem:
+        raise fields.error(row.problem)
+    return row
 
 
 def _found(fields: _Fields) -> Row:
@@ -110,7 +122,12 @@ class _Fields:
 
     document: Document
     place: str
-    fields: dict[str, Any]
+    fields: dict[str | None, Any]
+
+    def __post_init__(self) -> None:
+        if None in self.fields:
+            name = redacted(shown(self.fields[None]))
+            raise self.error(f'it has "{name}" more than once; expected each field once')
 
     def error(self, problem: str) -> MixError:
         """Return the error of this object."""
@@ -128,21 +145,8 @@ class _Fields:
         """Return text for people, empty if it is not there."""
         return shown(self._text(name) or "")
 
-    def seconds(self, name: str) -> float | None:
-        """Return a time from 0 and less than a million, None if it is not there."""
-        number = self._number(name)
-        if number is None or 0 <= number < _MOST_SECONDS:
-            return number
-        raise self.error(f'"{name}" is {number:g}; expected seconds, from 0 and less than {_MOST_SECONDS}')
-
-    def tempo(self, name: str) -> float | None:
-        """Return beats per minute, None if they are not there."""
-        number = self._number(name)
-        if number is None or 0 < number < _MOST_BPM:
-            return number
-        raise self.error(f'"{name}" is {number:g}; expected beats per minute, more than 0 and less than {_MOST_BPM}')
-
-    def _number(self, name: str) -> float | None:
+    def number(self, name: str) -> float | None:
+        """Return a number, None if it is not there."""
         number = self.fields.get(name)
         if number is None:
             return None

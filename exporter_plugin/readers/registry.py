@@ -51,13 +51,13 @@ def _read_guarded(point: EntryPoint, document: Document) -> Mix:
     reader = f"the reader {point.name} ({point.value})"
     try:
         mix = point.load()(document)
-    except MixError:
-        raise
+    except MixError as error:  # what a mix is made of does not know in which file that is
+        raise document.error(error.place, error.problem) from None
     except BaseException as error:  # a plugin may do anything
         if is_interrupt(error):
             raise
         problem = f"{reader} failed ({type(error).__name__}: {shown(str(error))}); update or remove it"
         raise document.error("", problem) from None
-    if not isinstance(mix, Mix) or not mix.rows:
+    if not isinstance(mix, Mix):
         raise document.error("", f"{reader} found no track in it; expected at least one")
     return mix
