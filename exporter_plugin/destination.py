@@ -168,13 +168,13 @@ class Destination:
 
         What lies beside a track with its stem (a cue sheet, peaks) is in nobody's way.
         """
-        media = (file for file in self._listed() if file.startswith(f"{MEDIA}/"))
+        media = (file for file in self.listed() if file.startswith(f"{MEDIA}/"))
         audio = [file for file in media if file.rpartition(".")[2].lower() in MEDIA_TYPES]
         return {PurePosixPath(file).stem for file in (*audio, *self._records) if file not in but}
 
     def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[OwnedFile, bool]]:
         """Yield the records of what we published and is not `wanted` any more, and whether nobody changed it."""
-        spellings, listed = {fold(file): file for file in wanted}, self._listed()
+        spellings, listed = {fold(file): file for file in wanted}, self.listed()
         for file in dict.fromkeys(own.file for own in self.owned):
             spelling = spellings.get(fold(file))
             state, own = self.look_at(file)
@@ -187,7 +187,7 @@ class Destination:
         is_one = one is not None and other is not None and os.path.samestat(one, other)
         return file == spelling or (is_one and not (file in listed and spelling in listed))
 
-    def _listed(self) -> set[str]:
+    def listed(self) -> set[str]:
         """Return the names of all that is in the bundle, as the filesystem spells them."""
         media = self.path / MEDIA
         names = os.listdir(self.path) if self.path.is_dir() else []

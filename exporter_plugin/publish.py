@@ -32,13 +32,15 @@ def publish(
 ) -> bool:
     """Make what is staged in `folder` the bundle at `destination`, and return whether anything had to be written.
 
-    Files that somebody changed are replaced only to `overwrite_edited`. Raise Busy, DestinationError or NoSpace.
+    Files that somebody changed are replaced only to `overwrite_edited`. Raise Busy, NoSpace, or DestinationError, also
+    when one of the files is not there any more.
     """
     dest, is_new = destination.path, not destination.path.exists()
     with writing(dest), _alone(dest):
         if not destination.is_as_inspected():
             raise Busy(str(dest))
         files = folder.files()
+        _refuse_missing(destination, manifest, files)
         merge = _Merge(folder, destination, manifest, tell, overwrite_edited=overwrite_edited)
         if not files and merge.is_done():
             return False
@@ -169,6 +171,16 @@ class _Merge:
         fresh = self._folder.path / MANIFEST
         write_manifest(fresh, manifest)
         fresh.replace(self._destination.path / MANIFEST)
+
+
+def _refuse_missing(destination: Destination, manifest: Manifest, staged: Sequence[str]) -> None:
+    """Raise DestinationError when a file of `manifest` is neither `staged` nor published."""
+    there = {*staged, *destination.listed()}
+    for own in manifest.files:
+        # A filesystem may spell a name otherwise than we do: what is listed under none is looked at.
+        if own.file not in there and not destination.has(own.file):
+            problem = f"cannot be published: {own.file} was removed while it was exported"
+            raise DestinationError(destination.path, problem, "export it again")
 
 
 def _is_same(published: Manifest | None, manifest: Manifest) -> bool:

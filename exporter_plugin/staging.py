@@ -57,10 +57,11 @@ class StagingFolder:
 
     def files(self) -> list[str]:
         """Return what is staged, audio first: playlists must never name what is not there."""
-        if self._made is None:
-            return []
-        media = sorted(f"{MEDIA}/{file.name}" for file in (self._made / MEDIA).iterdir())
-        return media + sorted(file.name for file in self._made.iterdir() if file.is_file())
+        if self._made is not None:
+            with suppress(FileNotFoundError):  # somebody removed the folder
+                media = sorted(f"{MEDIA}/{file.name}" for file in (self._made / MEDIA).iterdir())
+                return media + sorted(file.name for file in self._made.iterdir() if file.is_file())
+        return []
 
     def staged(self, file: str) -> Path | None:
         """Return where a file of the bundle is staged, None if it is not."""
@@ -227,7 +228,8 @@ class Staging:
         kept = self._kept(file, lambda _: there.read_bytes() == path.read_bytes())
         if kept:
             return kept
-        staged = Path(shutil.move(path, self._folder.path / file))
+        with writing(self._destination.path):
+            staged = Path(shutil.move(path, self._folder.path / file))
         return _record(staged, file, hash_file(staged))
 
 

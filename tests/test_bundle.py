@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -527,6 +528,38 @@ def test_a_file_that_appears_during_the_export_is_not_overwritten(house: House) 
         with pytest.raises(DestinationError, match="appeared during the export"):
             publish(folder, destination, manifest, house.told.append, overwrite_edited=False)
     assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("published", "lost"),
+    [((), "Friday.m3u8"), *product([(), ("A",)], ["media/02 - B.wav", "media", "."])],
+)
+def test_nothing_is_published_when_somebody_removes_what_is_staged(
+    house: House, published: tuple[str, ...], lost: str
+) -> None:
+    if published:
+        house.export(*published)
+    before = {path: path.read_bytes() for path in house.dest.rglob("*") if path.is_file()}
+    destination = house.inspect()
+    with staged(destination, RUN) as folder:
+        manifest = house.stage(folder, destination, ("A", "B"))
+        gone = folder.path / lost
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+        with pytest.raises(DestinationError, match=r"was removed while it was exported; export it again$"):
+            publish(folder, destination, manifest, house.told.append, overwrite_edited=False)
+    assert {path: path.read_bytes() for path in house.dest.rglob("*") if path.is_file()} == before
+    house.export("A", "B")
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
+
+
+def test_nothing_is_said_to_be_as_it_was_when_somebody_removes_a_published_file(house: House) -> None:
+    house.export("A", "B")
+    destination = house.inspect()
+    with staged(destination, RUN) as folder:
+        manifest = house.stage(folder, destination, ("A", "B"))
+        (house.dest / "media/01 - A.wav").unlink()
+        with pytest.raises(DestinationError, match=r"media/01 - A\.wav was removed while it was exported"):
+            publish(folder, destination, manifest, house.told.append, overwrite_edited=False)
 
 
 def test_a_strict_link_mode_renews_what_was_linked_otherwise(house: House) -> None:
