@@ -258,13 +258,13 @@ def _candidates(
             info = store.blobs.stat(digest)
             if info is None:
                 continue  # a sweep has not been here yet, or it stays for its pin
-            cost = row.costed(info).cost
+            right = row.costed(info)
             own = tuple(entries[key] for key in row.keys if key in entries)
-            why = HELD if change.is_held(digest, row) else PINNED if pinned.intersection(row.keys) else ""
+            why = HELD if change.is_held(digest, right) else PINNED if pinned.intersection(row.keys) else ""
             why = why or leases.on_blob(digest) or (UNREADABLE if row.keys and not own else "")
             is_alone = is_file(info) and info.st_nlink - left.links[info.st_ino] == 1
-            frees = cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
-            yield Candidate(digest, own, row.used_at, row.size, cost, frees, why)
+            frees = right.cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
+            yield Candidate(digest, own, row.used_at, row.size, right.cost, frees, why)
 
 
 def _evict(store: Store, victims: Sequence[Victim]) -> list[Outcome]:

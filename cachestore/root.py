@@ -61,6 +61,11 @@ class Root:
         """Return the file that keeps a little of the disk back, for `prune` to begin with when the disk is full."""
         return self.path / "ballast"
 
+    @property
+    def device(self) -> int:
+        """Return the filesystem that all of it is on, as stat calls it."""
+        return self.path.stat().st_dev
+
     def _folder(self, name: str) -> Path:
         return self.path / f"{name}-v{_FORMATS[name]}"
 

@@ -63,9 +63,9 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> list[Bundle]:
     seen: list[Bundle] = []
     look_at = looking.look_at
 
-    def noting(bundle: Bundle) -> looking.Sight:
+    def noting(bundle: Bundle, device: int) -> looking.Sight:
         seen.append(bundle)
-        return look_at(bundle)
+        return look_at(bundle, device)
 
     monkeypatch.setattr(looking, "look_at", noting)
     monkeypatch.setattr(registry, "look_at", noting)
@@ -193,7 +193,7 @@ def test_a_crash_between_registering_and_looking_is_mended_by_the_next_look(
     export(store, tmp_path / "a", entry)
     shutil.rmtree(tmp_path / "a")
 
-    def crash(_: object) -> looking.Sight:
+    def crash(*_: object) -> looking.Sight:
         raise ZeroDivisionError
 
     with monkeypatch.context() as crashing:
@@ -219,8 +219,8 @@ def test_a_look_that_was_overtaken_by_another_export_changes_nothing(
     (dest / "media" / "moved").rename(dest / "media" / "1.wav")
     look_at = looking.look_at
 
-    def overtaken(bundle: Bundle) -> looking.Sight:
-        sight = look_at(bundle)
+    def overtaken(bundle: Bundle, device: int) -> looking.Sight:
+        sight = look_at(bundle, device)
         monkeypatch.setattr(registry, "look_at", look_at)
         shutil.rmtree(dest)
         export(store, dest, other, age=200)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from cachestore.rows.checks import checked_digest, decoded, typed
 from cachestore.rows.content import NO_FILE, BlobRow, TrackRow
-from cachestore.rows.meta import MetaRow, Totals
+from cachestore.rows.meta import Home, MetaRow, Totals
 from cachestore.rows.registry import Bundle, BundleFile, LeaseRow, RunRow, StampsRow
 from cachestore.rows.tables import (
     BLOBS,
@@ -49,6 +49,7 @@ __all__ = [
     "BlobRow",
     "Bundle",
     "BundleFile",
+    "Home",
     "LeaseRow",
     "MetaRow",
     "RunRow",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import Witness, witness_of
+from cachestore.blobs import Witness, is_file, witness_of
 from cachestore.entry import Entry
 from cachestore.rows.checks import all_typed, amount, checked_digest, moment, parts, typed
 from cachestore.version import Version, VersionKind
@@ -82,9 +82,14 @@ class BlobRow:
         )
 
     def costed(self, info: os.stat_result | None) -> BlobRow:
-        """Return the row with what its file costs by now: it may have grown under another of its names."""
-        if info is None or info.st_ino != self.witness.inode:
+        """Return the row with what its file costs by now: it may have grown under another of its names.
+
+        Another file in its place, as of a store that was copied, is held by nobody yet, and has to be hashed.
+        """
+        if info is None or not is_file(info):
             return self
+        if info.st_ino != self.witness.inode:
+            return self.seen(info, "")
         return replace(self, cost=info.st_blocks * 512)
 
     def put_away(self) -> BlobRow:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from cachestore.rows.checks import amount, moment
+from cachestore.rows.checks import amount, moment, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,13 +57,21 @@ class Totals:
         return Totals(0, count, logical, exclusive, held)
 
 
+class Home(NamedTuple):
+    """Where a store is: the filesystem and inode of ROOT. Another boot may give the filesystem another number."""
+
+    boot: str
+    device: int
+    inode: int
+
+
 @dataclass(frozen=True, slots=True)
 class MetaRow:
     """The store itself: what fetches found, and the totals.
 
     `counts` is how often all rows were counted to put the totals right; as long as it is 0 they mean nothing. `looks`
     goes up when every bundle has to be looked at again, whatever its folders say, `leases` with every change of those.
-    `swept_at` is when the last sweep was, in Unix seconds.
+    `swept_at` is when the last sweep was, in Unix seconds, `home` where the store was when it was told last.
     """
 
     hits: int = 0
@@ -73,15 +81,16 @@ class MetaRow:
     looks: int = 0
     leases: int = 0
     swept_at: float = 0.0
+    home: Home | None = None
 
     @staticmethod
-    def begun() -> MetaRow:
-        """Return the row of a new store, or of one that has lost its row.
+    def begun(home: Home) -> MetaRow:
+        """Return the row of a new store at `home`, or of one that has lost its row.
 
         Its counters begin where those of the lost one cannot have been: others remember what they saw by them.
         """
         start = int.from_bytes(os.urandom(6))
-        return MetaRow(looks=start, leases=start)
+        return MetaRow(looks=start, leases=start, home=home)
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -99,4 +108,9 @@ class MetaRow:
             amount(row.get("looks", 0)),
             amount(row.get("leases", 0)),
             moment(row.get("swept_at", 0.0)),
+            None if (home := row.get("home")) is None else _home(*home),
         )
+
+
+def _home(boot: object, device: object, inode: object) -> Home:
+    return Home(typed(boot, str), typed(device, int), typed(inode, int))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import is_file, move_away
 from cachestore.boot import boot_id
 from cachestore.errors import Busy
-from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow, batches
+from cachestore.rows import BLOBS, BUNDLES, LEASES, RUNS, Home, MetaRow, RunRow, batches
 from cachestore.runs import RunLock
 from cachestore.store.costs import inode_of
 from cachestore.store.counting import recount
@@ -65,14 +65,35 @@ class Housekeeping(StoreReader):
             self._index.cancelled = before
 
     def count_once(self) -> None:
-        """Bring a new index to its first totals, and one of an earlier version to those and to its holders."""
+        """Bring a new index to its first totals, and one of an earlier version to those and to its holders.
+
+        One that was copied or moved is counted anew, too.
+        """
+        if self.is_moved():
+            self._move_in()
         if self.meta().counts:
             return
         with self._transaction() as ledger:
             if ledger.meta() is None:
-                ledger.put_meta(MetaRow.begun())
+                ledger.put_meta(MetaRow.begun(self._home()))
         self.recount()
         self.look_at_bundles()
+
+    def _move_in(self) -> None:
+        """Forget the runs of the store that this was copied from, which may live and own what they stage.
+
+        All is to be counted and looked at again.
+        """
+        with self._transaction() as ledger:
+            meta = ledger.meta()
+            if meta is not None and self.is_moved():  # no other process was faster
+                for key in (*map(RUNS.key, self.names(RUNS)), *map(LEASES.key, self.names(LEASES))):
+                    ledger.drop(key)
+                ledger.put_meta(replace(meta, counts=0, looks=meta.looks + 1, home=self._home()))
+
+    def _home(self) -> Home:
+        info = self.root.path.stat()
+        return Home(boot_id(), info.st_dev, info.st_ino)
 
     @contextmanager
     def _transaction(self) -> Iterator[Ledger]:
@@ -144,7 +165,7 @@ class Housekeeping(StoreReader):
         """Note that a sweep was made."""
         with self._transaction() as ledger:
             if meta := ledger.meta():
-                ledger.put_meta(replace(meta, swept_at=now))
+                ledger.put_meta(replace(meta, swept_at=now, home=self._home()))
 
     def recount(self) -> None:
         """Put right the totals, and whatever else follows from other rows."""
@@ -185,7 +206,10 @@ class Housekeeping(StoreReader):
             for digest in digests:
                 if row := ledger.blob(digest):
                     info = self.blobs.stat(digest)
-                    ledger.put_blob(digest, row.put_away() if info is None else row.costed(info))
+                    right = row.put_away() if info is None else row.costed(info)
+                    if info is not None and info.st_nlink > 1 and right.witness.inode != row.witness.inode:
+                        ledger.look_again()
+                    ledger.put_blob(digest, right)
 
     def quarantine_file(self, path: Path) -> Path | None:
         """Move a file that is no blob from among the blobs into quarantine, and return its path there, None if gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from cachestore.blobs import Blobs
     from cachestore.rows import BlobRow, Bundle, StampsRow
     from cachestore.rows.registry import Stamp
     from cachestore.store.rows_reader import RowsReader
@@ -55,10 +57,15 @@ class Sight:
         return row.witness.inode in self.inodes.get(digest, ())
 
 
-def look_at(bundle: Bundle) -> Sight:
-    """List the folders of a bundle, once each; a lost bundle has none."""
-    stamps = _stamps(bundle.dest, bundle.folders)
-    found = {file: inode for folder in stamps for file, inode in _inodes(bundle.dest, folder)}
+def look_at(bundle: Bundle, device: int) -> Sight:
+    """List the folders of a bundle, once each; a lost bundle has none, and what is not on the blobs' `device` no links.
+
+    An inode is one file on one filesystem only.
+    """
+    infos = {folder: _stat(bundle.dest / folder) for folder in bundle.folders}
+    stamps = {folder: _stamp(info) for folder, info in infos.items()}
+    near = [folder for folder, info in infos.items() if info is not None and info.st_dev == device]
+    found = {file: inode for folder in near for file, inode in _inodes(bundle.dest, folder)}
     inodes: dict[str, set[int]] = {}
     for file, digest in bundle.linked.items():
         if file in found:
@@ -76,33 +83,43 @@ def is_deleted(dest: Path) -> bool:
 
 def changed(store: RowsReader) -> Iterator[str]:
     """Yield the ids of the bundles whose folders are not as they were at the last look, and of those deleted."""
-    looks = store.meta().looks
+    looks = None if store.is_moved() else store.meta().looks
     for ids in batches(store.names(BUNDLES)):
         known = store.get_many(STAMPS, ids)
         yield from (bundle_id for bundle_id in ids if _has_changed(known.get(bundle_id), looks))
 
 
-def _has_changed(row: StampsRow | None, looks: int) -> bool:
+def _has_changed(row: StampsRow | None, looks: int | None) -> bool:
     if row is None or row.stamps is None or row.looks != looks:
         return True
     return _stamps(row.dest, row.stamps) != row.stamps or (row.is_lost and is_deleted(row.dest))
 
 
-def held_change(store: RowsReader) -> HeldChange:
-    """Return what a look would change; only bundles that changed are listed."""
+def held_change(store: RowsReader, blobs: Blobs) -> HeldChange:
+    """Return what a look would change; only bundles that changed are listed.
+
+    In a store that was moved the files of blobs are looked at, too: what their rows say of holders is of other files.
+    """
+    is_moved, device = store.is_moved(), store.root.device
+    known: dict[str, BlobRow] = {}
     rows: dict[str, BlobRow] = {}
     holders: dict[str, set[str]] = {}
     for bundle_id in changed(store):
         if (bundle := store.bundle(bundle_id)) is None:
             continue
-        sight = look_at(bundle)
-        for digest, row in store.blob_rows_of(digests_of(bundle, store.stamps(bundle_id))).items():
-            rows[digest] = row
+        sight = look_at(bundle, device)
+        for digest, found in store.blob_rows_of(digests_of(bundle, store.stamps(bundle_id))).items():
+            known[digest] = found
+            row = rows[digest] = found.costed(blobs.stat(digest)) if is_moved else found
             of_digest = holders.setdefault(digest, set(row.holders))
             (of_digest.add if sight.holds(digest, row) else of_digest.discard)(bundle_id)
     return HeldChange(
-        gained={digest: rows[digest].cost for digest, ids in holders.items() if ids and not rows[digest].is_held},
-        lost={digest: rows[digest].cost for digest, ids in holders.items() if not ids and rows[digest].is_held},
+        gained={digest: known[digest].cost for digest, ids in holders.items() if ids and not rows[digest].is_held},
+        lost={
+            digest: row.cost
+            for digest, row in known.items()
+            if row.is_held and not (holders[digest] and rows[digest].is_held)
+        },
     )
 
 
@@ -112,13 +129,17 @@ def digests_of(bundle: Bundle, stamps: StampsRow | None) -> list[str]:
 
 
 def _stamps(dest: Path, folders: Iterable[str]) -> dict[str, Stamp]:
-    return {folder: _stamp(dest / folder) for folder in folders}
+    return {folder: _stamp(_stat(dest / folder)) for folder in folders}
 
 
-def _stamp(folder: Path) -> Stamp:
-    try:
-        info = folder.stat()
-    except OSError:
+def _stat(folder: Path) -> os.stat_result | None:
+    with suppress(OSError):
+        return folder.stat()
+    return None
+
+
+def _stamp(info: os.stat_result | None) -> Stamp:
+    if info is None:
         return LOST
     return info.st_ino, info.st_mtime_ns, info.st_ctime_ns  # who restores a backup sets the mtime back
 

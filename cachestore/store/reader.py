@@ -145,7 +145,8 @@ class StoreReader(RowsReader):
         """Return by digest the bundles that have a hard link to the blob, those that still have it only."""
         rows = {digest: row for digest, row in self.blob_rows_of(digests).items() if row.is_held}
         bundles = self.get_many(BUNDLES, {holder for row in rows.values() for holder in row.holders})
-        sights = {bundle_id: looking.look_at(bundle) for bundle_id, bundle in bundles.items()}
+        device = self.root.device
+        sights = {bundle_id: looking.look_at(bundle, device) for bundle_id, bundle in bundles.items()}
         return {
             digest: [
                 bundles[holder] for holder in row.holders if holder in sights and sights[holder].holds(digest, row)
@@ -155,7 +156,7 @@ class StoreReader(RowsReader):
 
     def held_change(self) -> HeldChange:
         """Return what a look at the bundles would change; only those that changed since the last look are listed."""
-        return looking.held_change(self)
+        return looking.held_change(self, self.blobs)
 
     def runs(self) -> Iterator[tuple[str, RunRow]]:
         """Yield id and row of every run that has not ended properly: those that live and those that died."""

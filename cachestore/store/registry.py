@@ -71,7 +71,7 @@ class Registry:
         looks = self._store.meta().looks
         turn = self._begin(bundle).turn
         now = time.time()
-        sight = look_at(bundle)
+        sight = look_at(bundle, self._store.root.device)
         if self._hold(bundle, sight, turn):
             stamps = sight.stamps if sight.is_proof(now) else None
             with self._transact() as ledger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from cachestore.boot import boot_id
 from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, MetaRow, get_as, seen_row
 from cachestore.runs import is_alive
 
@@ -49,6 +50,13 @@ class RowsReader:
     def meta(self) -> MetaRow:
         """Return the store's own row; a damaged one says nothing."""
         return get_as(self._reader, META) or MetaRow()
+
+    def is_moved(self) -> bool:
+        """Return whether the store was copied or moved since: its rows tell of other files and of others' runs."""
+        then, now = self.meta().home, self.root.path.stat()
+        if then is None:
+            return False
+        return then.inode != now.st_ino or (then.device != now.st_dev and then.boot == boot_id() != "")
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether a run lives."""

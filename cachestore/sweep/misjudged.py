@@ -49,9 +49,9 @@ class Misjudged:
         for batch in self._rows(store):
             entries = store.entries_of(key for row, right in batch.values() if right is None for key in row.keys)
             for digest, (row, right) in batch.items():
-                less = row.cost - (right.cost if right else 0)
-                exclusive, held = (0, less) if change.is_held(digest, row) else (less, 0)
-                left.lost += Totals(exclusive=exclusive, held=held)
+                left.lost += _cost(row, is_held=change.is_held(digest, row))
+                if right is not None:
+                    left.lost -= _cost(right, is_held=change.is_held(digest, right))
                 if right is None and not leases.on_blob(digest):
                     going = sum(key in entries and key not in pinned for key in row.keys)
                     goes = going == len(row.keys)
@@ -73,6 +73,10 @@ class Misjudged:
             found = {digest: (row, row.costed(info) if (info := infos[digest]) else None) for digest, row in batch}
             if wrong := {digest: rows for digest, rows in found.items() if rows[0] != rows[1]}:
                 yield wrong
+
+
+def _cost(row: BlobRow, *, is_held: bool) -> Totals:
+    return Totals(held=row.cost) if is_held else Totals(exclusive=row.cost)
 
 
 def unindexed(store: StoreReader, cancel: threading.Event | None) -> Iterator[_Unindexed]:

@@ -77,9 +77,10 @@ class _DeadRun:
     dest: str | None
     has_row: bool
 
-    def foresee(self, _: StoreReader, left: Leftovers) -> None:
-        for staging in self._staged():
-            left.add(files_below(staging))
+    def foresee(self, store: StoreReader, left: Leftovers) -> None:
+        device = store.root.device
+        for staging in self._staged():  # on another disk, perhaps
+            left.add(info for info in files_below(staging) if info.st_dev == device)
 
     def take(self, store: Store) -> None:
         if not remove_if_dead(store.root.runs, self.id):
@@ -100,9 +101,13 @@ class _DeadRun:
 
 
 def dead_runs(store: StoreReader) -> Iterator[_DeadRun]:
-    """Yield the runs that have died; `take` removes what one left behind."""
+    """Yield the runs that have died; `take` removes what one left behind.
+
+    Those of a store that this one was copied from may live, and what they stage is no business of ours.
+    """
+    is_moved = store.is_moved()
     folder, known = store.root.runs, dict(store.runs())
     for run_id in {*known, *run_ids(folder)}:
         if not is_alive(folder, run_id):
             run = known.get(run_id)
-            yield _DeadRun(run_id, run.dest if run else None, has_row=run is not None)
+            yield _DeadRun(run_id, run.dest if run and not is_moved else None, has_row=run is not None)
