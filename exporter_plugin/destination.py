@@ -66,7 +66,14 @@ class Destination:
 
         Times alone make no edit: a bundle that was copied, or is on a disk with coarse times, has its bytes still.
         """
-        info = _lstat(self.path / file)
+        return self.judge(file, self.stat(file))
+
+    def stat(self, file: str) -> os.stat_result | None:
+        """Return the stat of `file`, None if it is not there."""
+        return _lstat(self.path / file)
+
+    def judge(self, file: str, info: os.stat_result | None) -> tuple[FileState, OwnedFile | None]:
+        """Return what `look_at` does, of a file whose stat was taken."""
         if info is None:
             return FileState.ABSENT, None
         records = self._records.get(file, [])

@@ -68,7 +68,7 @@ def export_mix(
         destination = inspect(dest, cache.config.root, options.name or mix.name)
         filling = partial(gather, mix.rows, events=events, fetch=fetch, link=cache.link, cancel=cancel)
         with checked(partial(raise_if_set, cancel)):  # new names are chosen by what nobody changed: all is hashed
-            layout = Layout(destination, mix.rows, wishes)
+            layout = Layout(destination, mix.rows, wishes, cache.store.is_blob)
         try:
             outcomes = _export(mix.rows, destination, layout, cache, wishes, filling, tell, options.formats)
         except ExportFailed as failed:
@@ -134,9 +134,7 @@ def _register(bundle: Bundle, store: Store, *, is_new: bool) -> None:
 def _registration(dest: Path, manifest: Manifest) -> Bundle:
     """Return the bundle as the store has to know it: which blobs it may hold."""
     files = tuple(
-        BundleFile(own.file, own.content, own.link_mode)
-        for own in manifest.files
-        if own.content and own.link_mode and not own.is_local
+        BundleFile(own.file, own.digest, own.link_mode) for own in manifest.files if own.link_mode and not own.is_local
     )
     return Bundle(dest, manifest.name, manifest.exported_at, files)
 

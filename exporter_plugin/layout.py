@@ -13,6 +13,7 @@ from exporter_plugin.naming import fold
 from exporter_plugin.template import Named, track_stems
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from exporter_plugin.destination import Destination
@@ -32,13 +33,23 @@ class Fate(StrEnum):
 
 
 class Layout:
-    """The files of the tracks of `rows` at `destination`. Raise DestinationError when one is among them already."""
+    """The files of the tracks of `rows` at `destination`. Raise DestinationError when one is among them already.
 
-    def __init__(self, destination: Destination, rows: Sequence[Row], wishes: Wishes) -> None:
+    `is_blob` says whether the file with a stat is the blob of a digest, which has its bytes for sure.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        rows: Sequence[Row],
+        wishes: Wishes,
+        is_blob: Callable[[str, os.stat_result], bool] = lambda *_: False,
+    ) -> None:
         destination.refuse_own_files([row.path for row in rows if row.path is not None])
         self._destination = destination
         self._rows = len(rows)
         self._wishes = wishes
+        self._is_blob = is_blob
         renamed = destination.untouched() if wishes.renumber else ()
         self._stems = destination.published_stems(renamed)
         self._occupied = {fold(stem) for stem in destination.taken_stems(renamed)}
@@ -75,17 +86,19 @@ class Layout:
     def fate(self, file: str, is_right: Callable[[OwnedFile], bool]) -> tuple[Fate, OwnedFile | None]:
         """Return what becomes of `file`, and the record of the published one, if there is one.
 
-        Its bytes are hashed where it would be replaced: programs that write tags may restore all that is looked at.
+        Its bytes are hashed where it would be replaced: programs that write tags may restore all that is looked at. So
+        are those of a hard link to another file than the blob: who edited the blob through it had another one made.
         Raise DestinationError where something is in the way.
         """
-        state, owned = self._destination.look_at(file)
-        if state is FileState.ABSENT:
+        info = self._destination.stat(file)
+        state, owned = self._destination.judge(file, info)
+        if info is None or state is FileState.ABSENT:
             return Fate.ADD, None
         overwrites = self._wishes.overwrite_edited
         self._destination.refuse_in_the_way(file, state, overwrites=overwrites)
         if owned and state is FileState.OURS:
             right = is_right(owned)
-            if right and not overwrites:
+            if right and not overwrites and self._is_linked(owned, info):
                 return Fate.KEEP, owned
             if self._destination.has_bytes(owned):
                 return Fate.KEEP if right else Fate.REPLACE, owned
@@ -95,6 +108,10 @@ class Layout:
         """Return whether `file` is missing or has other contents now, at a look."""
         state, owned = self._destination.look_at(file)
         return state is FileState.ABSENT or (state is FileState.OURS and owned is not None and not is_right(owned))
+
+    def _is_linked(self, own: OwnedFile, info: os.stat_result) -> bool:
+        """Return whether a file that is recorded as a hard link to a blob is one; others need not be."""
+        return own.link_mode is not LinkMode.HARDLINK or own.content is None or self._is_blob(own.content, info)
 
     def _is_linked_right(self, own: OwnedFile) -> bool:
         mode = self._wishes.link_mode

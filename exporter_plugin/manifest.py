@@ -4,11 +4,12 @@
     name         of the bundle
     exported_at  RFC 3339, UTC
     files        what we own: {file, size, mtime_ns, digest, identity, content, link_mode}. `identity` is the track
-                 (address, address@pin or file:PATH), `content` its digest, or size and mtime of a local original;
-                 playlists have neither
+                 (address, address@pin or file:PATH), `content` its digest, or size and mtime of a local original,
+                 none once somebody changed it; playlists have neither
     tracks       one object a row of the mix: {index, track, label, status, file, size, link_mode, key, validator,
-                 validator_kind, place, digest, freshness, error}. `status` is done or skipped (a hole), `freshness`
-                 fresh or stale, `error` {code, message}; what does not apply is null
+                 validator_kind, place, digest, freshness, error, edited}. `status` is done or skipped (a hole),
+                 `freshness` fresh or stale, `error` {code, message}; what does not apply is null. Of an `edited` file,
+                 which somebody changed, nothing is known but its name
     finished     false while a re-export is putting files in place
 
 It never holds a URL's query, a header or a token.
@@ -64,6 +65,11 @@ class OwnedFile:
         """Return whether this is a copy of a local track."""
         return self.identity is not None and self.identity.startswith("file:")
 
+    @property
+    def is_edited(self) -> bool:
+        """Return whether somebody was found to have changed this file of a track."""
+        return self.identity is not None and self.content is None
+
     def describes(self, info: os.stat_result) -> bool:
         """Return whether a file looks as we left it; programs that write tags may restore all that is looked at."""
         return stat.S_ISREG(info.st_mode) and (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
@@ -87,6 +93,7 @@ class TrackRecord:
     digest: str | None = None
     freshness: Literal["fresh", "stale"] | None = None
     error: Mapping[str, str] | None = None
+    edited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,10 @@ class Placed:
         return self.owned.file
 
     def record(self, index: int) -> TrackRecord:
-        """Return the row as bundle.json has it. A file that somebody edited has none of the facts of a newer entry."""
+        """Return the row as bundle.json has it. A file that somebody edited has none of the facts of an entry."""
         own, entry = self.owned, self.entry
+        if own.is_edited:
+            return TrackRecord(index, self.row.address, self.row.label, "done", own.file, edited=True)
         record = TrackRecord(index, self.row.address, self.row.label, "done", own.file, own.size, own.link_mode)
         if entry is None or entry.digest != own.content:
             return record

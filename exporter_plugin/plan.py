@@ -89,10 +89,10 @@ def plan_export(
     chosen(options.formats)
     wishes = options.over(config)
     destination = inspect(dest, config.root, options.name or mix.name)
-    layout = Layout(destination, mix.rows, wishes)
     with _store(config.root) as store:
         found = list(foresee(mix.rows, None if options.refresh else store, offline=options.offline))
-    planning = _Planning(destination, layout, found)
+        layout = Layout(destination, mix.rows, wishes, store.is_blob if store is not None else lambda *_: False)
+        planning = _Planning(destination, layout, found)
     playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
     wanted = (*planning.tracks.values(), *planning.left, *playlists)
     files = (*wanted, *planning.others(file.file for file in wanted))

@@ -189,6 +189,7 @@ class Staging:
         fate, owned = self._layout.fate(file, is_right)
         if fate is Fate.EDITED:
             self._tell(edited_warning(self._destination.path / file))
+            return replace(owned, content=None) if owned else None
         return owned if fate in {Fate.KEEP, Fate.EDITED} else None
 
     def _made(self, row: Row, file: str, content: str, size: int, make: Make) -> OwnedFile:

@@ -223,6 +223,7 @@ def test_why_names_the_track_of_a_bundle_file_and_the_other_bundles(answer: Run,
         "path": str(path),
         "bundle": str(tmp_path / "Friday"),
         "link_mode": "hardlink",
+        "edited": False,
         "tracks": [{"label": "Artist - Title 1"}],
         "other_bundles": [str(tmp_path / "Saturday")],
         "lost_bundles": [str(tmp_path / "Lost")],
@@ -258,6 +259,15 @@ def test_why_knows_an_edited_file_of_a_moved_bundle_by_its_inode(answer: Run, tm
     path.write_bytes(b"edited")
     facts = objects(answer("why", str(path), "--json"))
     assert [track["label"] for track in facts["tracks"]] == ["Artist - Title 1"]
+    assert facts["edited"]
+
+
+def test_why_tells_that_a_file_was_edited(answer: Run, tmp_path: Path) -> None:
+    path = tmp_path / "Friday/media/01.wav"
+    path.chmod(0o644)
+    path.write_bytes(b"edited")
+    assert objects(answer("why", str(path), "--json"))["edited"]
+    assert "edited   it has other bytes than were exported\n" in answer("why", str(path))
 
 
 def test_why_still_answers_for_the_old_place_of_a_lost_bundle(answer: Run, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from cachestore.blobs import hash_file
 from cachestore.cache import Cache
 from cachestore.cli.main import cli
 from cachestore.config import Config, SourceConfig
@@ -33,7 +34,7 @@ from cachestore.links import LinkMode, _copy
 from cachestore.rows import RunRow
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
-from exporter_plugin import gather
+from exporter_plugin import destination, gather
 from exporter_plugin.export import export_mix
 from exporter_plugin.options import Options
 from exporter_plugin.outcome import ExportFailed
@@ -414,6 +415,47 @@ def edit_unseen(path: Path) -> bytes:
     path.write_bytes(edited)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     return edited
+
+
+def records(house: House) -> list[dict[str, Any]]:
+    tracks: list[dict[str, Any]] = json.loads((house.dest / "bundle.json").read_text())["tracks"]
+    return tracks
+
+
+def test_an_edit_that_cannot_be_seen_is_told_in_every_export_and_recorded(house: House, music: Music) -> None:
+    house.export()
+    path = house.dest / "media" / house.media()[0]
+    before, original = records(house), path.read_bytes()
+    assert [record["edited"] for record in before] == [False, False, False]
+    edited = edit_unseen(path)
+    for _ in range(3):
+        house.told.clear()
+        house.export()
+        assert house.warnings().count("edited_file_kept") == 1
+        assert path.read_bytes() == edited
+        [first, *others] = records(house)
+        assert first["edited"]
+        assert [first[name] for name in ("key", "validator", "digest", "freshness", "size", "link_mode")] == [None] * 6
+        assert (first["file"], first["status"], others) == (before[0]["file"], "done", before[1:])
+    assert music.downloads() == 3
+    path.write_bytes(original)
+    house.told.clear()
+    house.export()
+    assert (house.warnings(), records(house)) == ([], before)
+
+
+def test_a_bundle_that_is_as_it_was_is_not_hashed(house: House, music: Music, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.export()
+    hashed: list[Path] = []
+
+    def noting(path: Path) -> str:
+        hashed.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr(destination, "hash_file", noting)
+    house.export()
+    house.export()
+    assert hashed == []
 
 
 @pytest.mark.parametrize("mode", ["hardlink", "copy"])

@@ -22,7 +22,7 @@ import pytest
 from tests.clouds import Cloud
 from tests.crashes import IN_FULL
 from tests.downloads import wave
-from tests.invariants import blobs_of, faults, leftovers
+from tests.invariants import blobs_of, digest_of, faults, leftovers
 from tests.stranger import Ran, manifest, row
 
 if TYPE_CHECKING:
@@ -117,13 +117,25 @@ class Crowd:
         self.judge(dest, tracks, is_edited=lambda data: EDITED in data)
 
     def judge(self, dest: str, tracks: list[str], *, is_edited: Callable[[bytes], bool] = lambda _: False) -> None:
-        """See that a bundle has all its tracks, each with its own bytes, or with those that the editor made of them."""
+        """See that a bundle has all its tracks, each with its own bytes, or with those that the editor made of them.
+
+        The record of a file has to say which, as far as the editor has not been there since.
+        """
         bundle = self.stranger.home / dest
         records = manifest(bundle)["tracks"]
         assert [record["track"] for record in records] == [f"open:{track}" for track in tracks]
         for record, track in zip(records, tracks, strict=True):
             data, right = (bundle / record["file"]).read_bytes(), self.cloud.current(track)
             assert data == right or (is_edited(data) and data[:40] == right[:40]), f"{dest}: {track}"
+            assert data != right or record["digest"] == digest_of(data), f"{dest}: {record}"
+
+    def judge_records(self, dest: str) -> None:
+        """See that each record of a bundle says what its bytes are, now that nobody edits any more."""
+        for record in manifest(self.stranger.home / dest)["tracks"]:
+            digest = digest_of((self.stranger.home / dest / record["file"]).read_bytes())
+            right = digest_of(self.cloud.current(record["track"].removeprefix("open:")))
+            assert record["edited"] is (digest != right), f"{dest}: {record}"
+            assert record["digest"] == (None if record["edited"] else digest), f"{dest}: {record}"
 
     def editor(self, chance: random.Random) -> None:
         files = [path for path in self.stranger.home.glob("*/media/*") if ".cachestore-" not in str(path)]
@@ -188,6 +200,9 @@ def test_many_commands_at_once_on_a_small_store_that_is_edited_and_spoiled_meanw
     for number, tracks in enumerate((TRACKS[:6], TRACKS[6:])):
         crowd.with_room("export", stranger.mix(*map(row, tracks), name="last.json"), f"LAST{number}")
         crowd.judge(f"LAST{number}", tracks)
+    for bundle in stranger.home.glob("[OT][NW][EO]?"):
+        crowd.with_room("export", f"{bundle.name}.json", bundle.name)
+        crowd.judge_records(bundle.name)
     crowd.command("repair")
     crowd.command("prune", codes=(0, 4))
     crowd.command("verify")

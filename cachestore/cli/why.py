@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,15 @@ _EXITS = {1: "the file is in no bundle, or does not come from the cache", **NO_S
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a file is: in `bundle`, None when its folder is not registered; it came from the blob of `digest`."""
+    """Where a file is: in `bundle`, None when its folder is not registered; it came from the blob of `digest`.
+
+    It is `edited` when it has other bytes by now.
+    """
 
     digest: str
     bundle: Path | None = None
     mode: LinkMode | None = None
+    edited: bool = False
 
 
 @click.command(epilog=epilog(['cachestore why "Friday/media/01 - E.P. - Opus.flac"'], _EXITS))
@@ -47,6 +51,7 @@ def why(settings: Settings, file: str, *, as_json: bool) -> None:
             raise NotInBundle(path, _address(file, path))
         entries = _entries(store, place.digest)
         bundles = whereabouts(store, [place.digest]).get(place.digest, Whereabouts())
+        place = replace(place, edited=_has_other_bytes(real, place.digest))
     others = Whereabouts([dest for dest in bundles.living if dest != place.bundle], bundles.lost)
     if as_json:
         print_json(_facts(path, place, entries, others))
@@ -99,6 +104,15 @@ def _recognized(store: StoreReader, real: Path) -> _Place | None:
     return None
 
 
+def _has_other_bytes(path: Path, digest: str) -> bool:
+    from cachestore.blobs import hash_file, is_file
+
+    try:
+        return is_file(path.lstat()) and hash_file(path) != digest
+    except OSError:
+        return False
+
+
 def _entries(store: StoreReader, digest: str) -> list[Entry]:
     keys = [key for row in store.blob_rows_of([digest]).values() for key in row.keys]
     return [entry for entry in store.entries_of(keys).values() if entry.digest == digest]
@@ -110,6 +124,7 @@ def _facts(path: Path, place: _Place, entries: list[Entry], others: Whereabouts)
         "bundle": place.bundle and str(place.bundle),
         "digest": place.digest,
         "link_mode": place.mode,
+        "edited": place.edited,
         "tracks": [{"key": entry.key, "label": entry.label} for entry in entries],
         "other_bundles": [str(dest) for dest in others.living],
         "lost_bundles": [str(dest) for dest in others.lost],
@@ -123,6 +138,7 @@ def _print_person(place: _Place, entries: list[Entry], others: Whereabouts) -> N
             *(("track", f"{entry.label} ({entry.key})") for entry in entries),
             *([] if entries else [("track", "no longer in the cache")]),
             ("digest", place.digest),
+            *([("edited", "it has other bytes than were exported")] if place.edited else []),
             ("bundle", f"{place.bundle} ({place.mode})" if place.bundle else unregistered),
             *(("also in", str(dest)) for dest in others.living),
             *(("lost", f"{dest}, which was moved or deleted") for dest in others.lost),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -153,6 +154,11 @@ class StoreReader(RowsReader):
             ]
             for digest, row in rows.items()
         }
+
+    def is_blob(self, digest: str, info: os.stat_result) -> bool:
+        """Return whether the file that has this stat is the blob of `digest`, under another name."""
+        blob = self.blobs.stat(digest)
+        return blob is not None and os.path.samestat(blob, info)
 
     def held_change(self) -> HeldChange:
         """Return what a look at the bundles would change; only those that changed since the last look are listed."""

@@ -131,6 +131,12 @@ class Store(Housekeeping):
         rows = self.blob_rows_of(unseen)
         return [entry for entry in entries if self._witnesses.is_whole(entry.digest, rows.get(entry.digest))]
 
+    def is_blob(self, digest: str, info: os.stat_result) -> bool:
+        """Return whether the file that has this stat is the blob of `digest`, as this process found it whole."""
+        if self._witnesses.has(digest):
+            return self._witnesses.is_as_seen(digest, info)
+        return super().is_blob(digest, info)
+
     def is_whole(self, entry: Entry) -> bool:
         """Return whether the blob of `entry` has the bytes of its digest."""
         return bool(self.whole([entry]))
