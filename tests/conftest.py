@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -20,7 +22,6 @@ from tests.stranger import Stranger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.music_servers import Protocol as RcloneProtocol
     from tests.raw_servers import Answers
@@ -158,6 +159,16 @@ def stranger(tmp_path: Path) -> Stranger:
     home = tmp_path / "home"
     home.mkdir()
     return Stranger(home)
+
+
+@pytest.fixture
+def another_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another filesystem than that of `tmp_path`: in memory, as Linux has it."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("NOT RUN: this machine has one disk only")
+    with TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import math
 import os
 import shutil
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,23 +23,16 @@ from cachestore.usage import usage
 from tests.stores import count_hashes, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from cachestore.entry import Entry
 
-ANOTHER_DISK = Path("/dev/shm")
-
 
 @pytest.fixture(params=["the same disk", "another disk"])
-def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Return where no store is yet."""
-    if request.param == "the same disk":
-        yield tmp_path / "elsewhere"
-        return
-    if not ANOTHER_DISK.is_dir() or ANOTHER_DISK.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("NOT RUN: this machine has one disk only")
-    with TemporaryDirectory(dir=ANOTHER_DISK) as folder:
-        yield Path(folder) / "elsewhere"
+    folder: Path = tmp_path if request.param == "the same disk" else request.getfixturevalue("another_disk")
+    return folder / "elsewhere"
 
 
 @pytest.fixture

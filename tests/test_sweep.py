@@ -54,6 +54,17 @@ def test_what_a_dead_run_staged_and_its_row_and_lock_file_go(store: Store, tmp_p
     assert [entry.id for entry in store.entries()] == ["linked"]
 
 
+def test_what_a_dead_run_staged_on_another_disk_gives_this_one_nothing(store: Store, another_disk: Path) -> None:
+    staging = another_disk / f".bundle.cachestore-{DEAD}"
+    staging.mkdir()
+    (staging / "copy.wav").write_bytes(b"?" * 65_000)
+    with store._index.transaction() as rows:
+        rows.set(RUNS.key(DEAD), RunRow("export", 0.0, str(another_disk / "bundle")).to_row())
+    assert foresee(store, time.time(), max_size=math.inf).disk == 0
+    sweep(store, time.time(), max_size=math.inf)
+    assert not staging.exists()
+
+
 @pytest.mark.parametrize("name", ["my music", ".bundle.cachestore-", f"cachestore-{DEAD} notes", "." + "1" * 32])
 def test_a_folder_that_does_not_bear_the_runs_name_is_never_removed(store: Store, tmp_path: Path, name: str) -> None:
     die(store, tmp_path / "bundle", tmp_path / name)
