@@ -23,7 +23,7 @@ from cachestore.runs import PruneLock
 from cachestore.store.reservations import Bounds, cost_of_body
 from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
-from cachestore.sweep import trim_quarantine
+from cachestore.sweep import dead_runs, trim_quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -147,6 +147,8 @@ class Cache:
     def _evict(self, on_event: OnEvent | None) -> None:
         limits = replace(self._limits(), max_age=self.config.max_age)
         now = time.time()
+        for dead in dead_runs(self.store):
+            dead.take(self.store)
         trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):
             self._carry_out(plan_for(self.store, limits, now))

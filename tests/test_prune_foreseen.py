@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for, prune
 from cachestore.root import BALLAST, drop_ballast
-from cachestore.rows import RUNS, Bundle, BundleFile, RunRow
+from cachestore.rows import RUNS, Bundle, BundleFile, LeaseRow, RunRow
 from cachestore.runs import staging_suffix
 from cachestore.store.writer import Store
 from cachestore.sweep import foresee
@@ -57,7 +57,7 @@ BODIES = st.builds(
     blocks=st.integers(1, 4),
     age=st.integers(0, 100),
     pinned=st.sampled_from([False, False, False, True]),
-    linked=st.sampled_from(["", "", "", "bundle", "deleted bundle", "backup", "staging"]),
+    linked=st.sampled_from(["", "", "", "bundle", "deleted bundle", "backup", "staging", "held staging"]),
     lost=st.sampled_from([False, False, False, True]),
 )
 LEFT_BEHIND = st.sets(st.sampled_from(["partial", "quarantine", "copy in staging", "ballast", "unindexed", "grown"]))
@@ -70,11 +70,13 @@ LIMITS = st.builds(
 )
 
 
+HELD_BY_THE_DEAD = [Body(0, 3, 0, pinned=False, linked="held staging", lost=False)]
 TWICE_STAGED = [Body(0, 3, 0, pinned=False, linked="staging", lost=lost) for lost in (False, True)]
 
 
 @settings(deadline=None, max_examples=60)
 @example(TWICE_STAGED, set(), Limits(150_000, DISK))
+@example(HELD_BY_THE_DEAD, set(), Limits(0))
 @given(st.lists(BODIES, max_size=10), LEFT_BEHIND, LIMITS)
 def test_a_dry_run_shows_what_applying_does(bodies: list[Body], left_behind: set[str], limits: Limits) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -145,12 +147,18 @@ def grow(blob: Path) -> None:
 
 
 def link(store: Store, entry: Entry, place: Path, staging: Path, how: str) -> None:
-    dest = staging if how == "staging" else place
+    dest = staging if "staging" in how else place
     dest.mkdir(exist_ok=True)
     store.link(entry, dest / place.name, LinkMode.HARDLINK)
     if "bundle" in how:
         file = BundleFile(place.name, entry.digest, LinkMode.HARDLINK)
         store.register(Bundle(dest, dest.name, time.time(), (file,)))
+    if how == "held staging":
+        with store._transaction() as ledger:
+            row = ledger.blob(entry.digest)
+            assert row is not None
+            ledger.put_blob(entry.digest, row.held_by(DEAD, holds=True))
+            ledger.put_leases(f"{DEAD}:{entry.id}", LeaseRow((entry.digest,)))
     if how == "deleted bundle":
         shutil.rmtree(dest)
 

@@ -20,13 +20,14 @@ from cachestore.links import LinkMode
 from cachestore.partials import Partial
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.quantities import format_size
-from cachestore.rows import LEASES, RUNS, LeaseRow
+from cachestore.rows import LEASES, RUNS, LeaseRow, Totals
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.store.costs import cost_of
 from cachestore.store.reservations import SIDECAR, Bounds, Room, cost_of_body, room_of
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track
+from cachestore.usage import usage
 from exporter_plugin import export_mix
 from exporter_plugin.row import Mix, Row
 from tests.downloads import answer, bare, come_true
@@ -649,8 +650,8 @@ def test_each_link_of_an_export_is_held_once_however_often_room_is_short(
     assert cache.store.totals().held == 0
 
 
-@pytest.mark.parametrize("mend", ["sweep", "recount"])
-def test_what_a_killed_export_held_is_let_go(store: Store, tmp_path: Path, mend: str) -> None:
+def stage_dead(store: Store, tmp_path: Path) -> Path:
+    """Leave what an export leaves that was killed while it held what it had staged, and return its staging folder."""
     entry = put(store, "a", body("a"))
     dead = "0" * 32
     staging = tmp_path / f".DEST{staging_suffix(dead)}"
@@ -665,6 +666,12 @@ def test_what_a_killed_export_held_is_let_go(store: Store, tmp_path: Path, mend:
             assert blob is not None
             ledger.put_blob(entry.digest, blob.held_by(dead, holds=True))
     assert store.totals().held > 0
+    return staging
+
+
+@pytest.mark.parametrize("mend", ["sweep", "recount"])
+def test_what_a_killed_export_held_is_let_go(store: Store, tmp_path: Path, mend: str) -> None:
+    staging = stage_dead(store, tmp_path)
     if mend == "recount":
         store.recount()
         assert store.totals().held == 0
@@ -672,6 +679,19 @@ def test_what_a_killed_export_held_is_let_go(store: Store, tmp_path: Path, mend:
     assert not staging.exists()
     assert store.totals().held == 0
     assert list(store.names(RUNS)) == list(store.names(LEASES)) == []
+
+
+def test_what_a_killed_export_held_counts_at_once_and_is_bounded_by_the_next_run(
+    open_cache: Callable[..., Cache], tmp_path: Path
+) -> None:
+    cache = open_cache(max_size=SIZE // 2)
+    staging = stage_dead(cache.store, tmp_path)
+    figures = usage(cache.store)
+    assert figures.held_bytes == 0
+    assert figures.exclusive_bytes >= SIZE
+    cache.enforce_bound()
+    assert not staging.exists()
+    assert cache.store.totals() == Totals()
 
 
 def test_a_failed_export_leaves_no_staging_registered(open_cache: Callable[..., Cache], tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import is_file, move_away
 from cachestore.boot import boot_id
 from cachestore.errors import Busy
-from cachestore.rows import BLOBS, BUNDLES, LEASES, RUNS, Home, MetaRow, RunRow, batches
+from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow, batches
 from cachestore.runs import RunLock
 from cachestore.store.costs import inode_of
 from cachestore.store.counting import recount
 from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
 from cachestore.store.ledger import Ledger
+from cachestore.store.moving import home_of, move_in
 from cachestore.store.pauses import in_pieces
 from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import add_blob
@@ -69,31 +70,14 @@ class Housekeeping(StoreReader):
 
         One that was copied or moved is counted anew, too.
         """
-        if self.is_moved():
-            self._move_in()
+        move_in(self, self._transaction)
         if self.meta().counts:
             return
         with self._transaction() as ledger:
             if ledger.meta() is None:
-                ledger.put_meta(MetaRow.begun(self._home()))
+                ledger.put_meta(MetaRow.begun(home_of(self.root)))
         self.recount()
         self.look_at_bundles()
-
-    def _move_in(self) -> None:
-        """Forget the runs of the store that this was copied from, which may live and own what they stage.
-
-        All is to be counted and looked at again.
-        """
-        with self._transaction() as ledger:
-            meta = ledger.meta()
-            if meta is not None and self.is_moved():  # no other process was faster
-                for key in (*map(RUNS.key, self.names(RUNS)), *map(LEASES.key, self.names(LEASES))):
-                    ledger.drop(key)
-                ledger.put_meta(replace(meta, counts=0, looks=meta.looks + 1, home=self._home()))
-
-    def _home(self) -> Home:
-        info = self.root.path.stat()
-        return Home(boot_id(), info.st_dev, info.st_ino)
 
     @contextmanager
     def _transaction(self) -> Iterator[Ledger]:
@@ -165,7 +149,7 @@ class Housekeeping(StoreReader):
         """Note that a sweep was made."""
         with self._transaction() as ledger:
             if meta := ledger.meta():
-                ledger.put_meta(replace(meta, swept_at=now, home=self._home()))
+                ledger.put_meta(replace(meta, swept_at=now, home=home_of(self.root)))
 
     def recount(self) -> None:
         """Put right the totals, and whatever else follows from other rows."""

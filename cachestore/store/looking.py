@@ -95,24 +95,23 @@ def _has_changed(row: StampsRow | None, looks: int | None) -> bool:
     return _stamps(row.dest, row.stamps) != row.stamps or (row.is_lost and is_deleted(row.dest))
 
 
-def held_change(store: RowsReader, blobs: Blobs) -> HeldChange:
-    """Return what a look would change; only bundles that changed are listed.
+def held_change(store: RowsReader, blobs: Blobs, dead: Mapping[str, Iterable[str]]) -> HeldChange:
+    """Return what a look would change, and a sweep of `dead` runs, which may hold these digests.
+
+    Only bundles that changed are listed.
 
     In a store that was moved the files of blobs are looked at, too: what their rows say of holders is of other files.
     """
-    is_moved, device = store.is_moved(), store.root.device
+    is_moved = store.is_moved()
     known: dict[str, BlobRow] = {}
     rows: dict[str, BlobRow] = {}
     holders: dict[str, set[str]] = {}
-    for bundle_id in changed(store):
-        if (bundle := store.bundle(bundle_id)) is None:
-            continue
-        sight = look_at(bundle, device)
-        for digest, found in store.blob_rows_of(digests_of(bundle, store.stamps(bundle_id))).items():
+    for holder, sight, digests in (*_looks(store), *((run_id, Sight({}, {}), dead[run_id]) for run_id in dead)):
+        for digest, found in store.blob_rows_of(digests).items():
             known[digest] = found
             row = rows[digest] = found.costed(blobs.stat(digest)) if is_moved else found
             of_digest = holders.setdefault(digest, set(row.holders))
-            (of_digest.add if sight.holds(digest, row) else of_digest.discard)(bundle_id)
+            (of_digest.add if sight.holds(digest, row) else of_digest.discard)(holder)
     return HeldChange(
         gained={digest: known[digest].cost for digest, ids in holders.items() if ids and not rows[digest].is_held},
         lost={
@@ -121,6 +120,14 @@ def held_change(store: RowsReader, blobs: Blobs) -> HeldChange:
             if row.is_held and not (holders[digest] and rows[digest].is_held)
         },
     )
+
+
+def _looks(store: RowsReader) -> Iterator[tuple[str, Sight, Iterable[str]]]:
+    """Yield each bundle that may hold other blobs than before, what is to be seen of it, and the digests to judge."""
+    device = store.root.device
+    for bundle_id in changed(store):
+        if bundle := store.bundle(bundle_id):
+            yield bundle_id, look_at(bundle, device), digests_of(bundle, store.stamps(bundle_id))
 
 
 def digests_of(bundle: Bundle, stamps: StampsRow | None) -> list[str]:

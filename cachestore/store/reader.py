@@ -161,8 +161,12 @@ class StoreReader(RowsReader):
         return blob is not None and os.path.samestat(blob, info)
 
     def held_change(self) -> HeldChange:
-        """Return what a look at the bundles would change; only those that changed since the last look are listed."""
-        return looking.held_change(self, self.blobs)
+        """Return what a look at the bundles would change; only those that changed since the last look are listed.
+
+        What a run that died has staged will be swept, and holds nothing.
+        """
+        dead = {run_id: self.leased_by(run_id) for run_id, _ in self.runs() if not self.is_alive(run_id)}
+        return looking.held_change(self, self.blobs, dead)
 
     def runs(self) -> Iterator[tuple[str, RunRow]]:
         """Yield id and row of every run that has not ended properly: those that live and those that died."""
