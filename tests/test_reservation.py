@@ -18,7 +18,7 @@ from cachestore.fetching import keeper
 from cachestore.fetching.rooms import Rooms
 from cachestore.links import LinkMode
 from cachestore.partials import Partial
-from cachestore.prune import Limits, apply, plan_for
+from cachestore.prune import Limits, apply, plan_for, prune
 from cachestore.quantities import format_size
 from cachestore.rows import LEASES, RUNS, LeaseRow, Totals
 from cachestore.runs import RunLock, staging_suffix
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cachestore.cache import Result
     from cachestore.entry import Entry
     from cachestore.events import Event
+    from cachestore.rows import Bundle
     from tests.conftest import StartRawServer
     from tests.raw_servers import Answer
     from tests.stranger import Stranger
@@ -606,6 +607,26 @@ def test_a_prune_in_the_middle_of_an_export_spares_what_is_staged(
     export_mix(mix, tmp_path / "DEST", cache=cache, on_event=pruned)
     assert [outcome for outcome in gone if not outcome.stayed] == []
     assert len(list(cache.store.entries())) == 3
+
+
+def test_a_prune_right_after_the_rename_spares_what_is_not_registered_yet(
+    open_cache: Callable[..., Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(max_size=COST + 4096)
+    register = Store.register
+    gone: list[Any] = []
+
+    def late(self: Store, bundle: Bundle) -> None:
+        assert bundle.dest.exists()
+        with Store.open(cache.store.root.path) as other:
+            gone.extend(apply(other, prune(other, Limits(0), time.time())))
+        register(self, bundle)
+
+    monkeypatch.setattr(Store, "register", late)
+    export_mix(Mix("M", tuple(Row(track) for track in tracks(6))), tmp_path / "DEST", cache=cache)
+    assert [outcome for outcome in gone if not outcome.stayed] == []
+    assert cache.store.totals().blobs == 6
+    assert cache.store.totals().exclusive == 0
 
 
 def test_an_export_does_not_wait_for_the_room_of_what_it_has_staged(
