@@ -213,3 +213,21 @@ def test_a_file_with_the_number_of_a_blob_on_another_disk_holds_nothing(
         monkeypatch.setattr(type(store.root), "device", property(lambda _: bundle.stat().st_dev + 1))
         export(store, bundle, entry)
         assert store.totals().held == 0
+
+
+def test_a_crash_while_a_copied_store_is_counted_anew_is_mended_at_the_next_opening(
+    root: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(root, tmp_path / "bundle")
+    copy(root, elsewhere)
+
+    def crash(_: Store) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(Store, "recount", crash)
+        with pytest.raises(ZeroDivisionError):
+            Store.open(elsewhere)
+    with Store.open(elsewhere) as store:
+        assert store.totals().held == 0
+        assert store.totals().exclusive > 0
