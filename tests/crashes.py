@@ -137,7 +137,7 @@ class Scene:
         home.rename(self._kept)
 
     def restore(self) -> None:
-        """Put everything back: the same paths, modes, times and hard links, and witnesses that fit the new inodes."""
+        """Put everything back: the same paths, modes, times and hard links, and rows that fit the new inodes."""
         shutil.rmtree(self._home, ignore_errors=True)
         twins: dict[int, str] = {}
 
@@ -150,11 +150,11 @@ class Scene:
 
         shutil.copytree(self._kept, self._home, copy_function=copy, symlinks=True)
         if (self._home / "store" / "index-v1").exists():
-            _settle_witnesses(self._kept / "store", self._home / "store")
+            _settle(self._kept / "store", self._home / "store")
 
 
-def _settle_witnesses(kept: Path, root: Path) -> None:
-    """Give each blob that has the witness of its row in `kept` a row with its witness in `root`."""
+def _settle(kept: Path, root: Path) -> None:
+    """Give each blob that has the witness of its row in `kept` a row with its witness in `root`, which is no copy."""
     with closing(sqlite3.connect(root / "index-v1" / "cache.db", isolation_level=None)) as database:
         for key, value in database.execute("SELECT key, value FROM Cache WHERE key LIKE 'b:%'").fetchall():
             name, row = key.removeprefix("b:xxh3-128:"), json.loads(value)
@@ -162,6 +162,11 @@ def _settle_witnesses(kept: Path, root: Path) -> None:
             if (root / place).exists() and row["witness"] == _witness(kept / place):
                 settled = json.dumps(row | {"witness": _witness(root / place)}, separators=(",", ":"))
                 database.execute("UPDATE Cache SET value = ? WHERE key = ?", [settled, key])
+        for (value,) in database.execute("SELECT value FROM Cache WHERE key = 'meta'").fetchall():
+            home = [*json.loads(value)["home"][:2], root.stat().st_ino]
+            database.execute(
+                "UPDATE Cache SET value = ? WHERE key = 'meta'", [json.dumps(json.loads(value) | {"home": home})]
+            )
 
 
 def _witness(path: Path) -> list[int]:
