@@ -78,7 +78,8 @@ class Destination:
             return FileState.ABSENT, None
         records = self._records.get(file, [])
         untouched = next((own for own in records if own.describes(info)), None) or self._same_bytes(records, info)
-        if untouched:
+        # Who edits a blob through its link has another blob made, and is left with the only name of the file.
+        if untouched and (not _is_alone(untouched, info) or self._has_bytes_still(untouched)):
             return FileState.OURS, _linked_as_now(untouched, info)
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
 
@@ -125,13 +126,12 @@ class Destination:
     def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
         """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
         alike = [replace(own, mtime_ns=info.st_mtime_ns) for own in records]
-        seen = self._seen
-        for own in (own for own in alike if own.describes(info)):
-            if own not in seen:
-                seen[own] = self.has_bytes(own)
-            if seen[own]:
-                return own
-        return None
+        return next((own for own in alike if own.describes(info) and self._has_bytes_still(own)), None)
+
+    def _has_bytes_still(self, own: OwnedFile) -> bool:
+        if own not in self._seen:
+            self._seen[own] = self.has_bytes(own)
+        return self._seen[own]
 
     @cached_property
     def _seen(self) -> dict[OwnedFile, bool]:
@@ -250,8 +250,12 @@ def _can_move(beside: Path, inside: Path) -> bool:
 
 def _linked_as_now(own: OwnedFile, info: os.stat_result) -> OwnedFile:
     """Return the record of a file that was a hard link once: one in a copy of its bundle is none."""
-    is_alone = own.link_mode is LinkMode.HARDLINK and info.st_nlink == 1
-    return replace(own, link_mode=LinkMode.COPY) if is_alone else own
+    return replace(own, link_mode=LinkMode.COPY) if _is_alone(own, info) else own
+
+
+def _is_alone(own: OwnedFile, info: os.stat_result) -> bool:
+    """Return whether what was made as a hard link is the only name of its file."""
+    return own.link_mode is LinkMode.HARDLINK and info.st_nlink == 1
 
 
 def _lstat(path: Path) -> os.stat_result | None:
