@@ -158,7 +158,7 @@ def test_a_kill_during_a_rescue_leaves_what_was_to_be_rescued(
     first = street.fetch(TRACK)
     first.until(is_downloading)
     second = street.fetch(
-        TRACK, patch=KILLED.format(when=when, module="cachestore.partials", owner="claims", name="_copy")
+        TRACK, patch=KILLED.format(when=when, module="cachestore.partials", owner="claims", name="_ownerless")
     )
     second.until(has_seen(len(BODY) // 2))
     first.kill()
@@ -186,6 +186,29 @@ def test_what_a_killed_process_left_is_gone_on_with_where_there_is_no_room_for_a
     assert street.fetch(TRACK).end() == 0
     assert asked(server, "range") == [None, f"bytes={received}-"]
     assert stored(stranger) == [BODY]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("wanted", [TRACK, "open:u"])
+def test_what_a_killed_process_left_is_in_nobodys_way_while_another_one_lives(
+    stranger: Stranger, street: Street, raw_server: StartRawServer, wanted: str
+) -> None:
+    held, slow = iter([Held(BODY)]), Held(BODY[:20_000])
+    server = raw_server(
+        lambda head: slow if requested(head) == "slow" else next(held, None) or ranged(BODY)(head),
+    )
+    stranger.configure(server.url, max_size=len(BODY) + 100_000)
+    living = street.fetch("open:slow")
+    living.until(is_downloading)
+    first = street.fetch(TRACK)
+    first.until(is_downloading)
+    come_true(lambda: left(stranger).get(TRACK, 0) > len(BODY) // 2 - 8192)
+    first.kill()
+    received = left(stranger)[TRACK]
+    assert street.fetch(wanted).end() == 0
+    assert asked(server, "range")[-1] == (f"bytes={received}-" if wanted == TRACK else None)
+    assert [path.read_bytes() for path in stranger.blobs()] == [BODY]
+    assert set(left(stranger)) == {"open:slow"}
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,13 @@ def test_a_partial_can_be_claimed_once(tmp_path: Path) -> None:
         assert list(tmp_path.glob("*.part")) == []
 
 
-def test_of_many_who_see_a_partial_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_of_many_who_see_a_partial_one_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_lock: bool
+) -> None:
     kept(tmp_path, b"abc")
+    lock = DownloadLock.acquire(tmp_path, TRACK) if has_lock else DownloadLock.without(tmp_path)
+    assert lock is not None
     all_see_it = threading.Barrier(8, timeout=10)
     rename = Path.rename
 
@@ -68,8 +74,10 @@ def test_of_many_who_see_a_partial_one_gets_it(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "rename", rename_together)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: claims._kept(tmp_path.iterdir()), range(8)))
+        found = list(pool.map(lambda _: claims._kept(tmp_path.iterdir(), lock), range(8)))
     assert sum(path is not None for path in found) == 1
+    assert sum(path.suffix == ".json" for path in tmp_path.iterdir()) == 1
+    lock.release()
 
 
 @pytest.mark.parametrize("planted", [".part", ".work", ".json"])
@@ -257,6 +265,7 @@ def test_a_sidecar_tells_what_the_bytes_are_of_and_nothing_else(tmp_path: Path) 
         "hint": None,
         "promised": [],
         "digest": hash_file(path),
+        "locked": False,
     }
 
 
@@ -275,7 +284,7 @@ _SIDECAR: dict[str, object] = {
     "resource": "0123",
     "hint": ["weak-etag", 'W/"a"'],
     "promised": [_PROMISE],
-    "digest": "",
+    "digest": digest_of(b"abc"),
     "total": 9,
     "boot": "",
 }
@@ -439,7 +448,7 @@ def test_what_is_old_and_what_is_claimed_is_abandoned_with_what_can_be_made_of_i
     assert set(abandoned(tmp_path, before=2000)) == {
         Abandoned(old, is_old=True, is_claimed=False, rest=rest),
         Abandoned(lock, is_old=True, is_claimed=True, rest=None),
-        Abandoned(dead, is_old=False, is_claimed=True, rest=rest),
+        Abandoned(dead, is_old=False, is_claimed=True, rest=replace(rest, digest="")),
         Abandoned(useless, is_old=False, is_claimed=True, rest=None),
     }
     for one in abandoned(tmp_path, before=2000):

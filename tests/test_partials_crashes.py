@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +13,9 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +26,11 @@ from cachestore.errors import Cancelled, NoSpace
 from cachestore.partials import DownloadLock, claim, claims, reclaim, sidecar
 from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cachestore.partials import Partial
 
 # Rescue: what a killed process wrote
 
@@ -74,7 +81,8 @@ def test_what_is_kept_is_taken_before_what_is_to_be_rescued(tmp_path: Path) -> N
     killed(tmp_path, b"abc")
     kept_of_rescued = kept(tmp_path, b"xy")
     with claimed(tmp_path) as partial:
-        assert partial.path == kept_of_rescued.with_suffix(".work")
+        assert partial.received == 2
+        assert not kept_of_rescued.exists()
 
 
 def test_the_longest_of_several_is_rescued(tmp_path: Path) -> None:
@@ -249,7 +257,8 @@ def test_what_the_dead_had_claimed_is_given_back_and_not_copied(
     assert names(tmp_path) == [".json", ".part"]
     monkeypatch.setattr(claims, "_copy", lambda *_: pytest.fail("bytes were copied"))
     with claimed(tmp_path) as partial:
-        assert (partial.received, partial.path) == (3, path)
+        assert partial.received == 3
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("sidecar", [{"boot": "another"}, {"total": None}, {"validator": None}])
@@ -324,6 +333,88 @@ def test_no_symlink_is_given_back(tmp_path: Path, suffix: str) -> None:
     path.symlink_to(tmp_path / "thesis.txt")
     reclaim(tmp_path, lambda: False, still=0)
     assert path.is_symlink()
+
+
+@pytest.mark.parametrize("rest", [".part", ""])
+def test_what_was_claimed_under_a_lock_that_can_be_had_is_given_back_whoever_lives(tmp_path: Path, rest: str) -> None:
+    killed(tmp_path, b"abc", locked=True, **({} if rest else {"total": None}))
+    reclaim(tmp_path, lambda: True, still=1000)
+    assert names(tmp_path) == ([".json", rest] if rest else [])
+
+
+def test_what_was_claimed_under_a_lock_is_left_alone_where_everybody_gets_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    path = killed(tmp_path, b"abc", locked=True)
+    reclaim(tmp_path, lambda: True, still=0)
+    with locked(tmp_path) as partial:
+        assert partial.path != path
+    assert path.read_bytes() == b"abc"
+
+
+def test_what_was_claimed_under_a_lock_is_gone_on_with_by_who_has_it_and_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {killed(tmp_path, b"abc", locked=True), killed_beside(tmp_path)}
+    monkeypatch.setattr(claims, "_copy", lambda *_: pytest.fail("bytes were copied"))
+    with locked(tmp_path) as partial:
+        assert partial.received == 3
+        assert partial.path in paths
+        partial.write(b"def")
+    with locked(tmp_path) as partial:
+        assert partial.received == 6
+
+
+def test_who_goes_alone_never_has_bytes_under_a_name_that_was_claimed_under_a_lock(tmp_path: Path) -> None:
+    """Whoever gets the lock takes those for ownerless, and two would write one file."""
+    path = kept(tmp_path, b"abc")
+    row = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(row | {"locked": True}))
+    with claimed(tmp_path) as alone:
+        reclaim(tmp_path, lambda: True, still=0)
+        with locked(tmp_path) as other:
+            assert other.path != alone.path
+            alone.write(b"def")
+            alone.flush()
+            assert alone.path.read_bytes() == b"abcdef"
+
+
+@pytest.mark.parametrize("ahead", [86_400.0, 86_400.0 * 365])
+def test_what_was_written_under_a_clock_that_was_ahead_is_given_back(tmp_path: Path, ahead: float) -> None:
+    age(killed(tmp_path, b"abc"), time.time() + ahead)
+    reclaim(tmp_path, lambda: False, still=120)
+    assert names(tmp_path) == [".json", ".part"]
+
+
+def test_bytes_that_nobody_synced_are_not_gone_on_with_under_another_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(tmp_path, b"abc")
+    reclaim(tmp_path, lambda: False, still=0)
+    monkeypatch.setattr(sidecar, "boot_id", lambda: "another")
+    with claimed(tmp_path) as partial:
+        assert partial.received == 0
+
+
+def test_a_cancel_while_given_back_bytes_are_hashed_leaves_all_as_it_was(tmp_path: Path) -> None:
+    killed(tmp_path, bytes(3 * 1024 * 1024), total=10**7)
+    reclaim(tmp_path, lambda: False, still=0)
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled), claim(tmp_path, TRACK, DownloadLock.without(tmp_path), cancel):
+        pytest.fail("it was claimed all the same")
+    with claimed(tmp_path) as partial:
+        assert partial.received == 3 * 1024 * 1024
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Partial]:
+    """Claim a partial under the lock of its track."""
+    lock = DownloadLock.acquire(folder, TRACK)
+    assert lock is not None
+    with claim(folder, TRACK, lock, GO_ON) as partial:
+        yield partial
 
 
 # The lock

@@ -52,7 +52,7 @@ def killed(folder: Path, data: bytes, **sidecar: object) -> Path:
     path = kept(folder, data)
     path = path.rename(path.with_suffix(".work"))
     row = json.loads(path.with_suffix(".json").read_text())
-    path.with_suffix(".json").write_text(json.dumps(row | sidecar))
+    path.with_suffix(".json").write_text(json.dumps(row | {"digest": ""} | sidecar))
     return path
 
 

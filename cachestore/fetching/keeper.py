@@ -236,7 +236,7 @@ class Keeper:
             if not missing:
                 self._means.evict(self._plan(room, need))
                 return self._fits(number, need)
-            if missing > waited_for(self._store.root, plan, room, track):
+            if missing > waited_for(self._store.root, plan, room, track, lives=self._another_lives()):
                 if not self._makes_last_room(missing):
                     raise refusal(track, need, self._bounds, room, cost_of(self._store.root.quarantine))
             elif not (drop_unclaimed(self._store.root.partials, missing, but=track.address) or self._give_way(number)):
@@ -249,7 +249,11 @@ class Keeper:
         Where the lock of this very run can be had, locks keep nobody out, and only age tells who is dead.
         """
         still = still if self._store.is_alive(self._run_id) else STILL
-        reclaim(self._store.root.partials, lambda: a_fetch_lives(self._store, but=self._run_id), still=still)
+        reclaim(self._store.root.partials, self._another_lives, still=still)
+
+    def _another_lives(self) -> bool:
+        """Return whether a run lives that may have claimed partials, besides this one."""
+        return a_fetch_lives(self._store, but=self._run_id)
 
     def _makes_last_room(self, missing: int) -> bool:
         """Remove what crashes left, once: that looks at every file. Later, give up what quarantine can do without.

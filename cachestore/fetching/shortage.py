@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
 
-def waited_for(root: Root, plan: Plan, room: Room, track: Track) -> int:
+def waited_for(root: Root, plan: Plan, room: Room, track: Track, *, lives: bool) -> int:
     """Return how many bytes of disk will come free, or can be evicted, when those are done who need them.
 
-    What there is of `track` itself is no such thing.
+    What there is of `track` itself is no such thing. `lives` is whether another run may have partials.
     """
-    partials = sum(map(cost_of, may_come_free(root.partials, but=track.address)))
+    partials = sum(map(cost_of, may_come_free(root.partials, but=track.address, lives=lives)))
     return plan.stayed[IN_USE] + room.reserved + partials
 
 

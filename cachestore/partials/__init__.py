@@ -1,6 +1,6 @@
 """Unfinished downloads on disk, each with one owner.
 
-    <track>.<unique>.part   kept for whoever claims it next; its bytes are on the disk, not only in memory
+    <track>.<unique>.part   kept for whoever claims it next
     <track>.<unique>.work   claimed: only the one who made or renamed it may write it
     <track>.<unique>.json   what the bytes are a part of: address, validator, total; no URL, nothing secret
     <track>.lock            locked by the process that downloads the track, so that it is downloaded once

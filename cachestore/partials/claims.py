@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -66,9 +67,10 @@ def claim(
     """
     try:
         left = [path for path in (remains or Remains(folder)).of(address) if is_plain(path)]
-        path = _kept(left)
+        path = _kept(left, lock) or _ownerless(left, lock)
         if path is not None:
-            _remove([*_given_back(left), *(_dead(left) if lock.is_real else [])])
+            others = [*_given_back(left, lock), *(_dead(left) if lock.is_real else [])]
+            _remove(other for other in others if other != path)
         else:
             path = _new(folder, address)
             if left:
@@ -86,27 +88,54 @@ def _new(folder: Path, address: str) -> Path:
     return folder / f"{track_name(address)}.{uuid4().hex}.work"
 
 
-def _kept(left: Iterable[Path]) -> Path | None:
+def _kept(left: Iterable[Path], lock: DownloadLock) -> Path | None:
     """Claim a partial that was given back, the longest of several."""
     for kept in sorted((path for path in left if path.suffix == ".part"), key=_worth, reverse=True):
-        claimed = kept.with_suffix(".work")
         with suppress(FileNotFoundError):  # somebody else was first
-            kept.rename(claimed)
-            return claimed
+            return _claimed(kept) if lock.is_real else _claimed_alone(kept)
     return None
+
+
+def _claimed(kept: Path) -> Path:
+    return kept.rename(kept.with_suffix(".work"))
+
+
+def _claimed_alone(kept: Path) -> Path:
+    """Claim a partial without the lock of its track. Raise FileNotFoundError when somebody else was first.
+
+    It gets a name of its own, under which nothing ever says that its owner has the lock: who gets that takes such bytes
+    for ownerless.
+    """
+    known = read_sidecar(sidecar_of(kept))
+    claimed = kept.with_name(f"{kept.name.partition('.')[0]}.{uuid4().hex}.work")
+    if known is not None:
+        replace(known, locked=False).write(sidecar_of(claimed))
+    try:
+        kept.rename(claimed)
+    except FileNotFoundError:
+        sidecar_of(claimed).unlink(missing_ok=True)
+        raise
+    sidecar_of(kept).unlink(missing_ok=True)
+    return claimed
+
+
+def _ownerless(left: Iterable[Path], lock: DownloadLock) -> Path | None:
+    """Return what somebody had claimed under the lock of the track, which we have now, the longest of several."""
+    works = [path for path in _works(left) if (known := rescuable(path)) is not None and known.locked]
+    return max(works, key=_worth) if works and lock.keeps_out() else None
 
 
 def _worth(path: Path) -> int:
     """Return how many bytes of a partial can be gone on with."""
     known = read_sidecar(sidecar_of(path))
     with suppress(OSError):  # it is gone
-        return path.stat().st_size if known is not None and known.resumable else 0
+        return path.stat().st_size if known is not None and known.resumable and known.is_on_disk else 0
     return 0
 
 
-def _given_back(left: Iterable[Path]) -> Iterator[Path]:
+def _given_back(left: Iterable[Path], lock: DownloadLock) -> Iterator[Path]:
     """Claim the other partials of a track, of which only one is gone on with."""
-    while (path := _kept(left)) is not None:
+    while (path := _kept(left, lock)) is not None:
         yield path
 
 
@@ -121,21 +150,25 @@ def _rescue(
 ) -> None:
     """Copy what a process wrote that was killed since the machine was started, the longest of several.
 
-    A copy, since the process may live: of those that are dead for sure, `reclaim` has given it back. What it copies is
-    a beginning of the body in any case, because files only grow; that its sidecar is the same afterwards shows that it
-    was not begun anew. If the lock is real, nothing stays behind that nobody has written for two minutes. Before that,
+    A copy, since the process may live: no lock tells of it. What it copies is a beginning of the body in any case,
+    because files only grow; that its sidecar is the same afterwards shows that it was not begun anew. If the lock is
+    real, nothing stays behind that nobody has written for two minutes, be there room for a copy or not. Before that,
     the owner may live: where locks lie, or when it went alone because another one stood still; of three at most that is
     thought.
     """
-    is_rescued = False
+    is_rescued, dead = False, (_dead(left) if lock.is_real else iter(()))
     with suppress(OSError, ValueError):  # it is gone, or there is none, or no space for a copy
         source = max(filter(rescuable, _works(left)), key=lambda path: path.stat().st_size)
         before = sidecar_of(source).read_bytes()
-        take_room(source.stat().st_size)
+        try:
+            take_room(source.stat().st_size)
+        except BaseException:
+            _remove(dead)
+            raise
         _copy(source, copy, cancel)
         sidecar_of(copy).write_bytes(before)
         is_rescued = sidecar_of(source).read_bytes() == before
-    _remove([copy] if not is_rescued else _dead(left) if lock.is_real else [])
+    _remove(dead if is_rescued else [copy])
 
 
 def _works(left: Iterable[Path]) -> list[Path]:
@@ -149,7 +182,7 @@ def _dead(left: Iterable[Path]) -> Iterator[Path]:
         with suppress(OSError):  # it is gone
             written[path] = path.stat().st_mtime
     alive = sorted(written, key=written.__getitem__)[-_MOST_ALIVE:]
-    yield from (path for path in written if path not in alive or time.time() - written[path] > STILL)
+    yield from (path for path in written if path not in alive or abs(time.time() - written[path]) > STILL)
 
 
 def _copy(source: Path, copy: Path, cancel: threading.Event) -> None:

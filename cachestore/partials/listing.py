@@ -88,11 +88,14 @@ def drop_unclaimed(folder: Path, size: int, *, but: str) -> int:
     return dropped
 
 
-def may_come_free(folder: Path, *, but: str) -> Iterator[Path]:
-    """Yield the files of the partials that can be dropped, or that somebody writes now; none of the track `but`."""
+def may_come_free(folder: Path, *, but: str, lives: bool) -> Iterator[Path]:
+    """Yield the files of the partials that can be dropped, or that somebody may go on with; none of the track `but`.
+
+    What is claimed may be gone on with if a run `lives` that may have claimed it, or if it was just written.
+    """
     for path in folder.iterdir():
-        is_bytes = is_partial(path) and not path.name.startswith(track_name(but))
-        if is_bytes and (was_written(path, within=STILL) if path.suffix == ".work" else is_plain(path)):
+        is_bytes = is_partial(path) and not path.name.startswith(track_name(but)) and is_plain(path)
+        if is_bytes and (path.suffix == ".part" or lives or was_written(path, within=STILL)):
             yield from (path, sidecar_of(path))
 
 

@@ -50,6 +50,22 @@ class DownloadLock:
         """Return whether somebody else would be kept out."""
         return self._file is not None
 
+    def keeps_out(self) -> bool:
+        """Return whether somebody else is kept out, which is tried: there are disks where everybody gets a lock."""
+        from filelock import FileLock, Timeout
+
+        if self._lock is None:
+            return False
+        other = FileLock(self._path, thread_local=False, fallback_to_soft=False)
+        try:
+            other.acquire(blocking=False)
+        except Timeout:
+            return True
+        except OSError:
+            return False
+        other.release()
+        return False
+
     def release(self) -> None:
         """Let another process download the track; more than once does no harm."""
         file, self._file = self._file, None

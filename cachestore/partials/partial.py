@@ -37,7 +37,7 @@ class Partial:
         self.path = path
         self.lock = lock
         self.received = 0
-        self._nothing = Sidecar(address, version=None, validator=None, total=None, boot=boot_id())
+        self._nothing = Sidecar(address, None, None, None, boot_id(), locked=lock.is_real)
         self._is = self._nothing
         self._digest = BlobDigest()
         self._file: BinaryIO | None = None
@@ -164,15 +164,17 @@ class Partial:
     def adopt(self, cancel: threading.Event) -> None:
         """Take over the bytes at `path`, if any, hashing them again from the first. Raise Cancelled or NoSpace."""
         kept = read_sidecar(sidecar_of(self.path))
-        if kept is None or not kept.resumable:
+        if kept is None or not (kept.resumable and kept.is_on_disk):
             return
-        self._is = replace(kept, address=self._nothing.address, boot=self._nothing.boot)
+        nothing = self._nothing
+        self._is = replace(kept, address=nothing.address, boot=nothing.boot, locked=nothing.locked)
         buffer = memoryview(bytearray(_REHASH_CHUNK))
         with self.path.open("rb", buffering=0) as file:
             while count := file.readinto(buffer):
                 self._digest.update(buffer[:count])
                 self.received += count
                 if cancel.is_set():
+                    self._put_back()
                     raise Cancelled
         self._is = replace(self._is, digest="")
         if self.received > (self.total or 0) or kept.digest not in {"", self.hexdigest}:
@@ -180,6 +182,12 @@ class Partial:
         elif self._is != kept:  # what was kept in an earlier boot is on the disk, and the digest is not of what follows
             with self._or_nothing():
                 self._is.write(sidecar_of(self.path))
+
+    def _put_back(self) -> None:
+        """Give the bytes back as they were found: what is known of them is beside them."""
+        self._finished = True
+        self.path.rename(self.path.with_suffix(".part"))
+        self.lock.release()
 
     def __enter__(self) -> Self:
         return self

@@ -29,7 +29,8 @@ class Sidecar:
     that is the provider's word. `resource`: a hash of what it is the validator of, empty if unknown. `boot`: the boot
     in which the bytes were written; under another one, those that nobody synced may be missing. `hint`: a weak one,
     which can show that another answer is of other bytes. `promised`: the digests that the server gave so far.
-    `digest`: that of the bytes when they were given back, empty while somebody has them.
+    `digest`: that of the bytes when they were given back, empty while somebody has them. `locked`: whoever claimed them
+    has the lock of the track for as long as it writes them, so that who gets that lock knows that nobody does.
     """
 
     address: str
@@ -41,6 +42,7 @@ class Sidecar:
     hint: Version | None = None
     promised: tuple[Promise, ...] = ()
     digest: str = ""
+    locked: bool = False
 
     @property
     def resumable(self) -> bool:
@@ -50,6 +52,11 @@ class Sidecar:
         """
         is_provided = self.version is not None and self.version.kind is VersionKind.PROVIDER
         return self.total is not None and (is_provided or self.validator is not None)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Return whether all bytes are there: they were synced when they were given back, or no boot came since."""
+        return self.digest != "" or self.boot == boot_id() != ""
 
     def write(self, path: Path) -> None:
         """Write the sidecar to `path`. Raise OSError."""
@@ -63,6 +70,7 @@ class Sidecar:
             "hint": self.hint and [self.hint.kind, self.hint.value],
             "promised": [promise.to_row() for promise in self.promised],
             "digest": self.digest,
+            "locked": self.locked,
         }
         path.write_bytes(json.dumps(row).encode())
 
@@ -79,7 +87,8 @@ def read_sidecar(path: Path) -> Sidecar | None:
         if any(promise.start > (total or 0) for promise in promised):
             return None
         hint, digest = _version(row["hint"]), _text(row["digest"])
-        return Sidecar(_text(row["track"]), *versions, total, boot, resource, hint, promised, digest)
+        locked = row.get("locked") is True
+        return Sidecar(_text(row["track"]), *versions, total, boot, resource, hint, promised, digest, locked)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
