@@ -17,7 +17,7 @@ import pytest
 
 from cachestore.download import Body, Downloader, Elsewhere, NotModified
 from cachestore.download.question import resource_of
-from cachestore.errors import Cancelled, NotFound, TimedOut
+from cachestore.errors import Cancelled, NotFound, TimedOut, Truncated
 from cachestore.partials import DownloadLock, claim
 from cachestore.track import Origin, Track
 from cachestore.web import Web
@@ -113,6 +113,17 @@ def test_what_another_left_since_we_began_is_gone_on_with(desk: Desk, raw_server
     for body in (first, desk.ask(downloader, Origin(server.url))):
         assert isinstance(body, Body)
         body.partial.release()
+    assert asked(server, "Range") == [None, "bytes=5000-"]
+
+
+def test_what_an_attempt_of_our_own_left_is_gone_on_with(desk: Desk, raw_server: StartRawServer) -> None:
+    server = raw_server(answer(SMALL[:5000], 'ETag: "a"', length=9000), rest(SMALL, 5000, 'ETag: "a"'))
+    downloader = desk.downloader(desk.web())
+    with pytest.raises(Truncated):
+        desk.ask(downloader, Origin(server.url))
+    body = desk.ask(downloader, Origin(server.url))
+    assert isinstance(body, Body)
+    body.partial.release()
     assert asked(server, "Range") == [None, "bytes=5000-"]
 
 

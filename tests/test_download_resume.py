@@ -159,6 +159,7 @@ def test_a_sidecar_tells_no_secret(desk: Desk, raw_server: StartRawServer) -> No
         "hint": None,
         "promised": [],
         "digest": hash_file(sidecar.with_suffix(".part")),
+        "locked": True,
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from cachestore import runs
 from cachestore.cache import Cache
 from cachestore.config import Config, SourceConfig
-from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarge
+from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarge, Truncated
 from cachestore.events import State, TrackEvent, WarningEvent
 from cachestore.fetching import keeper
 from cachestore.fetching.rooms import Rooms
@@ -33,7 +33,7 @@ from exporter_plugin.row import Mix, Row
 from tests.downloads import answer, bare, come_true
 from tests.invariants import faults, leftovers
 from tests.library import make_wave
-from tests.neighbours import Street, is_downloading, requested
+from tests.neighbours import Street, is_downloading, ranged, requested
 from tests.raw_servers import Gate
 from tests.stores import put
 from tests.stranger import row
@@ -290,6 +290,43 @@ def test_a_new_version_gets_its_room_from_the_old_one(
     [new] = cache.fetch(tracks(1))
     assert new.entry.digest != old.entry.digest
     assert cache.store.is_whole(new.entry)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
+def test_a_new_version_that_fails_for_now_is_asked_for_once_and_fails_so(
+    open_cache: Callable[..., Cache], status: str
+) -> None:
+    """Where both versions do not fit, the old one had to go; what came of the new one is gone on with by the next."""
+    new = ranged(body("new"))
+    answers: list[Any] = [answer(body("old"), 'ETag: "0"')]
+    cut = answer(body("new")[:90_000], 'ETag: "1"', length=SIZE)
+    failing = cut if status == "200 OK" else answer(b"", status=status)
+    asked: list[bytes] = []
+
+    def respond(head: bytes) -> bytes:
+        asked.append(head)
+        return answers.pop() if answers else new(head)
+
+    cache = open_cache(respond, max_size=COST + 4096)
+    [old] = cache.fetch(tracks(1))
+    answers.extend([failing, failing])
+    states: list[State] = []
+    [result] = cache.fetch(tracks(1), on_event=lambda event: states.extend(states_of(event)))
+    assert len(asked) == 2
+    assert states.count(State.FAILED) == (1 if status == "200 OK" else 0)
+    if status == "200 OK":
+        assert isinstance(result.error, Truncated)
+        assert (result.error.exit_code, result.error.retryable) == (75, True)
+    else:
+        assert (result.stale, result.entry) == (True, old.entry)
+    answers.clear()
+    [result] = cache.fetch(tracks(1))
+    assert result.entry.version != old.entry.version
+    assert (b"range: bytes=" in asked[-1].lower()) is (status == "200 OK")
+
+
+def states_of(event: Event) -> list[State]:
+    return [event.state] if isinstance(event, TrackEvent) else []
 
 
 def test_a_body_without_a_length_gets_room_as_it_grows(open_cache: Callable[..., Cache]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,8 +14,7 @@ from cachestore.errors import TrackError
 from cachestore.partials import DownloadLock, Remains, Unfinished, claim, newest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from cachestore.download.outcome import Body, NotModified, Room, Watch
@@ -107,9 +106,12 @@ class Downloader:
                 raise
         return self._web.retried(transfer.origin.url, transfer.attempt, transfer.advanced)
 
-    def _claimed(self, track: Track, lock: DownloadLock, room: Room) -> AbstractContextManager[Partial]:
-        cancel, remains = self._web.cancel, self._remains
-        return claim(self._folder, track.address, lock, cancel, remains, take_room=lambda size: room(size, 0))
+    @contextmanager
+    def _claimed(self, track: Track, lock: DownloadLock, room: Room) -> Iterator[Partial]:
+        address, cancel, remains = track.address, self._web.cancel, self._remains
+        with claim(self._folder, address, lock, cancel, remains, take_room=lambda size: room(size, 0)) as mine:
+            remains.expect(address)  # what this attempt leaves, another one may go on with
+            yield mine
 
     def _waited_for_another(self, track: Track, watch: Watch) -> bool:
         """Wait while another process downloads `track`; return False when it stands still, so that we go alone."""

@@ -10,6 +10,7 @@ from cachestore.fetching.wanted import stored_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cachestore.entry import Entry
     from cachestore.errors import TrackError
     from cachestore.fetching.telling import Teller
     from cachestore.fetching.wanted import Wanted
@@ -48,7 +49,8 @@ class Holdings:
             chosen = outcome.entry.key if isinstance(outcome, Hit) and not wanted.downloaded else None
             self._store.unlease(self._run_id, [entry.digest for entry in wanted.whole if entry.key != chosen])
         wanted.outcome = outcome
-        wanted.gave_way = wanted.gave_way and not wanted.downloaded  # publishing has leased what was downloaded
+        # Publishing has leased what was downloaded, and a failure needs nothing that could be gone.
+        wanted.gave_way = wanted.gave_way and isinstance(outcome, Hit) and not wanted.downloaded
 
     def give_way(self, all_wanted: Sequence[Wanted], number: int) -> bool:
         """End leases, so that a track can have their room, and return whether there were any.
@@ -75,6 +77,12 @@ class Holdings:
         self.look_up([wanted])
         if isinstance(before, Hit) and any(entry.key == before.entry.key for entry in wanted.whole):
             self.settle(wanted, before)
+
+    def still_whole(self, wanted: Wanted) -> list[Entry]:
+        """Return what may stand in for a track whose download fails; what gave way may be gone."""
+        if wanted.gave_way:
+            self.look_up([wanted])
+        return wanted.whole
 
     def let_go(self, wanted: Wanted) -> None:
         """End the lease on what a track's result was about, which its last row has had."""

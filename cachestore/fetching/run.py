@@ -212,7 +212,7 @@ class FetchRun:
         """Settle for a stale entry or the track's error; any other error ends the run."""
         if not isinstance(error, TrackError):
             raise error
-        hit = fallback(wanted.whole, error, self._policy, time.time())
+        hit = fallback(self._holdings.still_whole(wanted), error, self._policy, time.time())
         if hit is not None:
             self._tell.stale(wanted, error)
         self._settle(wanted, hit or error)
