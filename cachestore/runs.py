@@ -120,7 +120,7 @@ def _had(path: Path, *, and_unlink: bool) -> bool:
         return True
     except Timeout:
         return False
-    if lock is None and time.time() - began.st_mtime < _LONGEST_WITHOUT_LOCK:
+    if lock is None and abs(time.time() - began.st_mtime) < _LONGEST_WITHOUT_LOCK:  # a clock may have been ahead
         return False
     if and_unlink:
         path.unlink(missing_ok=True)

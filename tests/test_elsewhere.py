@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from cachestore.download import downloader
 from cachestore.errors import Cancelled
 from cachestore.events import Provenance, State, TrackEvent
 from cachestore.fetching.workers import Workers
+from cachestore.partials import DownloadLock
 from cachestore.track import Track
 from cachestore.version import Version, VersionKind
 from cachestore.web import Web
@@ -73,6 +75,26 @@ def test_processes_that_want_the_same_track_download_it_once(
     assert [neighbour.origin() for neighbour in waiting] == ["cache"] * (count - 1)
     assert sorted(str(neighbour.origin()) for neighbour in neighbours) == ["cache"] * (count - 1) + ["network"]
     assert stored(stranger) == [BODY]
+
+
+def test_what_was_confirmed_under_a_clock_that_was_ahead_is_not_what_another_has_just_stored(
+    stranger: Stranger, raw_server: StartRawServer
+) -> None:
+    stranger.configure(raw_server(answer(wave(20_000), 'ETag: "0"'), ranged(BODY)).url)
+    with Cache.open(load_config(stranger.home / "config.toml")) as cache:
+        [old] = cache.fetch([Track("open", "t")])
+        with cache.store._transaction() as ledger:
+            ledger.put_entry(replace(old.entry, validated_at=time.time() + 86_400))
+        lock = DownloadLock.acquire(cache.store.root.partials, TRACK)
+        assert lock is not None
+
+        def give_up(event: Event) -> None:
+            if isinstance(event, TrackEvent) and event.elsewhere:
+                lock.release()
+
+        [new] = cache.fetch([Track("open", "t")], on_event=give_up)
+    assert not lock.is_real
+    assert new.entry.size == len(BODY)
 
 
 @pytest.mark.long

@@ -210,6 +210,23 @@ def test_one_sweep_under_a_wrong_clock_takes_nothing_for_its_age(store: Store, d
     assert len(quarantined(store)) == 1
 
 
+def test_what_came_under_a_clock_that_was_ahead_is_dated_anew_by_the_second_sweep(store: Store) -> None:
+    now = time.time()
+    kept = partial(store, "part", -400 * DAY)
+    quarantine(store, "photo.jpg", 5000)
+    [path] = store.root.quarantine.iterdir()
+    path.rename(path.with_name(f"photo.jpg-{int((now + 400 * DAY) * 1e9)}"))
+    sweep(store, now + 401 * DAY, max_size=math.inf)
+    assert foresee(store, now, max_size=math.inf) == Leftovers()
+    sweep(store, now, max_size=math.inf)
+    assert kept.stat().st_mtime > now + DAY
+    sweep(store, now, max_size=math.inf)
+    assert abs(kept.stat().st_mtime - now) < DAY
+    quarantine(store, "later.jpg", 5000)
+    trim_quarantine(store, now + 2 * DAY, max_size=0)
+    assert quarantined(store) == ["later.jpg"]
+
+
 def quarantine(store: Store, name: str, size: int) -> None:
     (store.root.blobs / name).write_bytes(b"?" * size)
     store.quarantine_file(store.root.blobs / name)

@@ -203,7 +203,7 @@ class FetchRun:
             return
         self._holdings.look_up(several)
         for wanted in several:
-            fresh = next((entry for entry in wanted.whole if entry.validated_at >= self._began), None)
+            fresh = next((entry for entry in wanted.whole if self._began <= entry.validated_at <= time.time()), None)
             if fresh is not None:
                 self._settle(wanted, Hit(fresh))
         self._decide([wanted for wanted in several if wanted.outcome is None])
