@@ -18,7 +18,7 @@ from cachestore.fetching.run import FetchRun
 from cachestore.fetching.telling import Teller
 from cachestore.fetching.wanted import Result
 from cachestore.links import LinkMode
-from cachestore.prune import Limits, apply, holds, plan_for
+from cachestore.prune import Limits, apply, holds, plan_for, plan_without_partials
 from cachestore.runs import PruneLock
 from cachestore.store.reservations import Bounds, cost_of_body
 from cachestore.store.staged import Staged
@@ -151,7 +151,7 @@ class Cache:
             dead.take(self.store)
         trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):
-            self._carry_out(plan_for(self.store, limits, now))
+            self._carry_out(plan_without_partials(self.store, limits, now))
         if self._lost and on_event is not None:
             message = (
                 f"of what was downloaded, {len(self._lost)} will have to be downloaded again: "

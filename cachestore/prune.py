@@ -6,34 +6,30 @@ in batches while the rest is still to be planned.
 
 from __future__ import annotations
 
-import errno
 import math
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import merge
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file
-from cachestore.errors import Cancelled, IndexDamaged, NoSpace, is_full
-from cachestore.root import drop_ballast, free_bytes
+from cachestore.errors import Cancelled
+from cachestore.root import free_bytes, giving_up_ballast
 from cachestore.rows import batches
 from cachestore.store.costs import unfinished_bytes
-from cachestore.sweep import Leftovers, sweep
+from cachestore.sweep import Leftovers, foresee_partials, give_up_partials, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cachestore.entry import Entry
-    from cachestore.root import Root
     from cachestore.rows import BlobRow
     from cachestore.store.evict import Eviction
     from cachestore.store.looking import HeldChange
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
-
-T = TypeVar("T")
 
 # Over a bound, room is made down to this part of it, so that the next download does not prune again.
 _LOW_WATERMARK = 0.9
@@ -136,6 +132,11 @@ class Plan:
         """Return how many bytes min_free still lacks."""
         return max(0, self._short - self.frees)
 
+    @property
+    def missing(self) -> int:
+        """Return how many bytes of disk the bounds still want."""
+        return max(self.over_max_size, self.under_min_free)
+
     def __iter__(self) -> Iterator[Victim]:
         excess, short = self._excess, self._short
         for blob in self._candidates:
@@ -219,7 +220,28 @@ def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | No
     """
     known_old_at = last_sweep(store)
     giving_up_ballast(store.root, lambda: sweep(store, now, cancel, max_size=limits.max_size))
+    return plan_without_partials(store, limits, now, known_old_at=known_old_at, cancel=cancel)
+
+
+def plan_without_partials(
+    store: Store,
+    limits: Limits,
+    now: float,
+    *,
+    known_old_at: float | None = None,
+    cancel: threading.Event | None = None,
+) -> Plan:
+    """Give up partials as far as the bounds want it, and return the plan for the rest: a track is worth more."""
+    if missing := plan_for(store, limits, now).missing:
+        give_up_partials(store, missing)
     return plan_for(store, limits, now, known_old_at=known_old_at, cancel=cancel)
+
+
+def foreseen(store: StoreReader, limits: Limits, now: float, left: Leftovers, cancel: threading.Event) -> Plan:
+    """Return the plan that a prune would have once it has taken what is `left`, to which the partials are added."""
+    if missing := plan_for(store, limits, now, left=left).missing:
+        foresee_partials(store, missing, left)
+    return plan_for(store, limits, now, left=left, cancel=cancel)
 
 
 def apply(store: Store, plan: Plan) -> Iterator[Outcome]:
@@ -228,22 +250,6 @@ def apply(store: Store, plan: Plan) -> Iterator[Outcome]:
         for outcome in giving_up_ballast(store.root, partial(_evict, store, batch)):
             plan.note(outcome)
             yield outcome
-
-
-def giving_up_ballast(root: Root, attempt: Callable[[], T]) -> T:
-    """Return what `attempt` returns; when the disk is full, give up the ballast and try once more.
-
-    Of some writes that find no space SQLite says no more than that the disk failed: those are tried again, too.
-    """
-    try:
-        return attempt()
-    except (NoSpace, IndexDamaged):
-        if not drop_ballast(root):
-            raise
-    except OSError as error:
-        if not (is_full(error) or error.errno == errno.EIO) or not drop_ballast(root):
-            raise
-    return attempt()
 
 
 def _candidates(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from cachestore.errors import NoSpace, RootMissing, RootTooNew, RootUnusable, is_full
+from cachestore.errors import IndexDamaged, NoSpace, RootMissing, RootTooNew, RootUnusable, is_full
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import BinaryIO
+
+T = TypeVar("T")
 
 BALLAST = 4_000_000
 
@@ -139,6 +143,22 @@ def drop_ballast(root: Root) -> bool:
     except OSError:
         return False
     return True
+
+
+def giving_up_ballast(root: Root, attempt: Callable[[], T]) -> T:
+    """Return what `attempt` returns; when the disk is full, give up the ballast and try once more.
+
+    Of some writes that find no space SQLite says no more than that the disk failed: those are tried again, too.
+    """
+    try:
+        return attempt()
+    except (NoSpace, IndexDamaged):
+        if not drop_ballast(root):
+            raise
+    except OSError as error:
+        if not (is_full(error) or error.errno == errno.EIO) or not drop_ballast(root):
+            raise
+    return attempt()
 
 
 def _trusted(path: Path) -> Root:

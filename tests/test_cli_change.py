@@ -18,12 +18,14 @@ from cachestore.cli.main import run
 from cachestore.config import Config
 from cachestore.errors import NoSpace
 from cachestore.links import LinkMode
+from cachestore.partials import DownloadLock, track_name
 from cachestore.root import create_root
 from cachestore.rows import Bundle, BundleFile
 from cachestore.runs import PruneLock
 from cachestore.store.writer import Store
 from cachestore.track import Track
 from tests.stores import etag, incoming, put
+from tests.unfinished import TRACK, age, kept, killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,6 +149,7 @@ def test_prune_removes_the_least_recently_used_down_to_the_bound(answer: Run) ->
     assert report == {
         "skipped": [],
         "freed_bytes": 8192,
+        "partial_freed_bytes": 0,
         "quarantine_freed_bytes": 0,
         "held_bytes": 0,
         "exclusive_bytes": 16384,
@@ -205,6 +208,55 @@ def test_prune_tells_how_much_of_quarantine_goes_for_want_of_room(answer: Run, r
     assert foreseen["quarantine_freed_bytes"] == 12_288
     assert ", and 12.3 kB of quarantine; then" in answer("prune", "--max-size", "100 kB", "--dry-run")
     assert pruned(answer, "--max-size", "100 kB")["quarantine_freed_bytes"] == 12_288
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_prune_gives_up_what_is_unfinished_before_any_track_and_says_so(
+    answer: Run, root: Path, *, is_killed: bool
+) -> None:
+    old, new = (kept(root / "partials-v1", bytes(9000), total=10_000, address=f"s:{name}") for name in "ab")
+    age(old, time.time() - 86_400)
+    if is_killed:
+        old.rename(old.with_suffix(".work"))
+    bound = ("--max-size", "45 kB")  # of 24.6 kB of tracks, and twice 16.4 kB
+    foreseen = pruned(answer, *bound, "--dry-run")
+    assert ", and 16.4 kB of unfinished downloads; then 41.0 kB of" in answer("prune", *bound, "--dry-run")
+    done = pruned(answer, *bound)
+    assert {**foreseen, "dry_run": False} == done
+    assert (done["evicted"], done["partial_freed_bytes"]) == ([], 16_384)
+    assert new.exists()
+    assert len(list((root / "partials-v1").iterdir())) == 2
+    assert len(listed(answer)) == 3
+
+
+def test_prune_does_not_fail_for_what_is_unfinished(answer: Run, root: Path) -> None:
+    kept(root / "partials-v1", bytes(50_000), total=100_000)
+    assert pruned(answer, "--max-size", "30 kB", "--dry-run")["evicted"] == []
+    assert pruned(answer, "--max-size", "30 kB")["evicted"] == []
+
+
+def test_prune_leaves_what_a_living_fetch_may_go_on_with(answer: Run, root: Path) -> None:
+    path = killed(root / "partials-v1", bytes(50_000), total=100_000)
+    with Store.open(root) as store, store.run("fetch"):
+        assert pruned(answer, "--max-size", "60 kB", "--dry-run")["partial_freed_bytes"] == 0
+        assert pruned(answer, "--max-size", "60 kB")["partial_freed_bytes"] == 0
+    assert path.exists()
+
+
+def test_prune_gives_up_what_a_dead_run_had_claimed_under_a_lock_whoever_lives(answer: Run, root: Path) -> None:
+    killed(root / "partials-v1", bytes(50_000), total=100_000, locked=True)
+    (root / "partials-v1" / f"{track_name(TRACK)}.lock").touch()
+    with Store.open(root) as store, store.run("fetch"):
+        foreseen = pruned(answer, "--max-size", "60 kB", "--dry-run")
+        assert foreseen["partial_freed_bytes"] == 57_344
+        assert {**foreseen, "dry_run": False} == pruned(answer, "--max-size", "60 kB")
+        lock = DownloadLock.acquire(root / "partials-v1", TRACK)
+        assert lock is not None
+        path = killed(root / "partials-v1", bytes(50_000), total=100_000, locked=True)
+        assert pruned(answer, "--max-size", "60 kB", "--dry-run")["partial_freed_bytes"] == 0
+        assert pruned(answer, "--max-size", "60 kB")["partial_freed_bytes"] == 0
+        lock.release()
+    assert path.exists()
 
 
 def test_prune_tells_a_person_what_went_and_why(answer: Run) -> None:

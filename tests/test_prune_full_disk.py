@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.errors import IndexDamaged, NoSpace
-from cachestore.prune import giving_up_ballast
-from cachestore.root import create_root
+from cachestore.root import create_root, giving_up_ballast
 from tests.test_bad_places import with_mounts_of_its_own
 
 if TYPE_CHECKING:

@@ -88,14 +88,22 @@ class _Line:
 class _Pruning:
     """A prune under way, or one foreseen: what becomes of its victims as it comes, and what that adds up to.
 
-    `quarantine` are the bytes of disk that the sweep before it took, or would take, from there.
+    `partial` and `quarantine` are the bytes of disk that were taken before, or would be, of unfinished downloads and
+    from quarantine.
     """
 
     def __init__(
-        self, store: StoreReader, plan: Plan, outcomes: Iterable[Outcome], left: Leftovers, quarantine: int
+        self,
+        store: StoreReader,
+        plan: Plan,
+        outcomes: Iterable[Outcome],
+        left: Leftovers,
+        partial: int,
+        quarantine: int,
     ) -> None:
         self.store = store
         self.plan = plan
+        self.partial = partial
         self.quarantine = quarantine
         self._left = left
         self.logical = (store.totals() + left.change).logical
@@ -159,21 +167,21 @@ class _Pruning:
 @contextmanager
 def _foreseen(settings: Settings, limits: Limits) -> Iterator[_Pruning]:
     """Give what a prune would do, writing nothing."""
-    from cachestore.prune import Outcome, plan_for
+    from cachestore.prune import Outcome, foreseen
     from cachestore.sweep import foresee
 
     with cancel_on_signals() as cancel, settings.reader() as store:
         now = time.time()
         left = foresee(store, now, cancel, max_size=limits.max_size)
-        plan = plan_for(store, limits, now, left=left, cancel=cancel)
-        yield _Pruning(store, plan, (Outcome(victim, victim.blob.frees) for victim in plan), left, left.quarantine)
+        plan = foreseen(store, limits, now, left, cancel)
+        yield _Pruning(store, plan, (Outcome(v, v.blob.frees) for v in plan), left, left.partial, left.quarantine)
 
 
 @contextmanager
 def _carried_out(settings: Settings, limits: Limits, *, no_wait: bool) -> Iterator[_Pruning]:
     """Give a prune that goes on as its outcomes are asked for. Raise Busy, or wait for another one to end."""
-    from cachestore.prune import apply, giving_up_ballast, prune
-    from cachestore.root import existing_root, load_ballast
+    from cachestore.prune import apply, prune
+    from cachestore.root import existing_root, giving_up_ballast, load_ballast
     from cachestore.store.costs import cost_of
     from cachestore.sweep import Leftovers
 
@@ -184,9 +192,11 @@ def _carried_out(settings: Settings, limits: Limits, *, no_wait: bool) -> Iterat
         stack.callback(load_ballast, root)
         store = giving_up_ballast(root, lambda: stack.enter_context(settings.store(cancel)))
         giving_up_ballast(root, lambda: stack.enter_context(store.run("prune")))
-        before = cost_of(root.quarantine)
+        before = [*map(cost_of, (root.partials, root.quarantine))]
         plan = prune(store, limits, time.time(), cancel)
-        yield _Pruning(store, plan, apply(store, plan), Leftovers(), max(0, before - cost_of(root.quarantine)))
+        after = map(cost_of, (root.partials, root.quarantine))
+        taken = (max(0, had - has) for had, has in zip(before, after, strict=True))
+        yield _Pruning(store, plan, apply(store, plan), Leftovers(), *taken)
 
 
 def _sole(folder: Path, cancel: threading.Event | None) -> PruneLock:
@@ -204,6 +214,7 @@ def _facts(pruning: _Pruning, limits: Limits, *, dry_run: bool) -> Iterator[tupl
     yield "skipped", map(_line_facts, pruning.stayed)
     totals = pruning.totals(dry_run=dry_run)
     yield "freed_bytes", pruning.freed
+    yield "partial_freed_bytes", pruning.partial
     yield "quarantine_freed_bytes", pruning.quarantine
     yield "held_bytes", totals.held
     yield "exclusive_bytes", totals.exclusive
@@ -234,9 +245,10 @@ def _print_person(pruning: _Pruning, limits: Limits, settings: Settings, *, dry_
     print_table(header, rows, right=frozenset({2}))
     held = pruning.totals(dry_run=dry_run).held
     verb = "would remove" if dry_run else "removed"
-    besides = f", and {format_size(pruning.quarantine)} of quarantine" if pruning.quarantine else ""
+    besides = (("unfinished downloads", pruning.partial), ("quarantine", pruning.quarantine))
+    more = "".join(f", and {format_size(size)} of {what}" for what, size in besides if size)
     click.echo(
-        f"{verb} {count(pruning.gone, 'track')}, {format_size(pruning.freed)}{besides}; then "
+        f"{verb} {count(pruning.gone, 'track')}, {format_size(pruning.freed)}{more}; then "
         f"{format_size(pruning.plan.bounded)} of {format_size(limits.max_size)} used, {format_size(held)} held"
     )
     if limits.max_age is not None and time.time() - pruning.plan.aged_until > _LONG_AGO:

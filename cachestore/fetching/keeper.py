@@ -232,7 +232,7 @@ class Keeper:
             plan = self._plan(room, need)
             for _ in plan:
                 pass
-            missing = max(plan.over_max_size, plan.under_min_free)
+            missing = plan.missing
             if not missing:
                 self._means.evict(self._plan(room, need))
                 return self._fits(number, need)

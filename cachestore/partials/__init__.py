@@ -28,6 +28,7 @@ from cachestore.partials.listing import (
     drop_unclaimed,
     may_come_free,
     newest,
+    ownerless,
     unfinished,
 )
 from cachestore.partials.locks import DownloadLock
@@ -49,6 +50,7 @@ __all__ = [
     "drop_unclaimed",
     "may_come_free",
     "newest",
+    "ownerless",
     "reclaim",
     "track_name",
     "unfinished",

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cachestore.partials.locks import is_locked
 from cachestore.partials.reclaim import STILL, was_written
 from cachestore.partials.sidecar import is_partial, is_plain, read_sidecar, rescuable, sidecar_of, track_name
 
@@ -70,7 +71,7 @@ def abandoned(folder: Path, *, before: float) -> Iterator[Abandoned]:
                     yield Abandoned(path, is_old, is_claimed, rescuable(path))
 
 
-def drop_unclaimed(folder: Path, size: int, *, but: str) -> int:
+def drop_unclaimed(folder: Path, size: int, *, but: str | None = None) -> int:
     """Remove the oldest partials that nobody goes on with, until `size` bytes of disk are free, and return how many.
 
     Those of the track with the address `but` stay.
@@ -80,12 +81,29 @@ def drop_unclaimed(folder: Path, size: int, *, but: str) -> int:
         if dropped >= size:
             break
         with suppress(FileNotFoundError):  # somebody claimed it
-            info = path.stat()
             taken = path.rename(path.with_suffix(".work"))
-            taken.unlink()
-            sidecar_of(taken).unlink(missing_ok=True)
-            dropped += info.st_blocks * 512
+            for file in (taken, sidecar_of(taken)):
+                with suppress(FileNotFoundError):
+                    dropped += file.lstat().st_blocks * 512
+                    file.unlink()
     return dropped
+
+
+def ownerless(folder: Path, *, lives: bool) -> list[Path]:
+    """Return the bytes that nobody goes on with now, the oldest first, also what the dead had claimed; no folder: none.
+
+    `lives` is whether a run lives that may have claimed some; what was claimed under a lock, that lock tells of.
+    """
+    claimed = [path for path in folder.glob("*.work") if is_partial(path) and is_plain(path)]
+    dead = [path for path in claimed if _is_dead(path, lives=lives)]
+    return sorted([*_unclaimed(folder, None), *dead], key=_changed_at)
+
+
+def _is_dead(path: Path, *, lives: bool) -> bool:
+    known = rescuable(path)
+    if known is None:
+        return False
+    return not is_locked(path.parent, known.address) if known.locked else not lives
 
 
 def may_come_free(folder: Path, *, but: str, lives: bool) -> Iterator[Path]:
@@ -99,11 +117,12 @@ def may_come_free(folder: Path, *, but: str, lives: bool) -> Iterator[Path]:
             yield from (path, sidecar_of(path))
 
 
-def _unclaimed(folder: Path, but: str) -> list[Path]:
+def _unclaimed(folder: Path, but: str | None) -> list[Path]:
+    spared = track_name(but) if but is not None else " "  # no name begins so
     return [
         path
         for path in folder.glob("*.part")
-        if is_partial(path) and is_plain(path) and not path.name.startswith(track_name(but))
+        if is_partial(path) and is_plain(path) and not path.name.startswith(spared)
     ]
 
 

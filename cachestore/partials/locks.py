@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+def is_locked(folder: Path, address: str) -> bool:
+    """Return whether somebody has the lock of a track, or that cannot be told; nothing is left behind."""
+    from filelock import FileLock, Timeout
+
+    path = folder / f"{track_name(address)}.lock"
+    if not path.exists():
+        return False
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except (Timeout, OSError, NotImplementedError):
+        return True
+    lock.release()
+    return False
+
+
 class DownloadLock:
     """Held while a track is downloaded and until it is published, by whichever thread ends that.
 

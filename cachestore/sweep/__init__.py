@@ -18,7 +18,13 @@ from cachestore.sweep.leftovers import Leftovers
 from cachestore.sweep.misjudged import Misjudged, unindexed
 from cachestore.sweep.postdated import postdated
 from cachestore.sweep.quarantine import give_up_quarantine, surplus, trim_quarantine
-from cachestore.sweep.unfinished import a_fetch_lives, dead_partials, dead_runs
+from cachestore.sweep.unfinished import (
+    a_fetch_lives,
+    dead_partials,
+    dead_runs,
+    foresee_partials,
+    give_up_partials,
+)
 from cachestore.usage import QUARANTINE_SHARE
 
 if TYPE_CHECKING:
@@ -28,7 +34,17 @@ if TYPE_CHECKING:
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
 
-__all__ = ["Leftovers", "a_fetch_lives", "dead_runs", "foresee", "give_up_quarantine", "sweep", "trim_quarantine"]
+__all__ = [
+    "Leftovers",
+    "a_fetch_lives",
+    "dead_runs",
+    "foresee",
+    "foresee_partials",
+    "give_up_partials",
+    "give_up_quarantine",
+    "sweep",
+    "trim_quarantine",
+]
 
 _LONGEST_BEGINNING = 60.0
 

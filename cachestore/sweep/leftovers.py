@@ -11,19 +11,21 @@ from cachestore.rows import BlobRow, Totals
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
 
 @dataclass(slots=True)
 class Leftovers:
     """What a sweep gives back, in bytes of disk: `disk` in all, `partial` and `quarantine` of what max_size bounds.
 
-    `links` are how many names go of each inode that has others, `unindexed` the blobs that come to count, `lost` what
-    blobs count for too much that are gone, or cost something else by now.
+    `partials` are the partials that go, `links` how many names go of each inode that has others, `unindexed` the blobs
+    that come to count, `lost` what blobs count for too much that are gone, or cost something else by now.
     """
 
     disk: int = 0
     partial: int = 0
     quarantine: int = 0
+    partials: set[Path] = field(default_factory=set)
     links: Counter[int] = field(default_factory=Counter)
     unindexed: list[tuple[str, BlobRow]] = field(default_factory=list)
     lost: Totals = field(default_factory=Totals)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.errors import AddressError
-from cachestore.partials import abandoned
+from cachestore.partials import abandoned, drop_unclaimed, ownerless, reclaim
 from cachestore.partials.sidecar import sidecar_of
 from cachestore.runs import is_alive, remove_if_dead, run_ids, staging_suffix
 from cachestore.store.costs import children, cost_of, files_below
@@ -33,12 +33,33 @@ class _Partial:
     partial: Abandoned
 
     def foresee(self, _: StoreReader, left: Leftovers) -> None:
-        for path in {self.partial.path, sidecar_of(self.partial.path)}:
-            left.partial += cost_of(path)
-            left.add(files_below(path))
+        _foresee(self.partial.path, left)
 
     def take(self, _: Store) -> None:
         self.partial.remove()
+
+
+def _foresee(partial: Path, left: Leftovers) -> None:
+    left.partials.add(partial)
+    for path in {partial, sidecar_of(partial)}:
+        left.partial += cost_of(path)
+        left.add(files_below(path))
+
+
+def give_up_partials(store: StoreReader, size: int) -> None:
+    """Remove the oldest partials that nobody goes on with, until about `size` bytes of disk are free."""
+    reclaim(store.root.partials, lambda: a_fetch_lives(store), still=0.0)
+    drop_unclaimed(store.root.partials, size)
+
+
+def foresee_partials(store: StoreReader, size: int, left: Leftovers) -> None:
+    """Add what `give_up_partials` would remove to what is `left`."""
+    before = left.partial
+    for path in ownerless(store.root.partials, lives=a_fetch_lives(store)):
+        if left.partial - before >= size:
+            return
+        if path not in left.partials:
+            _foresee(path, left)
 
 
 def dead_partials(store: StoreReader, known_old_at: float) -> Iterator[_Partial]:
