@@ -193,7 +193,10 @@ def test_prune_says_what_quarantine_has_of_a_bound_that_cannot_be_reached(
     (root / "quarantine-v1" / "photos").mkdir()
     (root / "quarantine-v1" / "photos" / "1.jpg").write_bytes(b"?" * 9000)
     (root / "partials-v1" / "note").write_bytes(b"?" * 5000)
-    sentence = "15.0 kB logical, 24.6 kB yours to free, 8.2 kB in unfinished downloads, 12.3 kB in quarantine; "
+    sentence = (
+        "15.0 kB logical, 24.6 kB yours to free, 8.2 kB in unfinished downloads, "
+        "12.3 kB in quarantine (cachestore rm --quarantined); "
+    )
     for options in (["--dry-run"], []):
         assert run(["--config", str(root.parent / "config.toml"), "prune", "-q", "--max-size", "0", *options]) == 4
         assert sentence in capsys.readouterr().err

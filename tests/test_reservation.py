@@ -37,6 +37,7 @@ from tests.neighbours import Street, is_downloading, ranged, requested
 from tests.raw_servers import Gate
 from tests.stores import put
 from tests.stranger import row
+from tests.test_stress import spoil
 from tests.unfinished import age, killed
 
 if TYPE_CHECKING:
@@ -504,7 +505,8 @@ def test_quarantine_gives_way_but_for_what_may_be_an_edit_of_today(
     else:
         kept = format_size(cost_of(cache.store.root.quarantine))
         assert str(result.error).endswith(
-            f", or remove what you do not need of the {kept} in quarantine: cachestore ls --quarantined"
+            f", or look whether you need anything of the {kept} in quarantine (cachestore ls --quarantined) "
+            "and empty it: cachestore rm --quarantined"
         )
         assert len(list(cache.store.root.quarantine.iterdir())) == 2
 
@@ -796,6 +798,26 @@ def test_the_room_of_a_killed_process_is_had_by_the_one_that_waits(
         dying.kill()
         assert waiting.end() == 0
     assert [entry["id"] for entry in stranger.run("ls", "--json").facts] == ["t1"]
+
+
+def test_damage_of_most_of_a_store_blocks_it_until_the_command_that_the_refusal_names(
+    stranger: Stranger, raw_server: StartRawServer
+) -> None:
+    stranger.configure(raw_server(serve).url, max_size=3 * COST + 8192, min_age=0)
+    stranger.run("fetch", "open:t0", "open:t1", "open:t2")
+    for blob in stranger.blobs():
+        spoil(blob, 5000)
+    stranger.run("repair")
+    assert "cachestore rm --quarantined" in stranger.run("fetch", "open:t3", code=4).err
+    assert "(cachestore rm --quarantined)" in stranger.run("prune", "--max-size", "0", code=4).err
+    foreign = stranger.root / "quarantine-v1" / "thesis.txt"
+    foreign.write_text("mine")
+    removed = stranger.run("rm", "--quarantined").out.splitlines()
+    assert [line.split()[0] for line in removed] == ["removed"] * 3
+    assert [*foreign.parent.iterdir()] == [foreign]
+    stranger.run("fetch", "open:t0", "open:t1", "open:t2")
+    stranger.run("rm", "open:t0", "--quarantined", code=2)
+    stranger.run("rm", code=2)
 
 
 def test_a_store_that_has_no_room_for_it_ends_a_fetch_with_4(stranger: Stranger, raw_server: StartRawServer) -> None:

@@ -146,7 +146,7 @@ class _Pruning:
                 raise BoundUnreachable(bound, missing, self._accounts())
 
     def _accounts(self) -> str:
-        """Return ``210 GB logical, 12 GB yours to free, 190 GB held, 8.0 GB pinned, 1.5 GB in quarantine``."""
+        """Return ``210 GB logical, 12 GB yours to free, 190 GB held, 8.0 GB pinned``."""
         stayed = [f"{format_size(size)} {why}" for why, size in [*self.plan.stayed.most_common(), *self._others()]]
         mine = f"{format_size(self.plan.frees)} yours to free"
         return ", ".join([f"{format_size(self.logical)} logical", mine, *stayed])
@@ -158,7 +158,7 @@ class _Pruning:
         root, left = self.store.root, self._left
         for why, size in (
             ("in unfinished downloads", cost_of(root.partials) - left.partial),
-            ("in quarantine", cost_of(root.quarantine) - left.quarantine),
+            ("in quarantine (cachestore rm --quarantined)", cost_of(root.quarantine) - left.quarantine),
         ):
             if size > 0:
                 yield why, size

@@ -21,10 +21,17 @@ _EXITS = {1: "a track is not in the cache (nothing was removed), or is in use", 
 
 
 @click.command(epilog=epilog(["cachestore rm studio:t42", "cachestore rm studio:t42@0f3c2a9be1d45870"], _EXITS))
-@click.argument("tracks", metavar="ADDRESS...", nargs=-1, required=True, type=parse_address)
+@click.argument("tracks", metavar="ADDRESS...", nargs=-1, type=parse_address)
+@click.option("--quarantined", is_flag=True, help="Remove all files that were found broken, instead.")
 @pass_settings
-def rm(settings: Settings, tracks: Sequence[Track]) -> int:
+def rm(settings: Settings, tracks: Sequence[Track], *, quarantined: bool) -> int:
     """Remove tracks with all their versions, or one version, pinned or not; bundles keep their files."""
+    if quarantined is bool(tracks):
+        raise click.UsageError("Give either addresses of tracks or --quarantined.")
+    return _empty_quarantine(settings) if quarantined else _remove(settings, tracks)
+
+
+def _remove(settings: Settings, tracks: Sequence[Track]) -> int:
     with settings.store() as store, store.run("rm"):
         removals = store.remove(tracks)
     for entry, eviction in removals:
@@ -34,3 +41,13 @@ def rm(settings: Settings, tracks: Sequence[Track]) -> int:
         elif not settings.quiet:
             click.echo(plain(f"removed  {name}  {format_size(eviction.freed)} freed"))
     return 1 if any(eviction.kept_because for _, eviction in removals) else 0
+
+
+def _empty_quarantine(settings: Settings) -> int:
+    from cachestore.sweep import empty_quarantine
+
+    with settings.store() as store, store.run("rm"):
+        for path, freed in empty_quarantine(store):
+            if not settings.quiet:
+                click.echo(plain(f"removed  {path}  {format_size(freed)} freed"))
+    return 0

@@ -48,5 +48,5 @@ def _besides(quarantined: int) -> str:
     """Return what to do about quarantine: what is left there may be somebody's edit."""
     if not quarantined:
         return ""
-    size = format_size(quarantined)
-    return f", or remove what you do not need of the {size} in quarantine: cachestore ls --quarantined"
+    size, look, remove = format_size(quarantined), "cachestore ls --quarantined", "cachestore rm --quarantined"
+    return f", or look whether you need anything of the {size} in quarantine ({look}) and empty it: {remove}"

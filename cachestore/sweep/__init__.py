@@ -17,7 +17,7 @@ from cachestore.runs import remove_unnamed
 from cachestore.sweep.leftovers import Leftovers
 from cachestore.sweep.misjudged import Misjudged, unindexed
 from cachestore.sweep.postdated import postdated
-from cachestore.sweep.quarantine import give_up_quarantine, surplus, trim_quarantine
+from cachestore.sweep.quarantine import empty_quarantine, give_up_quarantine, surplus, trim_quarantine
 from cachestore.sweep.unfinished import (
     a_fetch_lives,
     dead_partials,
@@ -38,6 +38,7 @@ __all__ = [
     "Leftovers",
     "a_fetch_lives",
     "dead_runs",
+    "empty_quarantine",
     "foresee",
     "foresee_partials",
     "give_up_partials",

@@ -41,6 +41,13 @@ def give_up_quarantine(store: Store, now: float, size: int) -> bool:
     return bool(gone)
 
 
+def empty_quarantine(store: Store) -> Iterator[tuple[Path, int]]:
+    """Remove all that was put into quarantine, and yield the path of each and its bytes of disk."""
+    for *_, path, cost in _in_order(store.root.quarantine):
+        _Quarantined(path).take(store)
+        yield path, cost
+
+
 @dataclass(frozen=True, slots=True)
 class _Quarantined:
     """A file or folder in quarantine that has been there for long, or is more than there is room for."""
