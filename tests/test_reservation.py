@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +18,12 @@ from cachestore.events import State, TrackEvent, WarningEvent
 from cachestore.fetching import keeper
 from cachestore.fetching.rooms import Rooms
 from cachestore.links import LinkMode
-from cachestore.partials import Partial
+from cachestore.partials import DownloadLock, Partial, claim
 from cachestore.prune import Limits, apply, plan_for, prune
 from cachestore.quantities import format_size
 from cachestore.rows import LEASES, RUNS, LeaseRow, Totals
 from cachestore.runs import RunLock, staging_suffix
+from cachestore.store import costs
 from cachestore.store.costs import cost_of
 from cachestore.store.reservations import SIDECAR, Bounds, Room, cost_of_body, room_of
 from cachestore.store.writer import Store
@@ -164,6 +166,33 @@ def test_a_run_without_a_reservation_is_read_as_before(store: Store) -> None:
         ledger._rows.set(RUNS.key(lock.id), {"command": "fetch", "started_at": 1.0, "dest": None})
     assert dict(store.runs())[lock.id].reserved == 0
     lock.release()
+
+
+def test_nobody_waits_for_the_lock_while_quarantine_is_added_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store.root.quarantine / "photo.jpg").write_bytes(bytes(60_000))
+    stat, seen = costs._stat, []
+
+    def noted(path: Path | str) -> Any:  # noqa: ANN401
+        if str(path).endswith("photo.jpg"):
+            seen.append(path)
+            with closing(sqlite3.connect(store.root.index / "cache.db", timeout=0)) as other:
+                other.execute("BEGIN IMMEDIATE")
+        return stat(path)
+
+    monkeypatch.setattr(costs, "_stat", noted)
+    with store.run("fetch") as run_id:
+        assert store.reserve(run_id, 50_000, spare=0, unwritten=0, bounds=Bounds(100_000, 0)) == 0
+        assert store.reserve(run_id, 30_000, spare=0, unwritten=0, bounds=Bounds(100_000, 0)) == 30_000
+    assert seen
+
+
+def test_what_is_received_and_not_on_the_disk_yet_is_no_more_than_is_reserved_for_it(tmp_path: Path) -> None:
+    with claim(tmp_path, "cloud:t", DownloadLock.without(tmp_path), threading.Event()) as partial:
+        partial.begin(None, None, SIZE)
+        for size in (1, 4000, 4000, 90, 9000, 4095, 70_000, 5):
+            partial.write(bytes(size))
+            unwritten = partial.received - partial.path.stat().st_size
+            assert unwritten <= cost_of_body(0) - SIDECAR
 
 
 # One run

@@ -32,12 +32,13 @@ from cachestore.partials.listing import (
     unfinished,
 )
 from cachestore.partials.locks import DownloadLock
-from cachestore.partials.partial import Partial
+from cachestore.partials.partial import BUFFER, Partial
 from cachestore.partials.promise import Promise
 from cachestore.partials.reclaim import STILL, reclaim
 from cachestore.partials.sidecar import track_name
 
 __all__ = [
+    "BUFFER",
     "STILL",
     "Abandoned",
     "DownloadLock",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cachestore.version import Version
 
 _REHASH_CHUNK = 1024 * 1024
+BUFFER = 4096  # bytes that a partial may have received and not yet given to its file
 
 
 class Partial:
@@ -110,7 +111,7 @@ class Partial:
             promised=tuple(promised),
         )
         with self._or_nothing():
-            self._file = self.path.open("wb")
+            self._file = self.path.open("wb", buffering=BUFFER)
             self._is.write(sidecar_of(self.path))
 
     def promise(self, promised: Sequence[Promise]) -> None:
@@ -124,7 +125,7 @@ class Partial:
         """Add `chunk`. Raise NoSpace."""
         with self._or_nothing():
             if self._file is None:
-                self._file = self.path.open("r+b")
+                self._file = self.path.open("r+b", buffering=BUFFER)
                 self._file.seek(self.received)
             self._file.write(chunk)
         self._digest.update(chunk)

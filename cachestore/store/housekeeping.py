@@ -13,7 +13,7 @@ from cachestore.boot import boot_id
 from cachestore.errors import Busy
 from cachestore.rows import BLOBS, BUNDLES, RUNS, MetaRow, RunRow, batches
 from cachestore.runs import RunLock
-from cachestore.store.costs import inode_of
+from cachestore.store.costs import cost_of, inode_of
 from cachestore.store.counting import recount
 from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
@@ -24,7 +24,7 @@ from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import add_blob
 from cachestore.store.reader import StoreReader
 from cachestore.store.registry import Registry
-from cachestore.store.reservations import room_of, set_reserved
+from cachestore.store.reservations import room_besides, set_reserved
 
 if TYPE_CHECKING:
     import threading
@@ -276,9 +276,10 @@ class Housekeeping(StoreReader):
 
         `unwritten` is what the run still has to write of what it reserved before. Nothing else stays reserved for it.
         """
+        quarantined = cost_of(self.root.quarantine)
         with self._transaction() as ledger:
             self._lowered.pop(run_id, None)
-            left = bounds.left(room_of(self, but=run_id)) - unwritten
+            left = bounds.left(room_besides(self, quarantined, but=run_id)) - unwritten
             granted = min(need + spare, left) if left >= need else 0
             set_reserved(ledger, run_id, unwritten + granted)
         return granted

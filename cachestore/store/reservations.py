@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from cachestore.partials import BUFFER
 from cachestore.root import free_bytes
-from cachestore.store.costs import unfinished_bytes
+from cachestore.store.costs import cost_of
 
 if TYPE_CHECKING:
     from cachestore.store.ledger import Ledger
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 4096
 SIDECAR = _BLOCK
-_BUFFER = _BLOCK  # what is written and not on the disk yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,19 @@ class Bounds:
 
 
 def room_of(store: StoreReader, but: str = "") -> Room:
-    """Return how things stand for the run `but`, as of the last looks at bundles.
+    """Return how things stand for the run `but`, as of the last looks at bundles."""
+    return room_besides(store, cost_of(store.root.quarantine), but)
 
-    What is reserved is read first: bytes that are written meanwhile are then counted twice, and not left out.
+
+def room_besides(store: StoreReader, quarantined: int, but: str = "") -> Room:
+    """Return what `room_of` does where quarantine costs so much: who holds the lock has it added up before.
+
+    There may be many files, and what comes there meanwhile is found at the next look. Partials are few, and have to be
+    added up after what is reserved is read: bytes that are written meanwhile are then counted twice, and not left out.
     """
     reserved = store.reserved(but=but)
-    return Room(store.totals().exclusive + unfinished_bytes(store.root), free_bytes(store.root), reserved)
+    bounded = store.totals().exclusive + cost_of(store.root.partials) + quarantined
+    return Room(bounded, free_bytes(store.root), reserved)
 
 
 def set_reserved(ledger: Ledger, run_id: str, reserved: int) -> None:
@@ -59,4 +66,4 @@ def set_reserved(ledger: Ledger, run_id: str, reserved: int) -> None:
 
 def cost_of_body(size: int) -> int:
     """Return how many bytes of disk the download of a body of `size` bytes takes, with what is known of it, at most."""
-    return -(-size // _BLOCK) * _BLOCK + SIDECAR + _BUFFER
+    return -(-size // _BLOCK) * _BLOCK + SIDECAR + BUFFER
