@@ -241,9 +241,20 @@ def test_prune_does_not_fail_for_what_is_unfinished(answer: Run, root: Path) -> 
 def test_prune_leaves_what_a_living_fetch_may_go_on_with(answer: Run, root: Path) -> None:
     path = killed(root / "partials-v1", bytes(50_000), total=100_000)
     with Store.open(root) as store, store.run("fetch"):
+        age(path, time.time() - 1000)
         assert pruned(answer, "--max-size", "60 kB", "--dry-run")["partial_freed_bytes"] == 0
         assert pruned(answer, "--max-size", "60 kB")["partial_freed_bytes"] == 0
     assert path.exists()
+
+
+def test_prune_leaves_what_was_just_written_where_nobody_seems_to_live(
+    answer: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where everybody gets a lock, a download may be under way all the same."""
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    paths = [killed(root / "partials-v1", bytes(50_000), total=100_000, locked=locked) for locked in (True, False)]
+    assert pruned(answer, "--max-size", "120 kB")["partial_freed_bytes"] == 0
+    assert all(path.exists() for path in paths)
 
 
 def test_prune_gives_up_what_a_dead_run_had_claimed_under_a_lock_whoever_lives(answer: Run, root: Path) -> None:

@@ -103,7 +103,9 @@ def _is_dead(path: Path, *, lives: bool) -> bool:
     known = rescuable(path)
     if known is None:
         return False
-    return not is_locked(path.parent, known.address) if known.locked else not lives
+    if known.locked:
+        return not is_locked(path.parent, known.address)
+    return not (lives or was_written(path, within=STILL))
 
 
 def may_come_free(folder: Path, *, but: str, lives: bool) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.errors import AddressError
-from cachestore.partials import abandoned, drop_unclaimed, ownerless, reclaim
+from cachestore.partials import STILL, abandoned, drop_unclaimed, ownerless, reclaim
 from cachestore.partials.sidecar import sidecar_of
 from cachestore.runs import is_alive, remove_if_dead, run_ids, staging_suffix
 from cachestore.store.costs import children, cost_of, files_below
@@ -47,8 +47,11 @@ def _foresee(partial: Path, left: Leftovers) -> None:
 
 
 def give_up_partials(store: StoreReader, size: int) -> None:
-    """Remove the oldest partials that nobody goes on with, until about `size` bytes of disk are free."""
-    reclaim(store.root.partials, lambda: a_fetch_lives(store), still=0.0)
+    """Remove the oldest partials that nobody goes on with, until about `size` bytes of disk are free.
+
+    What was just written stays, unless a lock tells that it has no owner: where locks lie nobody seems to live.
+    """
+    reclaim(store.root.partials, lambda: a_fetch_lives(store), still=STILL)
     drop_unclaimed(store.root.partials, size)
 
 
