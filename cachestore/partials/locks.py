@@ -16,18 +16,14 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def is_locked(folder: Path, address: str) -> bool:
-    """Return whether somebody has the lock of a track, or that cannot be told; nothing is left behind."""
-    from filelock import FileLock, Timeout
-
-    path = folder / f"{track_name(address)}.lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path, fallback_to_soft=False)
+    """Return whether somebody has the lock of a track, or that cannot be told; nothing is made."""
     try:
-        lock.acquire(blocking=False)
-    except (Timeout, OSError, NotImplementedError):
+        file = _locked(f"{folder}{os.sep}{track_name(address)}.lock", _FLAGS & ~os.O_CREAT)
+    except FileNotFoundError:
+        return False
+    except OSError:
         return True
-    lock.release()
+    os.close(file)
     return False
 
 
@@ -68,18 +64,14 @@ class DownloadLock:
 
     def keeps_out(self) -> bool:
         """Return whether somebody else is kept out, which is tried: there are disks where everybody gets a lock."""
-        from filelock import FileLock, Timeout
-
-        if self._lock is None:
+        if self._file is None:
             return False
-        other = FileLock(self._path, thread_local=False, fallback_to_soft=False)
         try:
-            other.acquire(blocking=False)
-        except Timeout:
+            os.close(_locked(self._path))
+        except BlockingIOError:
             return True
         except OSError:
-            return False
-        other.release()
+            pass
         return False
 
     def release(self) -> None:
@@ -93,9 +85,9 @@ class DownloadLock:
             os.close(file)
 
 
-def _locked(path: str) -> int:
+def _locked(path: str, flags: int = _FLAGS) -> int:
     """Return the file at `path`, open and locked. Raise BlockingIOError when somebody has locked it, or OSError."""
-    file = os.open(path, _FLAGS, 0o600)
+    file = os.open(path, flags, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
