@@ -595,6 +595,20 @@ def test_what_a_run_left_that_died_meanwhile_gives_way(open_cache: Callable[...,
     assert list(cache.store.root.partials.iterdir()) == []
 
 
+def test_what_a_living_run_may_have_claimed_is_waited_for_and_the_failure_is_temporary(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PATIENCE", 0.5)
+    cache = open_cache(max_size=COST + 8192)
+    path = killed(cache.store.root.partials, bytes(SIZE), total=2 * SIZE)
+    age(path, time.time() - 1000)
+    with Store.open(cache.store.root.path) as other, other.run("fetch"):
+        [result] = cache.fetch(tracks(1))
+    assert type(result.error) is NoRoomYet
+    assert path.exists()
+    assert errors(list(cache.fetch(tracks(1)))) == []
+
+
 def test_what_others_put_among_the_partials_stays_and_nobody_waits_for_it(
     open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
