@@ -118,6 +118,8 @@ class RawServer:
         with connection:
             try:
                 head = _head(connection)
+                if not head:
+                    return  # its client was killed before it could ask
                 self.received.append(head)
                 said = answer(head) if callable(answer) else answer
                 if isinstance(said, bytes):
