@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +19,8 @@ def boot_id() -> str:
 
 def _ask_sysctl() -> str:
     """Return macOS' name for this boot."""
+    import subprocess  # Linux has no use for it
+
     try:
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 (constant)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,6 +132,8 @@ def _allocate(ballast: BinaryIO) -> None:
 
 def free_bytes(root: Root) -> int:
     """Return how many bytes the disk has left for blobs: not those that the ballast is to have."""
+    import shutil  # it takes all that can pack files with it
+
     return shutil.disk_usage(root.path).free - (0 if root.ballast.exists() else BALLAST)
 
 

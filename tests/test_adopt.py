@@ -15,7 +15,7 @@ from cachestore.errors import Cancelled, DestinationError
 from cachestore.links import LinkMode
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from cachestore.verify import Adoption, adopt
+from cachestore.verify.adoption import Adoption, adopt
 from cachestore.version import Version, VersionKind
 from tests.library import make_wave
 from tests.stores import etag, put, verify

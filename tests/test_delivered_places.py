@@ -12,7 +12,7 @@ from cachestore.cache import Cache
 from cachestore.config import SourceConfig
 from cachestore.download.question import place_of, resource_of
 from cachestore.track import Track, url_track
-from cachestore.verify import adopt
+from cachestore.verify.adoption import adopt
 from exporter_plugin.export import export_mix
 from exporter_plugin.row import Mix, Row
 from tests.downloads import answer, asked, rest, unchanged, wave

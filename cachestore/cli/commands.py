@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from cachestore.cli.context import with_global_options
-from cachestore.errors import PluginBroken
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -72,6 +71,8 @@ def _load(plugin: EntryPoint) -> click.Command:
 
 def _broken(plugin: EntryPoint, reason: str) -> click.Command:
     def say_so() -> NoReturn:
+        from cachestore.errors import PluginBroken
+
         raise PluginBroken(plugin.name, plugin.value, reason)
 
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}

@@ -10,8 +10,6 @@ import click
 
 from cachestore.cli.commands import CommandGroup
 from cachestore.cli.context import Settings, global_options
-from cachestore.cli.failures import report
-from cachestore.cli.output import discard
 from cachestore.release import RELEASE
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = _invoke(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        discard(sys.stdout)
+        _discard_stdout()
         return 1
     except SystemExit as leaving:  # how click ends a completion and a closed pipe
         return leaving.code if isinstance(leaving.code, int) else 1
@@ -45,6 +43,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - no traceback ever reaches a user
+        from cachestore.cli.failures import report
+
         code = report(error)
         _flush_stdout()
     return code
@@ -68,4 +68,10 @@ def _flush_stdout() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        discard(sys.stdout)
+        _discard_stdout()
+
+
+def _discard_stdout() -> None:
+    from cachestore.cli.output import discard
+
+    discard(sys.stdout)

@@ -91,7 +91,7 @@ def _facts(check: Verification, repairs: Iterator[Repair]) -> Iterator[tuple[str
 
 
 def _adopt(store: Store, dest: Path, settings: Settings, cancel: threading.Event, *, as_json: bool) -> int:
-    from cachestore.verify import adopt
+    from cachestore.verify.adoption import adopt
 
     adoptions = list(adopt(store, dest, cancel))
     if as_json:

@@ -8,8 +8,6 @@ from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from cachestore.errors import Cancelled
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -31,6 +29,8 @@ class Cancel(threading.Event):
     @contextmanager
     def coded(self) -> Iterator[None]:
         """Give a Cancelled that leaves the block the exit code."""
+        from cachestore.errors import Cancelled
+
         try:
             yield
         except Cancelled as cancelled:
@@ -48,6 +48,8 @@ class Cancel(threading.Event):
 
     def _raise_if_set(self) -> None:
         if self.is_set():
+            from cachestore.errors import Cancelled
+
             raise Cancelled
 
 

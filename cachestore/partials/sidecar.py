@@ -7,7 +7,6 @@ import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from cachestore.boot import boot_id
@@ -101,6 +100,8 @@ def rescuable(path: Path) -> Sidecar | None:
 
 def track_name(address: str) -> str:
     """Return what the names of a track's files begin with."""
+    from hashlib import blake2b  # it takes OpenSSL with it
+
     return blake2b(address.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 

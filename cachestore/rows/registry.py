@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -40,7 +39,9 @@ class Bundle:
     @property
     def id(self) -> str:
         """Return what the bundle is known by: one a destination."""
-        return hashlib.blake2b(str(self.dest).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        from hashlib import blake2b  # it takes OpenSSL with it
+
+        return blake2b(str(self.dest).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
     @property
     def linked(self) -> dict[str, str]:
