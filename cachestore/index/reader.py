@@ -26,7 +26,9 @@ MODE_RAW = 1
 PIN = "pin"
 COLUMNS = "key, raw, mode, filename, value"
 NUMBERED = f"rowid, tag, {COLUMNS}"
+_ROW = f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1"  # noqa: S608 (constants)
 _KEYS_PER_QUERY = 500
+_from_json = json.JSONDecoder().raw_decode
 
 
 def decode(key: object, raw: object, mode: object, filename: object, value: object) -> Row:
@@ -37,11 +39,11 @@ def decode(key: object, raw: object, mode: object, filename: object, value: obje
     if raw != 1 or mode != MODE_RAW or filename is not None or not (isinstance(key, str) and isinstance(value, str)):
         raise IndexDamaged(f"row {key!r}", "it is not plain text")
     try:
-        row = json.loads(value)
+        row, end = _from_json(value)
     except (ValueError, RecursionError):
         raise IndexDamaged(f"row {key!r}", "it is not JSON") from None
-    if not isinstance(row, dict):
-        raise IndexDamaged(f"row {key!r}", "it is not a JSON object")
+    if not isinstance(row, dict) or end != len(value):
+        raise IndexDamaged(f"row {key!r}", "it is not one JSON object")
     return row
 
 
@@ -129,7 +131,8 @@ class IndexReader:
 
     def get(self, key: str) -> Row | None:
         """Return the row of `key`, None if there is no sound one."""
-        return self.get_many([key]).get(key)
+        found = self._query(_ROW, [key])
+        return sound_row(*found[0]) if found else None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
         """Return the rows of those of `keys` that have a sound one."""

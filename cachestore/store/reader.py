@@ -17,6 +17,7 @@ from cachestore.rows import (
     LEASES,
     RUNS,
     TRACKS,
+    TrackRow,
     batches,
 )
 from cachestore.runs import is_run_id
@@ -97,6 +98,14 @@ class StoreReader(RowsReader):
             ]
             for address, row in rows.items()
         }
+
+    def versions(self, track: Track) -> Iterator[Entry]:
+        """Yield the entries kept of one track as `kept` has them, each read when it is asked for."""
+        address = track.address
+        row = self.get(TRACKS, address) or TrackRow()
+        for position, version in enumerate(row.kept):
+            if entry := self.get(ENTRIES, f"{address}@{version}"):
+                yield _pinned(entry) if row.pinned and position == 0 else entry
 
     def named(self, track: Track) -> list[Entry]:
         """Return the entries that an address names: all versions of a track, or the one it pins. Raise NotInCache."""

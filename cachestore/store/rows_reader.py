@@ -41,15 +41,15 @@ class RowsReader:
 
     def bundle(self, bundle_id: str) -> Bundle | None:
         """Return a registered bundle."""
-        return self.get_many(BUNDLES, [bundle_id]).get(bundle_id)
+        return self.get(BUNDLES, bundle_id)
 
     def stamps(self, bundle_id: str) -> StampsRow | None:
         """Return what the last look at a bundle saw."""
-        return self.get_many(STAMPS, [bundle_id]).get(bundle_id)
+        return self.get(STAMPS, bundle_id)
 
     def meta(self) -> MetaRow:
         """Return the store's own row; a damaged one says nothing."""
-        return get_as(self._reader, META) or MetaRow()
+        return self.get(META) or MetaRow()
 
     def is_moved(self) -> bool:
         """Return whether the store was copied or moved since: its rows tell of other files and of others' runs."""
@@ -89,6 +89,10 @@ class RowsReader:
     def existing(self, table: Table[T], names: Iterable[str]) -> set[str]:
         """Return those of `names` that have a row in a table, sound or not."""
         return {table.name(key) for key in self._reader.existing(map(table.key, names))}
+
+    def get(self, table: Table[T], name: str = "") -> T | None:
+        """Return the named row of a table, None if there is none or it is damaged."""
+        return get_as(self._reader, table, name)
 
     def get_many(self, table: Table[T], names: Iterable[str]) -> dict[str, T]:
         """Return by name the sound ones of the named rows of a table."""

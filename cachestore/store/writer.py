@@ -11,6 +11,7 @@ from cachestore.errors import BlobDamaged, Cancelled
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
+from cachestore.rows import BLOBS
 from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
@@ -120,7 +121,7 @@ class Store(Housekeeping):
 
     def find(self, track: Track) -> Entry | None:
         """Return the current entry of `track`, or the one it pins, if its blob is whole; a miss is None."""
-        for entry in self.kept([track]).get(track.address, []):
+        for entry in self.versions(track):
             if track.version is None or entry.version.matches(track.version):
                 return entry if self.is_whole(entry) else None
         return None
@@ -139,7 +140,8 @@ class Store(Housekeeping):
 
     def is_whole(self, entry: Entry) -> bool:
         """Return whether the blob of `entry` has the bytes of its digest."""
-        return bool(self.whole([entry]))
+        row = None if self._witnesses.has(entry.digest) else self.get(BLOBS, entry.digest)
+        return self._witnesses.is_whole(entry.digest, row)
 
     def link(self, entry: Entry, dest: Path, mode: LinkMode, has_room: HasRoom = unbounded) -> LinkMode:
         """Give the blob of `entry` the name `dest` and return the mode used, never AUTO.
