@@ -81,7 +81,7 @@ TWICE_STAGED = [Body(0, 3, 0, pinned=False, linked="staging", lost=lost) for los
 def test_a_dry_run_shows_what_applying_does(bodies: list[Body], left_behind: set[str], limits: Limits) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         home = Path(folder).resolve()
-        patch.setattr("cachestore.root.shutil.disk_usage", lambda _: DiskUsage(DISK - used(home)))
+        patch.setattr("shutil.disk_usage", lambda _: DiskUsage(DISK - used(home)))
         now = time.time() + 31 * DAY
         with Store.open(home / "root") as store:
             fill(store, home, bodies, left_behind, now, patch)

@@ -91,8 +91,9 @@ def counted_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> Counter[str]:
 def test_pieces_hold_every_item_once_and_end_when_their_time_is_over(durations: list[float], most: int) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         clock = Clock(monkeypatch)
-        worked, pieces, took = [], [], []
+        worked, pieces, took, done = [], [], [], most
         for piece in in_pieces(enumerate(durations), most):
+            assert len(piece.items) <= done + done // 4 + 1  # else rows are read that there is no time for
             began, longest = clock.now, 0.0
             for number, duration in piece:
                 worked.append(number)
@@ -100,6 +101,7 @@ def test_pieces_hold_every_item_once_and_end_when_their_time_is_over(durations: 
                 longest = duration
             pieces.append(clock.now - began - longest)
             took.append(clock.now - began)
+            done = piece.done
     assert worked == list(range(len(durations)))
     assert all(before_the_last <= pauses._LONGEST_WORK + 1e-9 for before_the_last in pieces)
     assert len(pieces) >= len(durations) / most

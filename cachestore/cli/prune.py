@@ -236,11 +236,11 @@ def _line_facts(line: _Line) -> dict[str, object]:
 
 
 def _print_person(pruning: _Pruning, limits: Limits, settings: Settings, *, dry_run: bool) -> None:
-    rows = _rows(pruning, verbose=settings.verbose > 0)
     if settings.quiet:
-        for _ in rows:
+        for _ in pruning.evicted():
             pass
         return
+    rows = _rows(pruning, verbose=settings.verbose > 0)
     header = ("TRACK", "ADDRESS", "FREED", "LAST USE", "WHY", *(["DIGEST"] if settings.verbose else []))
     print_table(header, rows, right=frozenset({2}))
     held = pruning.totals(dry_run=dry_run).held

@@ -90,7 +90,8 @@ class BlobRow:
             return self
         if info.st_ino != self.witness.inode:
             return self.seen(info, "")
-        return replace(self, cost=info.st_blocks * 512)
+        cost = info.st_blocks * 512
+        return self if cost == self.cost else replace(self, cost=cost)
 
     def put_away(self) -> BlobRow:
         """Return the row of the blob without its file."""

@@ -52,8 +52,9 @@ def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: MayG
     if entry is None:
         return Eviction(key, kept_because=GONE)
     track = ledger.track(entry.address)
-    is_pinned = entry.pinned or (track.pinned and track.kept[:1] == (entry.version.hex,))
-    if reason := may_go(replace(entry, pinned=is_pinned), ledger.blob(entry.digest)):
+    if track.pinned and track.kept[:1] == (entry.version.hex,):
+        entry = replace(entry, pinned=True)
+    if reason := may_go(entry, ledger.blob(entry.digest)):
         return Eviction(key, kept_because=reason)
     ledger.drop_entry(key)
     ledger.put_track(entry.address, track.without(entry.version.hex))
