@@ -27,7 +27,10 @@ class State(StrEnum):
     @property
     def terminal(self) -> bool:
         """Return whether nothing follows this state."""
-        return self in {State.DONE, State.SKIPPED, State.FAILED, State.CANCELLED}
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({State.DONE, State.SKIPPED, State.FAILED, State.CANCELLED})
 
 
 class Provenance(StrEnum):

@@ -1,6 +1,7 @@
 """How long a file plays, at which sample rate, in how many channels: read from its header when a format needs it.
 
-tinytag reads the most; what it cannot read, or reads wrongly, has a reader here. What nobody can tell is None.
+tinytag reads the most; what it cannot read or reads wrongly has a reader here, and FLAC, since it is most files. What
+nobody can tell is None.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ def _plausible(duration: float | None, sample_rate: float | None, channels: int 
 
 @cache
 def _reader(ext: str) -> Callable[[BinaryIO, str], tuple[float | None, float | None, int | None]]:
-    from exporter_plugin.facts import boxes, chunks, frames, ogg, tags
+    from exporter_plugin.facts import boxes, chunks, flac, frames, ogg, tags
 
     readers = {
         "aac": frames.of_adts,
         "au": chunks.of_au,
         "caf": chunks.of_caf,
+        "flac": flac.of_flac,
         "m4a": boxes.of_mp4,
         "mp3": frames.of_mp3,
         "oga": ogg.of_ogg,
