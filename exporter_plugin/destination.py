@@ -184,15 +184,18 @@ class Destination:
         spellings, listed = {fold(file): file for file in wanted}, self.listed()
         for file in dict.fromkeys(own.file for own in self.owned):
             spelling = spellings.get(fold(file))
+            if file == spelling:
+                continue
             state, own = self.look_at(file)
             if own and (spelling is None or not self._are_one(file, spelling, listed)):
                 yield own, state is FileState.OURS and self.has_bytes(own)
 
     def _are_one(self, file: str, spelling: str, listed: Container[str]) -> bool:
         """Return whether two spellings are one file here; links to one blob are two files, both listed."""
+        if file in listed and spelling in listed:
+            return False
         one, other = _lstat(self.path / file), _lstat(self.path / spelling)
-        is_one = one is not None and other is not None and os.path.samestat(one, other)
-        return file == spelling or (is_one and not (file in listed and spelling in listed))
+        return one is not None and other is not None and os.path.samestat(one, other)
 
     def listed(self) -> set[str]:
         """Return the names of all that is in the bundle, as the filesystem spells them."""
