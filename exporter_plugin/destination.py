@@ -70,7 +70,7 @@ class Destination:
 
     def stat(self, file: str) -> os.stat_result | None:
         """Return the stat of `file`, None if it is not there."""
-        return _lstat(self.path / file)
+        return _lstat(f"{self.path}{os.sep}{file}")
 
     def judge(self, file: str, info: os.stat_result | None) -> tuple[FileState, OwnedFile | None]:
         """Return what `look_at` does, of a file whose stat was taken."""
@@ -261,9 +261,9 @@ def _is_alone(own: OwnedFile, info: os.stat_result) -> bool:
     return own.link_mode is LinkMode.HARDLINK and info.st_nlink == 1
 
 
-def _lstat(path: Path) -> os.stat_result | None:
+def _lstat(path: Path | str) -> os.stat_result | None:
     try:
-        return path.lstat()
+        return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from cachestore.errors import TracksFailed
@@ -41,11 +42,11 @@ class Placed:
         own, entry = self.owned, self.entry
         if own.is_edited:
             return TrackRecord(index, self.row.address, self.row.label, "done", own.file, edited=True)
-        record = TrackRecord(index, self.row.address, self.row.label, "done", own.file, own.size, own.link_mode)
+        named = partial(TrackRecord, index, self.row.address, self.row.label)
+        record = partial(named, "done", own.file, own.size, own.link_mode)
         if entry is None or entry.digest != own.content:
-            return record
-        return replace(
-            record,
+            return record()
+        return record(
             key=entry.key,
             validator=entry.version.value,
             validator_kind=entry.version.kind,

@@ -223,7 +223,7 @@ def test_a_new_spelling_is_the_same_file_where_the_filesystem_says_so(
     there = house.dest / "media/01 - a.wav"
     lstat = destination_room._lstat
     monkeypatch.setattr(
-        destination_room, "_lstat", lambda path: lstat(there if path.name == "01 - A.wav" else Path(path))
+        destination_room, "_lstat", lambda path: lstat(there if Path(path).name == "01 - A.wav" else path)
     )
     assert [own.file for own, _ in house.inspect().unwanted({"media/01 - A.wav"})] == ["Friday.m3u8"]
 
