@@ -165,9 +165,9 @@ def test_a_process_asks_itself_when_the_server_refused_another_one(
 
 LOCKLESS = """
 import cachestore.partials.locks
-def locked(path):
+def created(path):
     raise OSError(95, "flock")
-cachestore.partials.locks._locked = locked
+cachestore.partials.locks._created = created
 """
 
 

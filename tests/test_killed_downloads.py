@@ -120,7 +120,7 @@ owner.{name} = die
 @pytest.mark.parametrize(
     ("when", "module", "owner", "name", "bodies"),
     [
-        ("after", "cachestore.partials.locks", "DownloadLock", "acquire", 1),
+        ("after", "cachestore.partials.locks", "DownloadLocks", "acquire", 1),
         ("after", "cachestore.partials.partial", "Partial", "begin", 2),
         ("before", "cachestore.partials.partial", "Partial", "finish", 1),
         ("before", "cachestore.store.writer", "Store", "put", 1),

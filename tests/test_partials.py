@@ -34,6 +34,8 @@ from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, diges
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+OTHER = Version(VersionKind.STRONG, '"b"')
+
 # Keeping and taking over
 
 
@@ -149,7 +151,8 @@ def test_a_partial_that_is_finished_is_its_callers_until_that_releases_it(tmp_pa
     assert lock is not None
     with claim(tmp_path, TRACK, lock, GO_ON) as partial:
         partial.begin(STRONG, STRONG, 3)
-        partial.write(b"abc")
+        partial.write(b"ab")
+        partial.write(b"c")
         partial.finish()
     assert names(tmp_path) == [".json", ".lock", ".work"]
     assert DownloadLock.acquire(tmp_path, TRACK) is None
@@ -176,11 +179,42 @@ def test_a_body_that_is_not_published_is_left_if_it_can_be_confirmed(
 def test_a_body_whose_caller_was_killed_before_publishing_it_is_rescued_complete(tmp_path: Path) -> None:
     with claimed(tmp_path) as partial:
         partial.begin(STRONG, STRONG, 3)
-        partial.write(b"abc")
+        partial.write(b"ab")
+        partial.write(b"c")
         partial.finish()
     with claimed(tmp_path) as rescued:
         assert rescued.complete
         assert rescued.hexdigest == digest_of(b"abc")
+
+
+def test_a_body_that_comes_at_once_is_read_from_memory_and_has_no_sidecar(tmp_path: Path) -> None:
+    with claimed(tmp_path) as partial:
+        partial.begin(STRONG, STRONG, 3)
+        partial.write(b"abc")
+        with partial.open("rb") as body:
+            assert body.read() == b"abc"
+        partial.finish()
+        assert names(tmp_path) == [".work"]
+        assert partial.path.read_bytes() == b"abc"
+
+
+def test_a_body_that_comes_at_once_after_one_that_did_not_is_not_taken_for_that(tmp_path: Path) -> None:
+    kept(tmp_path, b"abc")
+    with claimed(tmp_path) as partial:
+        partial.begin(OTHER, OTHER, 3)
+        partial.write(b"xyz")
+        partial.finish()
+    with claimed(tmp_path) as rescued:
+        assert (rescued.version, rescued.hexdigest) == (OTHER, digest_of(b"xyz"))
+
+
+def test_more_than_was_announced_is_read_back_whole(tmp_path: Path) -> None:
+    with claimed(tmp_path) as partial:
+        partial.begin(STRONG, STRONG, 3)
+        partial.write(b"abc")
+        partial.write(b"d")
+        with partial.open("rb") as body:
+            assert body.read() == b"abcd"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from cachestore.boot import boot_id
 from cachestore.errors import Cancelled, NoSpace
-from cachestore.partials import DownloadLock, claim, claims, reclaim, sidecar
+from cachestore.partials import DownloadLock, DownloadLocks, claim, claims, reclaim, sidecar
 from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
 
@@ -436,6 +436,71 @@ def test_one_has_the_lock_until_it_is_released(tmp_path: Path) -> None:
     again = DownloadLock.acquire(tmp_path, TRACK)
     assert again is not None
     again.release()
+
+
+def test_locks_of_one_process_are_names_of_one_file(tmp_path: Path) -> None:
+    locks = DownloadLocks(tmp_path)
+    one, two = locks.acquire(TRACK), locks.acquire("home:t42")
+    assert one is not None
+    assert two is not None
+    assert len({path.stat().st_ino for path in tmp_path.iterdir()}) == 1
+    assert locks.acquire(TRACK) is None
+    one.release()
+    assert DownloadLock.acquire(tmp_path, "home:t42") is None
+    again, other = DownloadLock.acquire(tmp_path, TRACK), locks.acquire("home:t43")
+    assert again is not None
+    assert other is not None
+    for lock in (again, other, two):
+        lock.release()
+    assert names(tmp_path) == []
+
+
+def test_each_lock_of_a_process_that_is_killed_can_be_had_at_once(tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib, signal
+from cachestore.partials import DownloadLocks
+locks = DownloadLocks(pathlib.Path({str(tmp_path)!r}))
+held = [locks.acquire(f"home:t{{number}}") for number in range(3)]
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert names(tmp_path) == [".lock"] * 3
+    locks, others = DownloadLocks(tmp_path), DownloadLocks(tmp_path)
+    found = [locks.acquire("home:t0"), others.acquire("home:t1"), locks.acquire("home:t2")]
+    assert all(lock is not None and lock.is_real for lock in found)
+    assert others.acquire("home:t0") is None
+    for lock in found:
+        assert lock is not None
+        lock.release()
+    assert names(tmp_path) == []
+
+
+def test_where_no_links_can_be_made_each_lock_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    locks = DownloadLocks(tmp_path)
+    one, two = locks.acquire(TRACK), locks.acquire("home:t42")
+    assert one is not None
+    assert two is not None
+    one.release()
+    assert DownloadLock.acquire(tmp_path, "home:t42") is None
+    two.release()
+    assert names(tmp_path) == []
+
+
+def test_a_lock_whose_name_somebody_else_took_keeps_out_as_before(tmp_path: Path) -> None:
+    locks, others = DownloadLocks(tmp_path), DownloadLocks(tmp_path)
+    one = locks.acquire(TRACK)
+    next(tmp_path.iterdir()).unlink()
+    theirs, two = others.acquire(TRACK), locks.acquire("home:t42")
+    assert DownloadLock.acquire(tmp_path, "home:t42") is None
+    assert len({path.stat().st_ino for path in tmp_path.iterdir()}) == 2
+    for lock in (one, theirs, two):
+        assert lock is not None
+        assert lock.is_real
+        lock.release()
 
 
 def test_a_lock_can_be_released_by_another_thread(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from cachestore.partials import Promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from cachestore.media import Readable
 
 WANT = {"Want-Repr-Digest": "sha-256=10, sha-512=5"}  # RFC 9530 §4: the higher, the better liked
 
@@ -52,8 +53,8 @@ def promises(headers: Mapping[str, str], *, start: int = 0, end: int | None = No
     return found
 
 
-def broken(path: Path, promises: Sequence[Promise], *, check: Callable[[], None]) -> Promise | None:
-    """Return the first promise that the file at `path` does not keep, None when it keeps them all.
+def broken(body: Readable, promises: Sequence[Promise], *, check: Callable[[], None]) -> Promise | None:
+    """Return the first promise that the `body` does not keep, None when it keeps them all.
 
     One by an algorithm that is not known here, as a newer program may have kept it, says nothing. A range is read once,
     however many its promises are. `check` is called for every chunk and may raise. Raise OSError.
@@ -62,42 +63,41 @@ def broken(path: Path, promises: Sequence[Promise], *, check: Callable[[], None]
     digests: dict[tuple[int, int | None], dict[str, bytes]] = {}
     for start, end in {(promise.start, promise.end) for promise in promises}:
         wanted = {promise.algorithm for promise in promises if (promise.start, promise.end) == (start, end)}
-        digests[start, end] = _digests(path, start, end, wanted, check)
+        digests[start, end] = _digests(body, start, end, wanted, check)
     return next((p for p in promises if digests[p.start, p.end][p.algorithm] != p.value), None)
 
 
 def _digests(
-    path: Path, start: int, end: int | None, algorithms: Collection[str], check: Callable[[], None]
+    body: Readable, start: int, end: int | None, algorithms: Collection[str], check: Callable[[], None]
 ) -> dict[str, bytes]:
     sums = {algorithm: _ALGORITHMS[algorithm].begin() for algorithm in algorithms}
     left = sys.maxsize if end is None else end - start + 1
-    buffer = memoryview(bytearray(_CHUNK))
-    with path.open("rb", buffering=0) as file:
+    with body.open("rb") as file:
         file.seek(start)
-        while count := file.readinto(buffer[:left]):
+        while chunk := file.read(min(_CHUNK, left)):
             check()
             for total in sums.values():
-                total.update(buffer[:count])
-            left -= count
+                total.update(chunk)
+            left -= len(chunk)
     return {algorithm: total.digest() for algorithm, total in sums.items()}
 
 
 class _Sum(Protocol):
     """A digest in the making."""
 
-    def update(self, data: memoryview, /) -> object: ...
+    def update(self, data: bytes, /) -> object: ...
     def digest(self) -> bytes: ...
 
 
 class _Checksum:
     """The sum of a function that goes on from its last value; the digest has the highest byte first."""
 
-    def __init__(self, function: Callable[[memoryview, int], int], first: int, size: int) -> None:
+    def __init__(self, function: Callable[[bytes, int], int], first: int, size: int) -> None:
         self._function = function
         self._value = first
         self._size = size
 
-    def update(self, data: memoryview, /) -> None:
+    def update(self, data: bytes, /) -> None:
         self._value = self._function(data, self._value)
 
     def digest(self) -> bytes:

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from cachestore.download.outcome import BodyNeeded
 from cachestore.download.transfer import Transfer
 from cachestore.errors import TrackError
-from cachestore.partials import DownloadLock, Remains, Unfinished, claim, newest
+from cachestore.partials import DownloadLock, DownloadLocks, Remains, Unfinished, claim, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +41,8 @@ class Downloader:
         self._folder = folder
         self._remains = Remains(folder)
         self._max_size = max_size
-        self._locks: WeakValueDictionary[str, DownloadLock] = WeakValueDictionary()
+        self._locks = DownloadLocks(folder)
+        self._ours: WeakValueDictionary[str, DownloadLock] = WeakValueDictionary()
 
     def get(
         self,
@@ -132,12 +133,12 @@ class Downloader:
         return True
 
     def _acquired(self, track: Track) -> DownloadLock | None:
-        lock = DownloadLock.acquire(self._folder, track.address)
+        lock = self._locks.acquire(track.address)
         if lock is not None:
-            self._locks[track.address] = lock
+            self._ours[track.address] = lock
         return lock
 
     def _is_ours(self, track: Track) -> bool:
         """Return whether another thread downloads the track, for a row that pins a version or for one that does not."""
-        lock = self._locks.get(track.address)
+        lock = self._ours.get(track.address)
         return lock is not None and lock.is_real

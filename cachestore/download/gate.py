@@ -26,12 +26,11 @@ def examine(track: Track, partial: Partial, check: Callable[[], None]) -> Media:
         raise Truncated(track.address, track.label, reason)
     if partial.received == 0:
         raise NotAudio(track.address, track.label, "the server sent an empty body instead of audio")
-    partial.flush()
-    lie = broken(partial.path, partial.promised, check=check)
+    lie = broken(partial, partial.promised, check=check)
     if lie is not None:
         reason = f"the bytes that came do not have the {lie.algorithm} that the server gave for them ({lie.field})"
         raise Corrupt(track.address, track.label, reason)
     try:
-        return identify(partial.path, track, check)
+        return identify(partial, track, check)
     except Truncated as error:
         raise Truncated(track.address, track.label, error.reason, is_final=partial.total is not None) from None

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cachestore.errors import NotAudio, Truncated
 from cachestore.media.asf import check_asf
@@ -40,7 +40,7 @@ from cachestore.media.webm import check_webm
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import BinaryIO, Literal
 
     from cachestore.errors import TrackError
     from cachestore.track import Track
@@ -81,6 +81,13 @@ _CHECKS = {
 }
 
 
+class Readable(Protocol):
+    """What bytes can be read from: a path, or a body that is still in memory."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """Open it, to be read and closed by the caller."""
+
+
 @dataclass(frozen=True, slots=True)
 class Media:
     """A container: its canonical extension, without a dot, and its media type."""
@@ -89,13 +96,13 @@ class Media:
     media_type: str
 
 
-def identify(path: Path, track: Track, check: Callable[[], None] = lambda: None) -> Media:
-    """Return what the file at `path` is, if it is audio and whole; `check` is called now and then and raises to end it.
+def identify(body: Readable, track: Track, check: Callable[[], None] = lambda: None) -> Media:
+    """Return what a file or body is, if it is audio and whole; `check` is called now and then and raises to end it.
 
     Raise Truncated when it ends before the end that its header tells; Unauthorized, NotFound or NotAudio when it is a
     service's error document; NotAudio, saying what it looks like, for all else.
     """
-    with path.open("rb") as file:
+    with body.open("rb") as file:
         found = container(file)
         if found is None:
             raise _refusal(file, track)

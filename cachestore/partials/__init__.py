@@ -3,7 +3,8 @@
     <track>.<unique>.part   kept for whoever claims it next
     <track>.<unique>.work   claimed: only the one who made or renamed it may write it
     <track>.<unique>.json   what the bytes are a part of: address, validator, total; no URL, nothing secret
-    <track>.lock            locked by the process that downloads the track, so that it is downloaded once
+    <track>.lock            locked by the process that downloads the track, so that it is downloaded once; a name of the
+                            one file of its locks
 
 <track> is a hash of the track's address. A claim is the rename of .part to .work, of which only one can succeed, also
 where file locks lie: the lock saves a download, it keeps nothing from harm. The sidecar has the unique name of its
@@ -31,7 +32,7 @@ from cachestore.partials.listing import (
     ownerless,
     unfinished,
 )
-from cachestore.partials.locks import DownloadLock
+from cachestore.partials.locks import DownloadLock, DownloadLocks
 from cachestore.partials.partial import BUFFER, Partial
 from cachestore.partials.promise import Promise
 from cachestore.partials.reclaim import STILL, reclaim
@@ -42,6 +43,7 @@ __all__ = [
     "STILL",
     "Abandoned",
     "DownloadLock",
+    "DownloadLocks",
     "Partial",
     "Promise",
     "Remains",

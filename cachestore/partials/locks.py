@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Self
 
 from cachestore.partials.sidecar import track_name
@@ -12,59 +14,104 @@ from cachestore.partials.sidecar import track_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+@dataclass(slots=True)
+class _Held:
+    """A file that is open and locked, with all its names."""
+
+    file: int
+    inode: tuple[int, int]
+    names: set[str] = field(default_factory=set)
+
+
+class DownloadLocks:
+    """The locks of one process on tracks that it downloads into `folder`, for all its threads.
+
+    They are names of one locked file as long as there is one: a new file for each would be an inode made and removed a
+    track, and filelock would look at every folder above it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: _Held | None = None
+        self._mutex = Lock()
+
+    def acquire(self, address: str) -> DownloadLock | None:
+        """Return the lock of a track, None when another download has it. Where locks do not work, it holds nothing."""
+        path = f"{self._folder}{os.sep}{track_name(address)}.lock"
+        with suppress(OSError), self._mutex:
+            while True:
+                if (held := self._linked(path) or _created(path)) is not None:
+                    held.names.add(path)
+                    self._held = held
+                    return DownloadLock(self, path, held)
+                if not _removed_of_dead(path):
+                    return None
+        return DownloadLock(self, path, None)
+
+    def _linked(self, path: str) -> _Held | None:
+        """Return the file that is held, which `path` names by now, too."""
+        held = self._held
+        if held is not None:
+            with suppress(OSError):  # there is such a name, or the filesystem knows no links
+                os.link(next(iter(held.names)), path)
+                if _is_at(path, held.inode):
+                    return held
+                os.unlink(path)  # noqa: PTH108 - of what somebody put where ours was
+        return None
+
+    def release(self, path: str, held: _Held) -> None:
+        """Take the name `path` from a file that is held, which with its last one is closed."""
+        with self._mutex, suppress(OSError):
+            held.names.discard(path)
+            if not held.names and self._held is held:
+                self._held = None
+            try:
+                os.unlink(path)  # noqa: PTH108 - one a track
+            finally:
+                if not held.names:
+                    _close(held.file)
 
 
 def is_locked(folder: Path, address: str) -> bool:
     """Return whether somebody has the lock of a track, or that cannot be told; nothing is made."""
     try:
-        file = _locked(f"{folder}{os.sep}{track_name(address)}.lock", _FLAGS & ~os.O_CREAT)
+        os.close(_locked(f"{folder}{os.sep}{track_name(address)}.lock"))
     except FileNotFoundError:
         return False
     except OSError:
         return True
-    os.close(file)
     return False
 
 
 class DownloadLock:
-    """Held while a track is downloaded and until it is published, by whichever thread ends that.
+    """Held while a track is downloaded and until it is published, by whichever thread ends that."""
 
-    One file each is too much for filelock, which looks at every folder above it.
-    """
-
-    def __init__(self, path: str, file: int | None) -> None:
+    def __init__(self, locks: DownloadLocks, path: str, held: _Held | None) -> None:
+        self._locks = locks
         self._path = path
-        self._file = file
+        self._held = held
 
     @classmethod
-    def acquire(cls, folder: Path, address: str) -> Self | None:
-        """Return the lock of a track, None when another download has it. Where locks do not work, it holds nothing."""
-        path = f"{folder}{os.sep}{track_name(address)}.lock"
-        with suppress(OSError):
-            while True:
-                try:
-                    file = _locked(path)
-                except BlockingIOError:
-                    return None
-                if _is_at(path, file):
-                    return cls(path, file)
-                os.close(file)  # whoever had it has unlinked it
-        return cls(path, None)
+    def acquire(cls, folder: Path, address: str) -> DownloadLock | None:
+        """Return the lock of one track, as `DownloadLocks` does."""
+        return DownloadLocks(folder).acquire(address)
 
     @classmethod
     def without(cls, folder: Path) -> Self:
         """Return a lock that holds nothing, for a download that goes alone."""
-        return cls(str(folder), None)
+        return cls(DownloadLocks(folder), str(folder), None)
 
     @property
     def is_real(self) -> bool:
         """Return whether somebody else would be kept out."""
-        return self._file is not None
+        return self._held is not None
 
     def keeps_out(self) -> bool:
         """Return whether somebody else is kept out, which is tried: there are disks where everybody gets a lock."""
-        if self._file is None:
+        if self._held is None:
             return False
         try:
             os.close(_locked(self._path))
@@ -76,18 +123,57 @@ class DownloadLock:
 
     def release(self) -> None:
         """Let another process download the track; more than once does no harm."""
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):
-                os.unlink(self._path)  # noqa: PTH108 - one a track
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_UN)  # a fork may have the file, too
-            os.close(file)
+        held, self._held = self._held, None
+        if held is not None:
+            self._locks.release(self._path, held)
 
 
-def _locked(path: str, flags: int = _FLAGS) -> int:
+def _created(path: str) -> _Held | None:
+    """Return a new file at `path`, locked; None when there is one, or was before this one was locked.
+
+    Raise OSError where locks do not work.
+    """
+    try:
+        file = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return None
+    try:
+        info = os.fstat(file)
+        held = _Held(file, (info.st_dev, info.st_ino))
+        with suppress(BlockingIOError):  # somebody took it for that of a dead process
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, held.inode):
+                return held
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None
+
+
+def _removed_of_dead(path: str) -> bool:
+    """Remove a name that nobody holds any more, or return False when somebody does. Raise OSError.
+
+    Its file is not gone on with: other tracks may have it, too, and would have to wait for ours.
+    """
+    try:
+        file = _locked(path)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    try:
+        info = os.fstat(file)
+        if _is_at(path, (info.st_dev, info.st_ino)):  # else whoever had it has removed it
+            os.unlink(path)  # noqa: PTH108 - one a track
+    finally:
+        _close(file)
+    return True
+
+
+def _locked(path: str) -> int:
     """Return the file at `path`, open and locked. Raise BlockingIOError when somebody has locked it, or OSError."""
-    file = os.open(path, flags, 0o600)
+    file = os.open(path, _FLAGS)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
@@ -96,8 +182,15 @@ def _locked(path: str, flags: int = _FLAGS) -> int:
     return file
 
 
-def _is_at(path: str, file: int) -> bool:
-    """Return whether an open file still has its name: the one who had it locked may have removed that."""
+def _close(file: int) -> None:
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_UN)  # a fork may have the file, too
+    os.close(file)
+
+
+def _is_at(path: str, inode: tuple[int, int]) -> bool:
+    """Return whether a file still has its name: another process may have removed that."""
     with suppress(FileNotFoundError):
-        return os.path.samestat(os.lstat(path), os.fstat(file))
+        info = os.lstat(path)
+        return (info.st_dev, info.st_ino) == inode
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Self
 
 from cachestore.blobs import BlobDigest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
-    from typing import BinaryIO
+    from typing import BinaryIO, Literal
 
     from cachestore.partials.locks import DownloadLock
     from cachestore.partials.promise import Promise
@@ -42,6 +43,8 @@ class Partial:
         self._is = self._nothing
         self._digest = BlobDigest()
         self._file: BinaryIO | None = None
+        self._body: bytes | memoryview | None = None
+        self._is_noted = False
         self._finished = False
 
     @property
@@ -110,26 +113,28 @@ class Partial:
             hint=hint,
             promised=tuple(promised),
         )
-        with self._or_nothing():
-            self._file = self.path.open("wb", buffering=BUFFER)
-            self._is.write(sidecar_of(self.path))
 
     def promise(self, promised: Sequence[Promise]) -> None:
         """Take what the server promises besides. Raise NoSpace."""
         if promised:
             self._is = replace(self._is, promised=(*self._is.promised, *promised))
-            with self._or_nothing():
-                self._is.write(sidecar_of(self.path))
+            if self._is_noted:
+                with self._or_nothing():
+                    self._note()
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Add `chunk`. Raise NoSpace."""
         with self._or_nothing():
-            if self._file is None:
-                self._file = self.path.open("r+b", buffering=BUFFER)
-                self._file.seek(self.received)
-            self._file.write(chunk)
+            self._body = None
+            file = self._file or self._open(chunk)
+            file.write(chunk)
         self._digest.update(chunk)
         self.received += len(chunk)
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """Open the bytes received, as `Path.open` would, but from memory if they came at once. Raise NoSpace."""
+        self.flush()
+        return self.path.open(mode) if self._body is None else BytesIO(self._body)
 
     def flush(self) -> None:
         """Let all bytes be read at `path`. Raise NoSpace."""
@@ -139,12 +144,14 @@ class Partial:
     def finish(self) -> None:
         """Close the whole body; its file stays at `path`. Raise NoSpace."""
         self.flush()
+        self._body = None
         self._finished = True
 
     def release(self) -> None:
         """Let go of a finished body that is published, or dropped; until then a crash would leave it to be resumed."""
-        with suppress(OSError):
-            sidecar_of(self.path).unlink()
+        if self._is_noted:
+            with suppress(OSError):
+                sidecar_of(self.path).unlink()
         self.lock.release()
 
     def leave(self) -> None:
@@ -165,6 +172,7 @@ class Partial:
     def adopt(self, cancel: threading.Event) -> None:
         """Take over the bytes at `path`, if any, hashing them again from the first. Raise Cancelled or NoSpace."""
         kept = read_sidecar(sidecar_of(self.path))
+        self._is_noted = True  # be it of no use
         if kept is None or not (kept.resumable and kept.is_on_disk):
             return
         nothing = self._nothing
@@ -182,7 +190,7 @@ class Partial:
             self.clear()
         elif self._is != kept:  # what was kept in an earlier boot is on the disk, and the digest is not of what follows
             with self._or_nothing():
-                self._is.write(sidecar_of(self.path))
+                self._note()
 
     def _put_back(self) -> None:
         """Give the bytes back as they were found: what is known of them is beside them."""
@@ -214,8 +222,28 @@ class Partial:
     def _reset(self) -> None:
         with suppress(OSError):
             self._close()
-        self._is, self.received = self._nothing, 0
+        self._is, self.received, self._body = self._nothing, 0, None
         self._digest = BlobDigest()
+
+    def _open(self, chunk: bytes | memoryview) -> BinaryIO:
+        """Open the file for the bytes that come next, and note what they are of.
+
+        Not when they are all: what is killed right then is not worth to be resumed, and its sidecar not to be written.
+        """
+        if self.received:
+            self._file = self.path.open("r+b", buffering=BUFFER)
+            self._file.seek(self.received)
+            return self._file
+        self._file = self.path.open("wb", buffering=BUFFER)
+        if self._is_noted or len(chunk) != self.total:
+            self._note()
+        else:
+            self._body = chunk
+        return self._file
+
+    def _note(self) -> None:
+        self._is_noted = True
+        self._is.write(sidecar_of(self.path))
 
     def _keep(self) -> None:
         """Give the partial back, its bytes on the disk first: after a crash nothing tells that some are missing."""
