@@ -184,9 +184,9 @@ class Blobs:
         The caller holds the store's lock and has seen that no blob is there. Raise RootUnusable as `make_room`.
         """
         place = self.make_room(digest)
-        finished.chmod(0o444)
-        finished.rename(place)
-        return place.stat()
+        os.chmod(finished, 0o444)  # noqa: PTH101 - thousands of them
+        os.rename(finished, place)  # noqa: PTH104
+        return os.lstat(place)
 
     def make_room(self, digest: str) -> Path:
         """Return the place of `digest`, with the folders that lead to it. Raise RootUnusable when one of them is none.
@@ -194,14 +194,24 @@ class Blobs:
         They are private, whatever the umask.
         """
         place = self._place(digest)
-        for folder in self._folders(place):
-            try:
-                self._check(folder)
-            except FileNotFoundError:
-                Path(folder).mkdir(mode=0o700)
-            except NotADirectoryError:
-                raise self._unusable(folder) from None
+        try:
+            self._make(place)
+        except FileNotFoundError:  # somebody has removed what was there
+            self._seen.clear()
+            self._make(place)
         return Path(place)
+
+    def _make(self, place: str) -> None:
+        """Make the folders that lead to a place; of those that did, only the last is looked at again."""
+        for folder in self._folders(place)[self._known(place) :]:
+            try:
+                os.mkdir(folder, 0o700)  # noqa: PTH102 - as many as blobs
+            except FileExistsError:
+                try:
+                    self._check(folder)
+                except NotADirectoryError:
+                    raise self._unusable(folder) from None
+        self._saw(place)
 
     def stat(self, digest: str) -> os.stat_result | None:
         """Return the stat of the blob, None when it is missing.
@@ -226,11 +236,19 @@ class Blobs:
 
         Raise FileNotFoundError, NotADirectoryError or RootUnusable.
         """
-        inner = place[self._inner]
-        if inner not in self._seen:
-            for folder in self._folders(place)[2 if inner[:2] in self._seen else 0 :]:
+        if place[self._inner] not in self._seen:
+            for folder in self._folders(place)[self._known(place) :]:
                 self._check(folder)
-            self._seen |= {inner, inner[:2]}
+            self._saw(place)
+
+    def _known(self, place: str) -> int:
+        """Return how many of the outer folders that lead to a place did so before."""
+        inner = place[self._inner]
+        return 2 if inner[:2] in self._seen else int("" in self._seen)
+
+    def _saw(self, place: str) -> None:
+        inner = place[self._inner]
+        self._seen |= {"", inner[:2], inner}
 
     def _check(self, folder: str) -> None:
         """Raise RootUnusable for a symlink, else NotADirectoryError for what is no folder."""

@@ -35,8 +35,11 @@ def is_steady(text: str) -> bool:
 
 def is_echo(text: str, secrets: Iterable[str]) -> bool:
     """Return whether a server says one of the `secrets` back to us in `text`, or as `text` is shown."""
+    secrets = [said for said in secrets if len(said) >= SHORTEST_SECRET]
+    if not secrets:
+        return False
     told = (text, _readable(text))
-    return any(len(said) >= SHORTEST_SECRET and said in one for said in secrets for one in told)
+    return any(said in one for said in secrets for one in told)
 
 
 def is_url(path: str) -> bool:

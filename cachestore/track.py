@@ -35,6 +35,7 @@ _QUERY = re.compile(r"(?=%(?:25)*3F)", re.IGNORECASE)
 _BEGINNING = re.compile(r"[/;&]|%(?:25)*(?:3B|26|3F)", re.IGNORECASE)
 _SLASH = re.compile("(?=/)")
 _EQUALS = re.compile(r"=|%(?:25)*3D", re.IGNORECASE)
+_MAY_HIDE = re.compile("[@=%]")  # a credential has a name and a value, or is userinfo
 _SIGNATURE = re.compile(r"x-(amz|goog|ms)-.*", re.IGNORECASE)
 _CREDENTIAL_IN_COMPANY = (
     ({"expires", "signature"}, {"expires", "awsaccesskeyid", "googleaccessid", "policy", "key-pair-id"}),
@@ -256,6 +257,8 @@ def _segments(path: str) -> list[list[str]]:
 
     Behind an encoded question mark a slash ends one only before a credential: a token in a query may have slashes.
     """
+    if not _MAY_HIDE.search(path):
+        return [[path]]
     front, *query = _QUERY.split(path, maxsplit=1)
     segments = _SLASH.split(front)
     for one in query:

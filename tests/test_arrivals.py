@@ -54,6 +54,8 @@ class Shelf:
         if self.bad in {item.digest for item in incoming}:
             raise DigestCollision(self.bad)
         self.groups.append(len(incoming))
+        for item in incoming:
+            item.path.unlink()
         return [cast("Entry", item.digest) for item in incoming]
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 WANT = {"Want-Repr-Digest": "sha-256=10, sha-512=5"}  # RFC 9530 §4: the higher, the better liked
 
+_FIELD = re.compile(r"(?:repr-|content-)?digest|x-goog-hash|content-md5|x-amz-checksum-", re.IGNORECASE)
 _CHUNK = 256 * 1024
 _LONGEST_FIELD = 8192  # characters: all the digests there are take a tenth of it
 
@@ -40,6 +41,8 @@ def promises(headers: Mapping[str, str], *, start: int = 0, end: int | None = No
 
     Field names are looked up in lower case, repeated fields joined by commas: httpx.Headers does both.
     """
+    if not any(map(_FIELD.match, headers)):
+        return []
     found = [
         *_given("Repr-Digest", _dictionary(headers.get("repr-digest", ""))),
         *_given("Content-Digest", _dictionary(headers.get("content-digest", "")), start, end),

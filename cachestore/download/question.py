@@ -94,6 +94,8 @@ def known_at(known: Mapping[Version, str], response: httpx.Response) -> list[Ver
 
     Where a redirect leads to another file, that may have the very ETag or date of this one (RFC 9110 §8.8.1).
     """
+    if not known:
+        return []
     here = place_of(resource_of(str(response.request.url)))
     return [version for version, place in known.items() if place == here]
 

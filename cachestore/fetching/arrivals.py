@@ -80,7 +80,7 @@ class Arrivals:
         except NoSpace:
             self._drop(arrived)
             raise
-        self._drop(arrived)
+        self._release(arrived)
         for report, entry in zip(arrived, entries, strict=True):
             self._settle(report.number, entry)
 
@@ -93,9 +93,13 @@ class Arrivals:
             self._settle(report.number, TrackError(track.address, track.label, str(error)))
 
     def _drop(self, arrived: Sequence[Arrived]) -> None:
-        """Remove what is left of bodies that are published, or never will be."""
+        """Remove bodies that never will be published."""
         for report in arrived:
             report.incoming.path.unlink(missing_ok=True)
+        self._release(arrived)
+
+    def _release(self, arrived: Sequence[Arrived]) -> None:
+        for report in arrived:
             report.partial.release()
             self._waiting.remove(report)
 

@@ -39,14 +39,13 @@ class Incoming:
     place: str = ""
 
 
-def compare(blobs: Blobs, item: Incoming) -> Witness | None:
-    """Return the witness of a blob that has the same bytes, None if there is none.
+def compare(blobs: Blobs, item: Incoming, info: os.stat_result) -> Witness | None:
+    """Return the witness of the blob with the stat `info` if it has the same bytes, else None.
 
     All bytes are compared: xxh3 finds accidents, not attackers. A blob that is there but damaged does not count. Raise
     DigestCollision when it is whole and has other bytes.
     """
-    info = blobs.stat(item.digest)
-    if info is None or not is_file(info):
+    if not is_file(info):
         return None
     try:
         if equal_bytes(item.path, blobs.path(item.digest)):
@@ -59,12 +58,13 @@ def compare(blobs: Blobs, item: Incoming) -> Witness | None:
     return None
 
 
-def publish(ledger: Ledger, blobs: Blobs, boot_of: Callable[[os.stat_result], str], item: Incoming) -> Entry:
+def publish(
+    ledger: Ledger, blobs: Blobs, boot_of: Callable[[os.stat_result], str], item: Incoming, info: os.stat_result | None
+) -> Entry:
     """Give the body its place among the blobs, unless it is there already, write its rows and return its entry.
 
-    `boot_of` says of the blob's stat in which boot it is known to be whole.
+    `info` is the blob's stat, and `boot_of` says of it in which boot it is known to be whole.
     """
-    info = blobs.stat(item.digest)
     if info is None:
         info = blobs.publish(item.path, item.digest)
     else:

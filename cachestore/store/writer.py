@@ -92,10 +92,11 @@ class Store(Housekeeping):
             boot_of = partial(self._boot_of, began)
             compared = {item.digest: self._compare(item) for item in incoming}
             with self._transaction() as ledger:
-                if all(compared[digest] == self._witness(digest) for digest in compared):
+                seen = {digest: self.blobs.stat(digest) for digest in compared}
+                if all(compared[digest] == _witness_in(seen[digest]) for digest in compared):
                     if book := self._books.get(run_id):
                         book.take(compared)
-                    return [publish(ledger, self.blobs, boot_of, item) for item in incoming]
+                    return [publish(ledger, self.blobs, boot_of, item, seen[item.digest]) for item in incoming]
             # A blob came, went or was changed since it was compared: compare again.
 
     def _boot_of(self, compared_at: float, info: os.stat_result) -> str:
@@ -103,7 +104,10 @@ class Store(Housekeeping):
         return "" if self._ticks.may_hide(info, compared_at) else self._boot
 
     def _compare(self, item: Incoming) -> Witness | None:
-        witness = compare(self.blobs, item)
+        info = self.blobs.stat(item.digest)
+        if info is None:
+            return None
+        witness = compare(self.blobs, item, info)
         if witness is None and self.blobs.stat(item.digest) is not None:
             self.retire(item.digest)
         return witness

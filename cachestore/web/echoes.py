@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from cachestore.text import is_echo
+from cachestore.text import SHORTEST_SECRET, is_echo
 from cachestore.track import url_secrets
 from cachestore.web.fields import file_name
 
@@ -54,6 +54,9 @@ def drop_echoes(headers: MutableMapping[str, str], secrets: Collection[str]) -> 
 
     An ETag is replaced by its digest: that two answers have different ones must not get lost.
     """
+    secrets = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+    if not secrets:
+        return
     cut = {_cut(secret) for secret in secrets}
     for name in _KEPT:
         said = headers.get(name, "")
@@ -85,6 +88,8 @@ def _parts(value: str) -> Iterator[str]:
 
 
 def _userinfo(url: str) -> str:
+    if "@" not in url:
+        return ""
     try:
         return unquote(urlsplit(url).netloc.rpartition("@")[0])
     except ValueError:

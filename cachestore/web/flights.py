@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from cachestore.errors import Cancelled
+from cachestore.web.client import request_of, send
 from cachestore.web.fields import content_length
 from cachestore.web.parser import connection_of, has_more, keeping_trailers, rest_of_body
 from cachestore.web.watchdog import Watchdog
@@ -75,9 +76,7 @@ class Flights:
         """
         usual = self._client.timeout
         timeout = httpx.Timeout(_least(usual.read, left), connect=_least(usual.connect, left), pool=None)
-        response = self._answer(
-            self._client.build_request("GET", url, headers=headers, timeout=timeout), _least(self._patience, left)
-        )
+        response = self._answer(request_of(self._client, url, headers, timeout), _least(self._patience, left))
         self._watch.until(response, left)
         try:
             yield response
@@ -165,7 +164,7 @@ class Flights:
 
         request.extensions["trace"] = raise_if_given_up
         try:
-            response = self._client.send(request, stream=True)
+            response = send(self._client, request)
         except Exception as error:  # noqa: BLE001 - raised again where the future is waited for
             if future.set_running_or_notify_cancel():
                 return partial(future.set_exception, _known(error, request))

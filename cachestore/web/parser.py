@@ -86,6 +86,6 @@ def _received(connection: socket.socket, buffer: memoryview, request: httpx.Requ
 
 def _parser(response: httpx.Response) -> Any:  # noqa: ANN401 - of h11, which only httpcore knows
     stream: object = response.stream
-    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
         stream = getattr(stream, name, None)
     return stream

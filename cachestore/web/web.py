@@ -111,13 +111,16 @@ class Web:
             # Latin-1 carries any byte that an ETag or a token may have.
             sent = httpx.Headers(dict(headers), encoding="latin-1")
             target = httpx.URL(url)
-            _ = target.host  # decodes an international name, which not every text is
+            is_complete = bool(target.host)  # decodes an international name, which not every text is
         except (httpx.InvalidURL, UnicodeError):
+            is_complete = False
+        if not is_complete:
             reason = "its URL or headers cannot be sent; check the source and the id"
-            raise SourceError(track.address, track.label, reason) from None
+            raise SourceError(track.address, track.label, reason)
         try:
             with follow(self._flights, target, sent, self._left) as response:
-                self._away.discard(_server(url))  # whatever the answer says, somebody gave it
+                if self._away:
+                    self._away.discard(_server(url))  # whatever the answer says, somebody gave it
                 response.headers.encoding = "latin-1"
                 asked = [(str(hop.url), hop.headers) for hop in response.extensions["hops"]]
                 if asked[0][0] != url:
@@ -196,17 +199,16 @@ class Web:
         A server that could not be reached with all retries is away: until it answers, with whatever status, nobody
         waits for it to be reached. A 503 is an answer, and gets its retries.
         """
-        server = _server(url)
 
         def is_away(error: TrackError) -> bool:
-            return isinstance(error, Unreachable) and server in self._away
+            return isinstance(error, Unreachable) and _server(url) in self._away
 
         try:
             return self.retries.run(
                 attempt, deadline=self.deadline, cancel=self.cancel, advanced=advanced, hopeless=is_away
             )
         except Unreachable:
-            self._away.add(server)
+            self._away.add(_server(url))
             raise
 
     def raise_if_late(self, track: Track, reason: str = "it took longer than total_timeout allows") -> None:
