@@ -2,12 +2,15 @@
 
 A worker may block in three places, and each has its own way out:
 
-- Before the headers: in the resolver, connect, the TLS handshake, a proxy, or a server that says nothing. None of them
-  can be interrupted (the resolver not even by closing something), and httpx shows no socket before there is a
-  response. So the request runs on a daemon thread and the worker waits for its `Future`, which `abort` cancels. The
-  thread is free again when its timeouts end that; it closes what it gets, and never keeps the process alive. A
-  connection that is made by then is shut down: a server that sends one interim answer (1xx) after another would keep
-  the thread busy for ever.
+- Before the headers, where there is no connection yet: in the resolver, connect, the TLS handshake, a proxy, or a
+  server that says nothing. None of them can be interrupted (the resolver not even by closing something), and httpx
+  shows no socket before there is a response. So the request runs on a daemon thread and the worker waits for its
+  `Future`, which `abort` cancels. The thread is free again when its timeouts end that; it closes what it gets, and
+  never keeps the process alive. A connection that is made by then is shut down: a server that sends one interim answer
+  (1xx) after another would keep the thread busy for ever.
+- Before the headers on a connection that is kept alive: the worker asks itself, which spares it two waits for other
+  threads. `abort` and the watchdog shut the connection down. Should there be none to use, the attempt ends at the
+  first step of making one, and the daemon thread takes over.
 - In the body: `abort` shuts the socket down, which ends a blocked read; closing it would not. So does the watchdog
   when a body brings nothing for long, or its time is over: what drips beside the body, as chunk extensions and
   trailers do, times no read out.
@@ -19,6 +22,7 @@ from __future__ import annotations
 import math
 import socket
 import ssl
+import time
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -40,7 +44,12 @@ if TYPE_CHECKING:
 
 _SMALL = 64 * 1024
 _GRACE = 0.1  # seconds
+_CONNECTING = ".connect_tcp.started"
 _READING = "http11.receive_response_headers.started"  # as httpcore calls the step (its page Extensions)
+
+
+class _NoConnectionError(Exception):
+    """A connection would have to be made."""
 
 
 class _Sender:
@@ -61,9 +70,10 @@ class Flights:
         timeout = client.timeout
         # Connect and TLS handshake have the connect timeout each; the resolver and headers that drip have none.
         self._patience = 2 * (timeout.connect or 0) + (timeout.read or 0) or None
-        self._watch = Watchdog(2 * (timeout.read or math.inf), lambda response: _shut_down(_connection(response)))
+        self._watch = Watchdog(2 * (timeout.read or math.inf), self._end)
         self._lock = Lock()
         self._waiting: set[Future[httpx.Response]] = set()
+        self._asked: set[httpx.Request] = set()
         self._open: set[httpx.Response] = set()
         self._closed = False
         self._idle: list[_Sender] = []
@@ -76,7 +86,8 @@ class Flights:
         """
         usual = self._client.timeout
         timeout = httpx.Timeout(_least(usual.read, left), connect=_least(usual.connect, left), pool=None)
-        response = self._answer(request_of(self._client, url, headers, timeout), _least(self._patience, left))
+        request, patience = request_of(self._client, url, headers, timeout), _least(self._patience, left)
+        response = self._answer_at_once(request, patience) or self._answer(request, patience)
         self._watch.until(response, left)
         try:
             yield response
@@ -122,8 +133,51 @@ class Flights:
             self.aborted = True
             for future in self._waiting:
                 future.cancel()
+            for request in self._asked:
+                self._end(request)
             for response in self._open:
-                _shut_down(_connection(response))
+                self._end(response)
+
+    def _end(self, flight: httpx.Request | httpx.Response) -> None:
+        """End a request, or the body of its answer."""
+        if isinstance(flight, httpx.Request):
+            _shut_down(connection_of(self._client, flight))
+        else:
+            _shut_down(_connection(flight))
+
+    def _answer_at_once(self, request: httpx.Request, patience: float) -> httpx.Response | None:
+        """Return the answer that comes on a connection that is there, None when there is none to ask on."""
+
+        def raise_if_unsafe(step: str, _info: object) -> None:
+            if step.endswith(_CONNECTING):
+                raise _NoConnectionError
+            if step == _READING and self.aborted:
+                raise Cancelled
+
+        request.extensions["trace"] = raise_if_unsafe
+        with self._lock:
+            if self.aborted:
+                raise Cancelled
+            self._asked.add(request)
+        deadline = time.monotonic() + patience
+        self._watch.expect(request, patience)
+        try:
+            response = _sent(self._client, request)
+        except _NoConnectionError:
+            return None
+        except httpx.HTTPError:
+            if time.monotonic() >= deadline:
+                raise httpx.ReadTimeout("no headers in time", request=request) from None
+            raise
+        finally:
+            self._watch.forget(request)
+            with self._lock:
+                self._asked.discard(request)
+        with self._lock:
+            self._open.add(response)
+            if self.aborted:
+                self._end(response)
+        return response
 
     def _answer(self, request: httpx.Request, patience: float) -> httpx.Response:
         future: Future[httpx.Response] = Future()
@@ -146,7 +200,7 @@ class Flights:
 
     def _deliver_all(self, sender: _Sender) -> None:
         while (task := sender.tasks.get()) is not None:
-            hand_over = self._sent(*task)
+            hand_over = self._delivered(*task)
             with self._lock:
                 is_last = self._closed
                 if not is_last:
@@ -155,7 +209,7 @@ class Flights:
             if is_last:
                 return
 
-    def _sent(self, request: httpx.Request, future: Future[httpx.Response]) -> Callable[[], None]:
+    def _delivered(self, request: httpx.Request, future: Future[httpx.Response]) -> Callable[[], None]:
         """Send the request, and return what hands over what comes of it, or closes it when nobody waits any more."""
 
         def raise_if_given_up(step: str, _info: object) -> None:
@@ -164,10 +218,10 @@ class Flights:
 
         request.extensions["trace"] = raise_if_given_up
         try:
-            response = send(self._client, request)
+            response = _sent(self._client, request)
         except Exception as error:  # noqa: BLE001 - raised again where the future is waited for
             if future.set_running_or_notify_cancel():
-                return partial(future.set_exception, _known(error, request))
+                return partial(future.set_exception, error)
             return lambda: None
         with self._lock:
             wanted = future.set_running_or_notify_cancel()
@@ -180,11 +234,14 @@ def _least(usual: float | None, left: float) -> float:
     return left if usual is None else min(usual, left)
 
 
-def _known(error: Exception, request: httpx.Request) -> Exception:
-    """Return an error of httpx: the resolver raises bare UnicodeErrors for host names that cannot be."""
-    if isinstance(error, httpx.HTTPError | httpx.InvalidURL):
-        return error
-    return httpx.UnsupportedProtocol("no request can be made of this URL", request=request)
+def _sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    """Return the answer. Raise httpx.HTTPError: the resolver has bare UnicodeErrors for host names that cannot be."""
+    try:
+        return send(client, request)
+    except (httpx.HTTPError, httpx.InvalidURL, _NoConnectionError, Cancelled):
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is, it comes of the URL
+        raise httpx.UnsupportedProtocol("no request can be made of this URL", request=request) from None
 
 
 def _result(future: Future[httpx.Response], request: httpx.Request, patience: float) -> httpx.Response:

@@ -17,31 +17,39 @@ _TICK = 0.5
 
 @dataclass(slots=True)
 class _Watched:
-    """A response with its deadline, and when it last brought something, both on the monotonic clock."""
+    """What has a deadline, and when it last brought something, or need have, both on the monotonic clock."""
 
     deadline: float
     moved: float
 
 
 class Watchdog:
-    """Calls `end` for responses past their deadline, or that brought nothing for `longest_silence` seconds.
+    """Calls `end` for what is past its deadline, and for responses that brought nothing for `longest_silence` seconds.
 
     Its thread runs while there is anything to watch, and ends at `stop` at the latest.
     """
 
-    def __init__(self, longest_silence: float, end: Callable[[httpx.Response], None]) -> None:
+    def __init__(self, longest_silence: float, end: Callable[[httpx.Request | httpx.Response], None]) -> None:
         self._longest_silence = longest_silence
         self._end = end
-        self._watched: dict[httpx.Response, _Watched] = {}
+        self._watched: dict[httpx.Request | httpx.Response, _Watched] = {}
         self._lock = Lock()
         self._stopped = Event()
         self._thread: Thread | None = None
 
+    def expect(self, request: httpx.Request, seconds: float) -> None:
+        """Watch a request that waits for its answer, and end it after so many `seconds`."""
+        until = time.monotonic() + seconds
+        self._watch(request, _Watched(until, until))
+
     def until(self, response: httpx.Response, seconds: float) -> None:
         """Watch `response`, and end it after so many `seconds`."""
         now = time.monotonic()
+        self._watch(response, _Watched(now + seconds, now))
+
+    def _watch(self, flight: httpx.Request | httpx.Response, watched: _Watched) -> None:
         with self._lock:
-            self._watched[response] = _Watched(now + seconds, now)
+            self._watched[flight] = watched
             if self._thread is None:
                 self._thread = Thread(target=self._patrol, name="watchdog", daemon=True)
                 self._thread.start()
@@ -52,10 +60,10 @@ class Watchdog:
             if response in self._watched:
                 self._watched[response].moved = time.monotonic()
 
-    def forget(self, response: httpx.Response) -> None:
-        """Watch `response` no more."""
+    def forget(self, flight: httpx.Request | httpx.Response) -> None:
+        """Watch it no more."""
         with self._lock:
-            self._watched.pop(response, None)
+            self._watched.pop(flight, None)
 
     def stop(self) -> None:
         """End the thread."""
@@ -72,9 +80,9 @@ class Watchdog:
                 if not self._watched:
                     self._thread = None
                     return
-                late = [response for response, watched in self._watched.items() if self._is_late(watched, now)]
-            for response in late:
-                self._end(response)
+                late = [flight for flight, watched in self._watched.items() if self._is_late(watched, now)]
+            for flight in late:
+                self._end(flight)
 
     def _is_late(self, watched: _Watched, now: float) -> bool:
         return now > watched.deadline or now - watched.moved > self._longest_silence

@@ -1,0 +1,107 @@
+"""Requests on connections that are kept alive: the thread that asks sends them itself, and they end as others do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from cachestore.errors import TimedOut
+from cachestore.web.client import open_client
+from cachestore.web.flights import Flights
+from tests.downloads import TRACK, Desk, aborted_after, answer, open_desk
+from tests.raw_servers import Gate
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import StartRawServer
+
+FIRST = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
+
+
+class KeptAlive(Gate):
+    """A connection that brings one answer, waits for another question, and then sends `second` again and again."""
+
+    def __init__(self, second: bytes = b"") -> None:
+        super().__init__(b"", b"")
+        self.second = second
+        self.asked = threading.Event()
+
+    def play(self, connection: socket.socket, stopped: threading.Event) -> None:
+        connection.sendall(FIRST)
+        connection.settimeout(20)
+        if connection.recv(65536):
+            self.asked.set()
+            while not stopped.wait(0.01):
+                connection.sendall(self.second)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = open_desk(tmp_path / "partials")
+    with made.client:
+        yield made
+
+
+def no_other_thread(_: Flights, request: httpx.Request, _patience: float) -> httpx.Response:
+    raise AssertionError(request)
+
+
+@pytest.mark.parametrize("second", [b"", b"HTTP/1.1 102 Soon\r\n\r\n"])
+def test_an_abort_ends_the_wait_for_a_second_answer(
+    desk: Desk, raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch, second: bytes
+) -> None:
+    kept = KeptAlive(second)
+    web, url = desk.web(), raw_server(kept).url
+    assert web.document(TRACK, url).content == b"first"
+    monkeypatch.setattr(Flights, "_answer", no_other_thread)
+    assert aborted_after(web, lambda: web.document(TRACK, url), kept.asked.is_set) < 1
+
+
+@pytest.mark.parametrize("second", [b"", b"HTTP/1.1 102 Soon\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_second_answer_is_waited_for_until_the_deadline_and_no_longer(
+    raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch, second: bytes
+) -> None:
+    kept = KeptAlive(second)
+    url, headers = httpx.URL(raw_server(kept).url), httpx.Headers()
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
+        flights = Flights(client)
+        with flights.get(url, headers, 60) as response:
+            assert b"".join(flights.body(response)) == b"first"
+        monkeypatch.setattr(Flights, "_answer", no_other_thread)
+        began = time.monotonic()
+        with pytest.raises(httpx.TimeoutException), flights.get(url, headers, 0.2):
+            pytest.fail("there was no answer")
+        assert time.monotonic() - began < 10
+        flights.close()
+
+
+def test_a_server_that_is_silent_on_a_connection_that_is_kept_alive_is_told_as_on_a_new_one(
+    tmp_path: Path, raw_server: StartRawServer
+) -> None:
+    url = raw_server(KeptAlive()).url
+    with open_client(connect_timeout=5, stall_timeout=0.2, jobs=1) as client:
+        web = Desk(client, tmp_path).web(retries=0)
+        web.document(TRACK, url)
+        with pytest.raises(TimedOut, match="did not answer in time"):
+            web.document(TRACK, url)
+
+
+def close_at_once(_: bytes) -> bytes:
+    return FIRST
+
+
+@pytest.mark.parametrize("first", [close_at_once, answer(b"first")])
+def test_a_connection_that_is_closed_is_replaced_by_another_thread(
+    desk: Desk, raw_server: StartRawServer, first: bytes | Callable[[bytes], bytes]
+) -> None:
+    server = raw_server(first)
+    web = desk.web(retries=3)
+    assert [web.document(TRACK, server.url).content for _ in range(3)] == [b"first"] * 3
+    assert len(server.received) == 3
