@@ -161,7 +161,7 @@ def url_secrets(url: str) -> set[str]:
     A user's name beside them is none: it may well be in a title.
     """
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url if _MAY_HIDE.search(url) else "")
     except ValueError:
         return set()  # it is never sent
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")

@@ -109,7 +109,8 @@ class Account:
 
     def _resolved(self, track: Track) -> Origin:
         origin = self._said(track, lambda: checked(self._source.resolve(track), Origin))
-        self._sent |= sent_secrets("", origin.headers)  # another set: threads may be reading this one
+        if origin.headers:
+            self._sent |= sent_secrets("", origin.headers)  # another set: threads may be reading this one
         return origin
 
     def _said(self, track: Track, ask: Callable[[], _T]) -> _T:
