@@ -238,7 +238,7 @@ def _sent(client: httpx.Client, request: httpx.Request) -> httpx.Response:
     """Return the answer. Raise httpx.HTTPError: the resolver has bare UnicodeErrors for host names that cannot be."""
     try:
         return send(client, request)
-    except (httpx.HTTPError, httpx.InvalidURL, _NoConnectionError, Cancelled):
+    except (httpx.HTTPError, _NoConnectionError, Cancelled):
         raise
     except Exception:  # noqa: BLE001 - whatever it is, it comes of the URL
         raise httpx.UnsupportedProtocol("no request can be made of this URL", request=request) from None
