@@ -212,8 +212,8 @@ def test_what_was_rescued_is_not_left_behind(tmp_path: Path) -> None:
         assert names(tmp_path) == [".json", ".lock", ".work"]
 
 
-@pytest.mark.parametrize(("long_between", "kills", "files"), [(True, 3, 1), (False, 6, 4)])
-def test_kills_in_a_row_leave_no_pile_of_copies(tmp_path: Path, long_between: bool, kills: int, files: int) -> None:
+@pytest.mark.parametrize(("long_between", "kills"), [(True, 3), (False, 6)])
+def test_kills_in_a_row_leave_no_pile_of_copies(tmp_path: Path, long_between: bool, kills: int) -> None:
     code = f"""
 import os, pathlib, signal, threading
 from cachestore.partials import DownloadLock, claim
@@ -231,5 +231,5 @@ with claim(folder, {TRACK!r}, DownloadLock.acquire(folder, {TRACK!r}), threading
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
         for left in tmp_path.glob("*.work") if long_between else ():
             age(left, 1000)
-    assert names(tmp_path) == sorted([".lock", *[".json", ".work"] * files])
+    assert names(tmp_path) == [".json", ".lock", ".work"]
     assert max(left.stat().st_size for left in tmp_path.glob("*.work")) == kills * 20_000
