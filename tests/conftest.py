@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ import pytest
 from tests.library import Sample, make_library
 from tests.music_servers import Rclone, Subsonic, Supysonic, music_folder
 from tests.raw_servers import RawServer
-from tests.servers import FORWARD_PROXY, Nginx, program
+from tests.servers import FORWARD_PROXY, Nginx, not_run, program
 from tests.stranger import Stranger
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartNginx]:
 class StartRawServer(Protocol):
     """The type of the `raw_server` fixture."""
 
-    def __call__(self, *answers: Answers) -> RawServer: ...
+    def __call__(self, *answers: Answers, tls: ssl.SSLContext | None = None) -> RawServer: ...
 
 
 @pytest.fixture
@@ -78,12 +79,26 @@ def raw_server() -> Iterator[StartRawServer]:
     """Start servers that answer with given bytes."""
     with ExitStack() as running:
 
-        def start(*answers: Answers) -> RawServer:
-            server = RawServer(*answers)
+        def start(*answers: Answers, tls: ssl.SSLContext | None = None) -> RawServer:
+            server = RawServer(*answers, tls=tls)
             running.callback(server.stop)
             return server
 
         yield start
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """Give what a server of 127.0.0.1 speaks TLS with, and the bundle to trust it by."""
+    try:
+        import trustme
+    except ImportError:
+        not_run("trustme is missing; sh .ci/test installs it")
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return context, tmp_path / "ca.pem"
 
 
 @pytest.fixture

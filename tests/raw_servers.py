@@ -8,7 +8,7 @@
     Gate(first, rest)        `first` is sent; `rest` once the test has called ``gate.open()``
     a function               called with the request's head, returns one of the above
 
-``server.url`` has no slash at its end, ``server.received`` are the heads of the requests. ``gate.wait()`` returns when
+``raw_server(..., tls=context)`` answers over https. ``server.url`` has no slash at its end, ``server.received`` are the heads of the requests. ``gate.wait()`` returns when
 `first` was sent, so what a test does between `wait` and `open` happens during that download.
 """
 
@@ -18,8 +18,12 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import ssl
 
 _PATIENCE = 20.0
 
@@ -82,14 +86,15 @@ Answers = Answer | Callable[[bytes], Answer]
 
 
 class RawServer:
-    """Plays one answer to each connection in turn, the last one for ever."""
+    """Plays one answer to each connection in turn, the last one for ever; with `tls`, over https."""
 
-    def __init__(self, *answers: Answers) -> None:
+    def __init__(self, *answers: Answers, tls: ssl.SSLContext | None = None) -> None:
         self.received: list[bytes] = []
+        self._tls = tls
         self._answers = [*answers]
         self._stopped = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -109,6 +114,8 @@ class RawServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
             answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
             thread = threading.Thread(target=self._play, args=(connection, answer))
             self._threads.append(thread)

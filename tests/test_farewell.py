@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import not_run
-
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -52,19 +50,6 @@ class Speaker:
             wrapped.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + MP3)
             if self.polite:
                 wrapped.unwrap()
-
-
-@pytest.fixture
-def certified(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    try:
-        import trustme
-    except ImportError:
-        not_run("trustme is missing; sh .ci/test installs it")
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    return context, tmp_path / "ca.pem"
 
 
 @pytest.fixture(params=[True, False])

@@ -28,6 +28,7 @@ from tests.raw_servers import Drip, RawServer, Stall
 from tests.servers import program
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -121,6 +122,18 @@ def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request(
 ) -> None:
     server = raw_server(kept_alive(answer(OURS), answer(NOBODYS)), answer(THEIRS))
     assert fetched(tmp_path, url_track(f"{server.url}/1"), url_track(f"{server.url}/2")) == [OURS, THEIRS]
+
+
+def test_what_comes_behind_a_long_body_in_a_record_of_tls_is_no_answer_to_the_next_request(
+    tmp_path: Path,
+    raw_server: StartRawServer,
+    certified: tuple[ssl.SSLContext, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certified[1]))
+    long = make_wave(100_001, "long")
+    server = raw_server(kept_alive(answer(long), answer(NOBODYS)), answer(THEIRS), tls=certified[0])
+    assert fetched(tmp_path, url_track(f"{server.url}/1"), url_track(f"{server.url}/2")) == [long, THEIRS]
 
 
 def test_the_body_of_a_304_is_no_answer_to_the_next_request(tmp_path: Path, raw_server: StartRawServer) -> None:

@@ -52,6 +52,7 @@ from tests.downloads import (
 from tests.raw_servers import Drip, Stall
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -261,6 +262,23 @@ def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one(desk: Desk, r
 
 
 LONG = bytes(range(256)) * 4096
+SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+
+@pytest.mark.parametrize("behind", [b"x", b"\r\n" * 99, SMUGGLED])
+@pytest.mark.parametrize("body", [b"x", LONG[: 64 * 1024], LONG[:200_001], LONG])
+def test_what_comes_behind_an_answer_in_its_last_record_is_not_taken_for_the_next_one(
+    raw_server: StartRawServer, certified: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch,
+    body: bytes, behind: bytes,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("SSL_CERT_FILE", str(certified[1]))
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    server = raw_server(Stall(whole + behind), answer(b"good"), tls=certified[0])
+    with open_client(connect_timeout=5, stall_timeout=5, jobs=1) as client:
+        web = Web(client, Retries(0, 60.0), threading.Event())
+        assert web.document(TRACK, server.url).content == body
+        assert web.document(TRACK, server.url).content == b"good"
+        web.close()
 
 
 def taken(web: Web, url: str) -> list[tuple[type, int]]:

@@ -15,8 +15,17 @@ _PIECE = 256 * 1024
 
 
 def has_more(response: httpx.Response) -> bool:
-    """Return whether more has been read from the connection than belongs to the response."""
-    return bool(getattr(_parser(response), "trailing_data", (b"", False))[0])
+    """Return whether more has been read from the connection than belongs to the response, or that cannot be told.
+
+    TLS is read a record at a time, and keeps of it what was not asked for, where the connection does not tell of it.
+    """
+    if getattr(_parser(response), "trailing_data", (b"", False))[0]:
+        return True
+    stream: Any = response.extensions.get("network_stream")
+    layer = stream.get_extra_info("ssl_object") if stream is not None else None
+    if layer is None:
+        return False
+    return not _is_plain(stream) or layer.pending() > 0  # of two layers each keeps something
 
 
 @contextmanager
@@ -64,7 +73,7 @@ def rest_of_body(response: httpx.Response) -> Iterator[memoryview]:
     stream: Any = response.extensions.get("network_stream")
     reader = getattr(_parser(response), "_reader", None)
     left: int = getattr(reader, "_remaining", 0)
-    if not left or type(stream).__name__ != "SyncStream":
+    if not left or not _is_plain(stream):
         return
     connection: socket.socket = stream.get_extra_info("socket")
     connection.settimeout(response.request.extensions["timeout"]["read"])
@@ -73,6 +82,11 @@ def rest_of_body(response: httpx.Response) -> Iterator[memoryview]:
         left -= count
         reader._remaining = left  # type: ignore[union-attr]  # noqa: SLF001 - of h11, see above
         yield buffer[:count]
+
+
+def _is_plain(stream: object) -> bool:
+    """Return whether a network stream is one socket, of TLS or not: TLS within TLS has no socket that reads it."""
+    return type(stream).__name__ == "SyncStream"
 
 
 def _received(connection: socket.socket, buffer: memoryview, request: httpx.Request) -> int:
