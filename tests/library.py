@@ -60,6 +60,22 @@ def make_wave(size: int, seed: str = "") -> bytes:
     return header + struct.pack("<4sI", b"data", len(sound)) + sound
 
 
+def make_colliding_waves() -> tuple[bytes, bytes]:
+    """Return two WAVE files of one length that have one xxh3-128 and not the same bytes.
+
+    Where a lane of the input cancels its lane of the secret (the first 192 bytes of xxHash's), its other half alone
+    counts, and only as a part of a sum.
+    """
+
+    def forged(one: int, other: int) -> bytes:
+        body = bytearray(make_wave(300_000))
+        body[2048:2056] = bytes.fromhex("b8fe6c39") + struct.pack("<I", one)
+        body[2112:2120] = bytes.fromhex("7c01812c") + struct.pack("<I", other)
+        return bytes(body)
+
+    return forged(5, 7), forged(6, 6)
+
+
 def make_library(folder: Path) -> Mapping[str, Sample]:
     """Return one sample of each format by its extension, made in `folder`."""
     ffmpeg = program("ffmpeg")

@@ -8,8 +8,9 @@
     Gate(first, rest)        `first` is sent; `rest` once the test has called ``gate.open()``
     a function               called with the request's head, returns one of the above
 
-``raw_server(..., tls=context)`` answers over https. ``server.url`` has no slash at its end, ``server.received`` are the heads of the requests. ``gate.wait()`` returns when
-`first` was sent, so what a test does between `wait` and `open` happens during that download.
+``server.url`` has no slash at its end, ``server.received`` are the heads of the requests; ``tls=context`` makes it
+https. ``gate.wait()`` returns when `first` was sent, so what a test does between `wait` and `open` happens during that
+download.
 """
 
 from __future__ import annotations

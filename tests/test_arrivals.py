@@ -79,6 +79,10 @@ class Quay:
             self.bodies.append(Body())
             self.arrivals.add(Arrived(number, incoming, cast("Partial", self.bodies[-1])))
 
+    def publish_all(self) -> None:
+        while self.arrivals.patience is not None:
+            self.arrivals.publish()
+
 
 @pytest.fixture
 def quay(tmp_path: Path) -> Quay:
@@ -87,7 +91,7 @@ def quay(tmp_path: Path) -> Quay:
 
 def test_what_is_here_is_published_together_a_part_at_a_time(quay: Quay) -> None:
     quay.land(60)
-    quay.arrivals.publish()
+    quay.publish_all()
     assert quay.shelf.groups == [24, 24, 12]
     assert [str(outcome) for outcome in quay.outcomes.values()] == [f"d{number}" for number in range(60)]
     assert {body.released for body in quay.bodies} == {1}
@@ -116,7 +120,7 @@ def test_a_full_group_waits_for_nothing(quay: Quay, monkeypatch: pytest.MonkeyPa
 def test_a_collision_fails_only_its_own_body_in_whichever_group(quay: Quay) -> None:
     quay.shelf.bad = "d30"
     quay.land(40)
-    quay.arrivals.publish()
+    quay.publish_all()
     failed = {number for number, outcome in quay.outcomes.items() if isinstance(outcome, TrackError)}
     assert failed == {30}
     assert len(quay.outcomes) == 40

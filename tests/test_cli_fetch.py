@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cachestore.cli.main import run
+from tests.downloads import answer
+from tests.library import make_colliding_waves, make_wave
 from tests.servers import TOKEN, Stall, replace
 
 if TYPE_CHECKING:
@@ -239,3 +241,18 @@ def test_a_signal_cancels_within_three_seconds_and_keeps_what_was_finished(
     assert [event["state"] for event in events if event.get("index") == 1][-1] == "cancelled"
     assert (events[-1]["type"], events[-1]["result"], events[-1]["exit_code"]) == ("end", "cancelled", code)
     assert run(["show", f"{server.url}/plain/t1", "--root", str(tmp_path / "store")]) == 0
+
+
+def test_bodies_that_were_made_to_collide_fail_but_one_and_the_run_ends(
+    stranger: Stranger, raw_server: StartRawServer
+) -> None:
+    one, other = make_colliding_waves()
+    bodies = {b"1": one, b"2": other, b"3": make_wave(1000), b"4": one}
+    server = raw_server(lambda head: answer(bodies[head.split()[1][-1:]]))
+    stranger.configure(server.url)
+    ran = stranger.run("fetch", *(f"{server.url}/{number}" for number in range(1, 5)), code=1)
+    assert ran.err.count("other bytes with the digest") in {1, 2}, ran.err
+    kept = {blob.read_bytes() for blob in stranger.blobs()}
+    assert bodies[b"3"] in kept
+    assert len(kept & {one, other}) == 1
+    assert len(kept) == 2

@@ -10,6 +10,7 @@ import stat
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +31,7 @@ from cachestore.track import Track, parse_address
 from cachestore.usage import usage
 from cachestore.verify import repair
 from cachestore.version import Version, VersionKind
+from tests.library import make_colliding_waves
 from tests.stores import count_hashes, etag, incoming, put, verify
 
 if TYPE_CHECKING:
@@ -109,7 +111,39 @@ def test_two_bodies_of_one_batch_are_compared_with_each_other(store: Store, monk
     monkeypatch.setattr(publishing, "hash_file", lambda _: one.digest)
     with pytest.raises(DigestCollision):
         store.put([one, forged])
-    assert store.find(Track("s", "t2")) is None
+    assert list(store.entries()) == []
+    assert (one.path.read_bytes(), forged.path.read_bytes()) == (b"one", b"two")
+
+
+def test_equal_bodies_of_one_batch_are_published_in_one_transaction(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_compare", Mock(side_effect=[None]))  # there is no second time
+    one, other = store.put([incoming(store, "t1", b"same"), incoming(store, "t2", b"same")])
+    assert [row.keys for _, row in store.blob_rows()] == [(one.key, other.key)]
+    assert [store.find(Track("s", name)) for name in ("t1", "t2")] == [one, other]
+    assert list(store.root.partials.iterdir()) == []
+
+
+def test_two_bodies_that_were_made_to_collide_are_told_apart(store: Store) -> None:
+    one, other = make_colliding_waves()
+    both = [incoming(store, "t1", one), incoming(store, "t2", other)]
+    assert one != other
+    assert both[0].digest == both[1].digest
+    with pytest.raises(DigestCollision):
+        store.put(both)
+    entry = put(store, "t1", one)
+    with pytest.raises(DigestCollision):
+        put(store, "t2", other)
+    assert store.blobs.path(entry.digest).read_bytes() == one
+
+
+def test_a_body_that_is_gone_is_not_taken_for_a_blob_that_is(store: Store) -> None:
+    put(store, "t1", b"one")
+    gone = incoming(store, "t2", b"one")
+    gone.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        store.put([gone])
 
 
 def test_a_blob_changed_between_compare_and_publish_is_compared_again(

@@ -49,15 +49,17 @@ class Arrivals:
         return 0.0 if len(self._waiting) >= _MOST else max(0.0, self._since + _PATIENCE - time.monotonic())
 
     def publish(self) -> None:
-        """Publish together; when one body collides with another's digest, each for itself, so that only it fails.
+        """Publish one group together; when a body collides with another, each by itself, so that only that one fails.
 
         Raise NoSpace, Busy or Cancelled.
         """
+        group = self._waiting[:_MOST]
+        if not group:
+            return
         try:
-            while self._waiting:
-                self._put(self._waiting[:_MOST])
+            self._put(group)
         except DigestCollision:
-            for report in [*self._waiting]:
+            for report in group:
                 self._put_alone(report)
 
     def publish_soon(self, deadline: float) -> None:

@@ -14,7 +14,7 @@ from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cachestore.blobs import Blobs, Witness
@@ -43,7 +43,7 @@ def compare(blobs: Blobs, item: Incoming, info: os.stat_result) -> Witness | Non
     """Return the witness of the blob with the stat `info` if it has the same bytes, else None.
 
     All bytes are compared: xxh3 finds accidents, not attackers. A blob that is there but damaged does not count. Raise
-    DigestCollision when it is whole and has other bytes.
+    DigestCollision when it is whole and has other bytes, FileNotFoundError when the body itself is gone.
     """
     if not is_file(info):
         return None
@@ -51,22 +51,39 @@ def compare(blobs: Blobs, item: Incoming, info: os.stat_result) -> Witness | Non
         if equal_bytes(item.path, blobs.path(item.digest)):
             return witness_of(info)
         is_whole = hash_file(blobs.path(item.digest)) == item.digest
-    except FileNotFoundError:  # evicted meanwhile
+    except FileNotFoundError:  # the blob was evicted meanwhile
+        if not item.path.exists():
+            raise
         return None
     if is_whole:
         raise DigestCollision(item.digest)
     return None
 
 
+def distinct(incoming: Sequence[Incoming]) -> list[Incoming]:
+    """Return one body of each digest. Raise DigestCollision when others of the same digest have other bytes."""
+    firsts: dict[str, Incoming] = {}
+    for item in incoming:
+        first = firsts.setdefault(item.digest, item)
+        if first is not item and not equal_bytes(first.path, item.path):
+            raise DigestCollision(item.digest)
+    return [*firsts.values()]
+
+
 def publish(
-    ledger: Ledger, blobs: Blobs, boot_of: Callable[[os.stat_result], str], item: Incoming, info: os.stat_result | None
+    ledger: Ledger,
+    blobs: Blobs,
+    boot_of: Callable[[os.stat_result], str],
+    item: Incoming,
+    seen: dict[str, os.stat_result | None],
 ) -> Entry:
     """Give the body its place among the blobs, unless it is there already, write its rows and return its entry.
 
-    `info` is the blob's stat, and `boot_of` says of it in which boot it is known to be whole.
+    `seen` has the blob's stat, or gets it; `boot_of` says of it in which boot it is known to be whole.
     """
+    info = seen[item.digest]
     if info is None:
-        info = blobs.publish(item.path, item.digest)
+        info = seen[item.digest] = blobs.publish(item.path, item.digest)
     else:
         item.path.unlink(missing_ok=True)
     entry = _entry(ledger, item)

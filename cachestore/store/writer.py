@@ -15,7 +15,7 @@ from cachestore.rows import BLOBS
 from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
-from cachestore.store.publish import compare, publish
+from cachestore.store.publish import compare, distinct, publish
 from cachestore.store.reader import StoreReader
 from cachestore.store.rotate import Linker, unbounded
 from cachestore.store.ticks import Ticks
@@ -78,25 +78,21 @@ class Store(Housekeeping):
     def put(self, incoming: Sequence[Incoming], run_id: str = "") -> list[Entry]:
         """Publish finished bodies, together, and return their entries; the run leases each.
 
-        A body that is stored already, byte for byte, keeps the blob that is there. Raise DigestCollision when other
-        bytes with its digest are there, NoSpace, Busy or Cancelled.
+        A body that is stored already, byte for byte, keeps the blob that is there. Raise DigestCollision when
+        other bytes with its digest are there, or among the bodies, of which none is published then; NoSpace, Busy or
+        Cancelled.
         """
-        firsts = {item.digest: item for item in reversed(incoming)}
-        entries = dict(zip(map(id, firsts.values()), self._put_distinct(list(firsts.values()), run_id), strict=True))
-        # Bodies of one digest are compared with each other, too: the later with the blob that the first became.
-        return [entries.get(id(item)) or self._put_distinct([item], run_id)[0] for item in incoming]
-
-    def _put_distinct(self, incoming: Sequence[Incoming], run_id: str) -> list[Entry]:
+        bodies = distinct(incoming)
         while True:
             began = time.time()
             boot_of = partial(self._boot_of, began)
-            compared = {item.digest: self._compare(item) for item in incoming}
+            compared = {item.digest: self._compare(item) for item in bodies}
             with self._transaction() as ledger:
                 seen = {digest: self.blobs.stat(digest) for digest in compared}
                 if all(compared[digest] == _witness_in(seen[digest]) for digest in compared):
                     if book := self._books.get(run_id):
                         book.take(compared)
-                    return [publish(ledger, self.blobs, boot_of, item, seen[item.digest]) for item in incoming]
+                    return [publish(ledger, self.blobs, boot_of, item, seen) for item in incoming]
             # A blob came, went or was changed since it was compared: compare again.
 
     def _boot_of(self, compared_at: float, info: os.stat_result) -> str:
