@@ -143,7 +143,7 @@ def _plan(settings: Settings, mix: str, dest: str, options: Options, *, as_json:
     """Print what an export would do."""
     from exporter_plugin.plan import plan_export
 
-    with cancel_on_signals(stdin_eof=stdin_eof) as cancel, reporter(settings) as tell:
+    with cancel_on_signals(stdin_eof=stdin_eof) as cancel, reporter(settings, cancel) as tell:
         wanted, config = _read(settings, mix, cancel, offline=options.offline)
         plan = plan_export(wanted, dest, options, config=config, on_event=tell)
     if as_json:
@@ -161,7 +161,7 @@ def _export(
 
     with (
         cancel_on_signals(stdin_eof=stdin_eof) as cancel,
-        reporter(settings, events=events) as tell,
+        reporter(settings, cancel, events=events) as tell,
         cancel.coded(),
     ):
         wanted, config = _read(settings, mix, cancel, offline=options.offline)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -46,7 +47,10 @@ def objects(written: bytes) -> list[dict[str, Any]]:
 
 def stream_of(*events: Event, leaving: BaseException | None = None) -> list[dict[str, Any]]:
     out = BytesIO()
-    with pytest.raises(type(leaving)) if leaving is not None else nullcontext(), EventStream(out) as stream:
+    with (
+        pytest.raises(type(leaving)) if leaving is not None else nullcontext(),
+        EventStream(out, threading.Event()) as stream,
+    ):
         stream.start(len(events))
         for event in events:
             stream(event)
@@ -109,7 +113,7 @@ def test_a_failure_has_code_retryable_and_message(error: TrackError, code: str, 
 def test_progress_of_one_track_comes_at_most_five_times_a_second_and_its_other_states_always() -> None:
     out = BytesIO()
     ticks = iter(range(1000))
-    stream = EventStream(out, clock=lambda: next(ticks) / 100)
+    stream = EventStream(out, threading.Event(), clock=lambda: next(ticks) / 100)
     for received in range(100):  # one second
         stream(progress(0, received))
     stream(TrackEvent(0, "demo:t0", "Low Tide", State.VERIFYING))
@@ -119,7 +123,7 @@ def test_progress_of_one_track_comes_at_most_five_times_a_second_and_its_other_s
 
 def test_the_progress_of_one_track_does_not_silence_another() -> None:
     out = BytesIO()
-    stream = EventStream(out, clock=lambda: 0.0)
+    stream = EventStream(out, threading.Event(), clock=lambda: 0.0)
     stream(progress(0, 1))
     stream(progress(1, 1))
     assert [one["index"] for one in objects(out.getvalue())] == [0, 1]
@@ -165,7 +169,7 @@ def test_any_name_survives_on_one_line(name: str) -> None:
 def test_every_line_is_flushed_at_once() -> None:
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb") as writer:
-        stream = EventStream(writer)
+        stream = EventStream(writer, threading.Event())
         stream.start(1)
         assert json.loads(reader.readline())["type"] == "start"
         stream(progress(0, 1))
@@ -173,7 +177,7 @@ def test_every_line_is_flushed_at_once() -> None:
 
 
 def test_a_program_gets_events_only_on_stdout(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    with reporter(Settings(), rows=1, events="ndjson") as tell:
+    with reporter(Settings(), threading.Event(), rows=1, events="ndjson") as tell:
         tell(progress(0, 1))
     captured = capfdbinary.readouterr()
     assert [one["type"] for one in objects(captured.out)] == ["start", "track", "end"]
@@ -181,13 +185,14 @@ def test_a_program_gets_events_only_on_stdout(capfdbinary: pytest.CaptureFixture
 
 
 LEFT_ALONE = """
+from threading import Event
 from cachestore.cli.context import Settings
 from cachestore.cli.progress import reporter
 from cachestore.errors import Cancelled
 from cachestore.events import WarningEvent
 import sys
 try:
-    with reporter(Settings(), rows=1, events="ndjson") as tell:
+    with reporter(Settings(), Event(), rows=1, events="ndjson") as tell:
         sys.stdin.read()
         try:
             tell(WarningEvent("stale", "nobody hears this"))
@@ -216,7 +221,46 @@ def test_a_reader_that_leaves_cancels_the_run_quietly() -> None:
 def test_a_reader_that_leaves_before_the_end_undoes_nothing() -> None:
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "wb") as writer:
-        with EventStream(writer) as stream:
+        with EventStream(writer, threading.Event()) as stream:
             stream.start(0)
             os.close(read_end)
         assert os.fstat(writer.fileno()).st_rdev == Path(os.devnull).stat().st_rdev
+
+
+LONG = WarningEvent("stale", "x" * 200_000)
+
+
+def test_a_reader_that_reads_nothing_is_waited_for_until_a_cancel() -> None:
+    read_end, write_end = os.pipe()
+    cancel = threading.Event()
+    with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb") as writer:
+        asking = threading.Timer(0.3, cancel.set)
+        asking.start()
+        with EventStream(writer, cancel) as stream:
+            stream.start(1)
+            stream(LONG)  # no pipe takes it all
+            assert cancel.is_set()
+            stream(progress(0, 1))
+        writer.close()
+        lines = reader.readlines()
+    asking.join()
+    assert json.loads(lines[0])["type"] == "start"
+    assert len(lines) == 2
+    assert not lines[1].endswith(b"\n")
+
+
+def test_a_reader_that_reads_on_hears_all_after_a_cancel() -> None:
+    read_end, write_end = os.pipe()
+    cancel = threading.Event()
+    cancel.set()
+    heard: list[bytes] = []
+    with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb") as writer:
+        reading = threading.Thread(target=lambda: heard.extend(reader.readlines()))
+        reading.start()
+        with EventStream(writer, cancel) as stream:
+            stream.start(1)
+            stream(LONG)
+        writer.close()
+        reading.join()
+    assert [one["type"] for one in objects(b"".join(heard))] == ["start", "warning", "end"]
+    assert objects(b"".join(heard))[1]["message"] == LONG.message

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -31,7 +32,7 @@ def failed(index: int, state: State = State.FAILED) -> TrackEvent:
 
 
 def told(capsys: pytest.CaptureFixture[str], *events: Event, quiet: bool = False) -> list[str]:
-    with reporter(Settings(quiet=quiet), rows=14) as tell:
+    with reporter(Settings(quiet=quiet), threading.Event(), rows=14) as tell:
         for event in events:
             tell(event)
     captured = capsys.readouterr()
@@ -82,7 +83,7 @@ def test_a_title_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_number_of_rows_may_come_later(capsys: pytest.CaptureFixture[str]) -> None:
-    with reporter(Settings()) as tell:
+    with reporter(Settings(), threading.Event()) as tell:
         tell.start(3)
         tell(settled(0, Provenance.LOCAL))
     assert capsys.readouterr().err.startswith("[1/3] local")
@@ -221,6 +222,7 @@ def test_what_another_export_downloads_has_words_in_place_of_a_bar() -> None:
 
 PLAY = """
 import sys
+from threading import Event
 from cachestore.cli.context import Settings
 from cachestore.cli.progress import reporter
 from cachestore.errors import NotFound
@@ -230,7 +232,7 @@ def event(index, state, label, **facts):
     return TrackEvent(index, f"demo:t{index}", label, state, **facts)
 
 QUIET, KINDS = "-q" in sys.argv, (Provenance.NETWORK, Provenance.CACHE, Provenance.LOCAL)
-with reporter(Settings(quiet=QUIET), rows=4) as tell:
+with reporter(Settings(quiet=QUIET), Event(), rows=4) as tell:
     for index in range(4):
         tell(event(index, State.QUEUED, f"Row {index}"))
         tell(event(index, State.CHECKING, f"Row {index}"))

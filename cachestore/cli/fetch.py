@@ -88,7 +88,7 @@ def fetch(
     _refuse_alike(tracks)
     with (
         cancel_on_signals(stdin_eof=cancel_on_stdin_eof) as cancel,
-        reporter(settings, events=events) as tell,
+        reporter(settings, cancel, events=events) as tell,
         cancel.coded(),
     ):
         config, wanted, local = cancel.result_of(lambda: _wanted(settings, tracks, mix, cancel))

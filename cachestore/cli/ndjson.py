@@ -7,6 +7,8 @@ also after a failure or a cancel; a command that fails before it knows its rows 
 from __future__ import annotations
 
 import json
+import math
+import select
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,19 +22,29 @@ from cachestore.errors import Cancelled
 from cachestore.events import State, TrackEvent, WarningEvent
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from cachestore.events import Event
 
 _MIN_INTERVAL = 0.2  # seconds between two progress events of one track
+_TICK = 0.05  # seconds
+_GRACE = 0.7  # seconds that a reader has after a cancel to make room for what is still to be told
+_PIECE: int = getattr(select, "PIPE_BUF", 512)  # bytes that can be written without waiting to what has room at all
 _RESULTS = {0: "ok", 3: "partial", 129: "cancelled", 130: "cancelled", 143: "cancelled"}
 
 
 class EventStream:
-    """Write what a run tells as NDJSON; leaving the context writes `end`."""
+    """Write what a run tells as NDJSON; leaving the context writes `end`.
 
-    def __init__(self, out: BinaryIO, *, clock: Callable[[], float] = time.monotonic) -> None:
+    A reader is waited for; once `cancel` is set, no longer than a moment, and then nothing more is written.
+    """
+
+    def __init__(self, out: BinaryIO, cancel: threading.Event, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
+        self._has_room = _room_of(out)
+        self._cancel = cancel
+        self._until = math.inf
         self._clock = clock
         self._seq = 0
         self._told_at: dict[int, float] = {}
@@ -85,12 +97,44 @@ class EventStream:
         line = json.dumps({"v": 1, "seq": self._seq, "ts": stamp, "type": kind} | known, separators=(",", ":"))
         self._seq += 1
         try:
-            self._out.write(f"{line}\n".encode())
-            self._out.flush()
+            self._send(f"{line}\n".encode())
         except BrokenPipeError:
-            self._reader_gone = True
-            discard(self._out)
+            self._leave()
             raise Cancelled from None
+
+    def _send(self, line: bytes) -> None:
+        for start in range(0, len(line), _PIECE):
+            if not self._is_awaited():
+                self._leave()  # without an error: whoever was to be cancelled is
+                return
+            self._out.write(line[start : start + _PIECE])
+            self._out.flush()
+
+    def _is_awaited(self) -> bool:
+        """Wait until there is room for a piece, and return False when a cancel has waited for that long enough."""
+        while not self._has_room(max(0.0, min(_TICK, self._until - time.monotonic()))):
+            if time.monotonic() >= self._until:
+                return False
+            if self._cancel.is_set():
+                self._until = min(self._until, time.monotonic() + _GRACE)
+        return True
+
+    def _leave(self) -> None:
+        self._reader_gone = True
+        discard(self._out)
+
+
+def _room_of(out: BinaryIO) -> Callable[[float], bool]:
+    """Return what waits so many seconds until `out` takes a piece, and tells whether it does.
+
+    A write that waits for its reader would go on after a signal. Where that cannot be asked, the write waits.
+    """
+    try:
+        poll = select.poll()
+        poll.register(out.fileno(), select.POLLOUT)
+    except (OSError, AttributeError):  # no file; Windows
+        return lambda _: True
+    return lambda seconds: bool(poll.poll(seconds * 1000))
 
 
 def _facts(event: TrackEvent) -> dict[str, object]:

@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    import threading
+
     from cachestore.cli.context import Settings
     from cachestore.events import Event
 
@@ -25,23 +27,27 @@ class Reporter(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
-def reporter(settings: Settings, *, rows: int | None = None, events: str | None = None) -> Reporter:
+def reporter(
+    settings: Settings, cancel: threading.Event, *, rows: int | None = None, events: str | None = None
+) -> Reporter:
     """Return who is told: `events` "ndjson" a program on stdout, else bars or lines on stderr.
+
+    A program that does not read is waited for until `cancel` is set.
 
     Leave `rows` out where it is not known yet and call `start(rows)` when it is: with the reporter as the outermost
     context, NDJSON has its `end` also when the mix cannot be read.
     """
-    chosen = _choose(quiet=settings.quiet, events=events)
+    chosen = _choose(cancel, quiet=settings.quiet, events=events)
     if rows is not None:
         chosen.start(rows)
     return chosen
 
 
-def _choose(*, quiet: bool, events: str | None) -> Reporter:
+def _choose(cancel: threading.Event, *, quiet: bool, events: str | None) -> Reporter:
     if events == "ndjson":
         from cachestore.cli.ndjson import EventStream
 
-        return EventStream(sys.stdout.buffer)
+        return EventStream(sys.stdout.buffer, cancel)
     if is_drawable() and not quiet:
         from cachestore.cli.bars import Bars
 

@@ -64,7 +64,7 @@ def _play(settings: Settings, place: Workspace, cancel: threading.Event) -> None
 
         def export(bundle: Path) -> Counter[int]:
             before = origin.answers.copy()
-            with reporter(settings, rows=len(mix.rows)) as tell:
+            with reporter(settings, cancel, rows=len(mix.rows)) as tell:
                 export_mix(mix, bundle, cache=cache, on_event=tell, cancel=cancel)
             return origin.answers - before
 
