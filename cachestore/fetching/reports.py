@@ -106,3 +106,4 @@ class Failed:
 
 
 Report = Progress | Verifying | Waiting | Elsewhere | Arrived | Unchanged | RoomWanted | Postponed | Failed
+ON_THE_WAY = Progress | Verifying | Waiting | RoomWanted  # any other ends its question

@@ -14,6 +14,7 @@ from cachestore.fetching.decide import Ask, Hit, decide, fallback
 from cachestore.fetching.holdings import Holdings
 from cachestore.fetching.keeper import Keeper
 from cachestore.fetching.reports import (
+    ON_THE_WAY,
     Arrived,
     Elsewhere,
     Failed,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 _TICK = 0.1
 _PATIENCE = 1.5
 _LAST_CHANCE = 0.7  # seconds to publish what has arrived, after a cancel
-_ON_THE_WAY = Progress | Verifying | Waiting | RoomWanted
 
 
 class FetchRun:
@@ -121,6 +121,7 @@ class FetchRun:
 
     def _begin(self) -> None:
         for wanted in self._wanted:
+            self._raise_if_cancelled()
             self._tell.state(wanted, State.QUEUED)
         self._holdings.look_up(self._wanted)
         self._raise_if_cancelled()
@@ -146,17 +147,16 @@ class FetchRun:
         self._workers.ask(questions, self._raise_if_cancelled)
         self._unanswered += len(questions)
         for question in questions:
+            self._raise_if_cancelled()
             self._tell.state(self._wanted[question.number], State.CHECKING)
 
     def _pump(self) -> None:
-        """Take in what the workers report, and publish the bodies that are there, several in one transaction.
+        """Take in what the workers report, and publish bodies that are there, several in one transaction.
 
         They wait for others a moment, unless there are none, or somebody waits for room, which theirs is a part of.
         """
         self._raise_if_cancelled()
-        patience = self._arrivals.patience
-        reports = self._reports(_TICK if patience is None else patience)
-        left = [self._wanted[report.number] for report in reports if not self._took(report)]
+        left = self._take_in()
         self._keeper.lower()
         if not self._unanswered or self._keeper.is_waited_for or not self._arrivals.patience:
             self._arrivals.publish()
@@ -167,13 +167,24 @@ class FetchRun:
                 left.append(self._wanted[number])
         self._look_again(left)
 
+    def _take_in(self) -> list[Wanted]:
+        """Take in reports, as long as nothing else has to be done; return for which the store is to be asked again."""
+        left: list[Wanted] = []
+        patience, until = self._arrivals.patience, time.monotonic() + _TICK
+        for report in self._reports(_TICK if patience is None else patience):
+            if not self._took(report):
+                left.append(self._wanted[report.number])
+            if self._arrivals.patience == 0.0 or self._cancel.is_set() or time.monotonic() > until:
+                break
+        return left
+
     def _reports(self, timeout: float) -> Iterator[Report]:
         return self._workers.reports(timeout) if self._workers is not None else iter(())
 
     def _took(self, report: Report) -> bool:
         """Take in a report, and return whether the store has not to be asked for its track again."""
         wanted = self._wanted[report.number]
-        self._unanswered -= not isinstance(report, _ON_THE_WAY)
+        self._unanswered -= not isinstance(report, ON_THE_WAY)
         match report:
             case Progress():
                 self._tell.progress(wanted, State.DOWNLOADING, report.received, report.total)

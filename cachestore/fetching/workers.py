@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
-from queue import Empty, PriorityQueue, SimpleQueue
+from queue import Empty, PriorityQueue, Queue
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 from cachestore.aside import awaited, begun
@@ -17,7 +18,7 @@ from cachestore.errors import CacheStoreError, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.asking import Asker
 from cachestore.fetching.lookout import Lookout
-from cachestore.fetching.reports import Failed, Question, Report, RoomWanted
+from cachestore.fetching.reports import ON_THE_WAY, Failed, Question, Report, RoomWanted
 from cachestore.sources.crew import Crew
 from cachestore.store.reservations import SIDECAR, cost_of_body
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = 10.0  # seconds that a server is kept waiting, which has begun to send
+_AHEAD = 24  # answers that the run has not heard of yet; a body among them keeps a lock open
 _FIRST = -1
 _TICK = 0.05
 
@@ -46,7 +48,9 @@ class Workers:
         self._jobs = jobs
         self._questions: PriorityQueue[tuple[int, int, Question | None]] = PriorityQueue()
         self._turns = count()
-        self._reports: SimpleQueue[Report] = SimpleQueue()
+        # Not a SimpleQueue: its get() waits for ever when a signal's handler returns after the timeout (CPython 3.12).
+        self._reports: Queue[Report] = Queue()
+        self._ahead = Semaphore(_AHEAD + jobs)
         self._rooms = rooms
         self._patience = min(_PATIENCE, config.stall_timeout / 3)
         for _ in range(jobs):
@@ -70,13 +74,17 @@ class Workers:
         """Yield what has been reported; wait up to `timeout` seconds for the first."""
         with suppress(Empty):
             while True:
-                yield self._reports.get(timeout=timeout)
+                report = self._reports.get(timeout=timeout)
+                if not isinstance(report, ON_THE_WAY):
+                    self._ahead.release()
+                yield report
                 timeout = 0.0
 
     def stop(self, *, patience: float) -> None:
         """Abort what is in flight and wait up to `patience` seconds until it is put down."""
         for _ in range(self._jobs):
             self._questions.put((_FIRST, next(self._turns), None))
+        self._ahead.release(self._jobs)  # nobody waits any more
         self._crew.stop(patience=patience)
 
     def _work(self) -> None:
@@ -104,6 +112,7 @@ class Workers:
 
     def _next(self) -> Question | None:
         """Return the next question that may be asked now, None when it is all over."""
+        self._ahead.acquire()
         while True:
             number, turn, question = self._questions.get()
             if question is None or self._rooms.may_begin(number):
