@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -511,3 +514,31 @@ def test_an_old_sidecar_without_bytes_is_abandoned(tmp_path: Path) -> None:
 def test_a_pipe_in_the_place_of_a_sidecar_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "1.json")
     assert read_sidecar(tmp_path / "1.json") is None
+
+
+# --- where no lock is to be had
+
+
+def test_too_many_open_files_are_not_taken_for_a_disk_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        DownloadLock.acquire(tmp_path, TRACK)
+
+
+def test_without_fcntl_a_download_goes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    lock = DownloadLock.acquire(tmp_path, TRACK)
+    assert lock is not None
+    assert not lock.is_real
+    lock.release()
+
+
+def test_without_fcntl_all_can_be_imported() -> None:
+    """Windows has none."""
+    code = "import sys; sys.modules['fcntl'] = None; import cachestore.cache, cachestore.fetching.workers"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +14,9 @@ from cachestore.partials.sidecar import track_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CAREFUL = ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")  # none of them is known to Windows
+_FLAGS = os.O_RDWR | sum(getattr(os, name, 0) for name in _CAREFUL)
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(slots=True)
@@ -39,17 +41,27 @@ class DownloadLocks:
         self._mutex = Lock()
 
     def acquire(self, address: str) -> DownloadLock | None:
-        """Return the lock of a track, None when another download has it. Where locks do not work, it holds nothing."""
+        """Return the lock of a track, None when another download has it. Where locks do not work, it holds nothing.
+
+        Raise OSError when too much is open already.
+        """
         path = f"{self._folder}{os.sep}{track_name(address)}.lock"
-        with suppress(OSError), self._mutex:
-            while True:
-                if (held := self._linked(path) or _created(path)) is not None:
-                    held.names.add(path)
-                    self._held = held
-                    return DownloadLock(self, path, held)
-                if not _removed_of_dead(path):
-                    return None
-        return DownloadLock(self, path, None)
+        try:
+            with self._mutex:
+                return self._acquired(path)
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                raise
+            return DownloadLock(self, path, None)
+
+    def _acquired(self, path: str) -> DownloadLock | None:
+        while True:
+            if (held := self._linked(path) or _created(path)) is not None:
+                held.names.add(path)
+                self._held = held
+                return DownloadLock(self, path, held)
+            if not _removed_of_dead(path):
+                return None
 
     def _linked(self, path: str) -> _Held | None:
         """Return the file that is held, which `path` names by now, too."""
@@ -141,7 +153,7 @@ def _created(path: str) -> _Held | None:
         info = os.fstat(file)
         held = _Held(file, (info.st_dev, info.st_ino))
         with suppress(BlockingIOError):  # somebody took it for that of a dead process
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(file)
             if _is_at(path, held.inode):
                 return held
     except BaseException:
@@ -175,14 +187,25 @@ def _locked(path: str) -> int:
     """Return the file at `path`, open and locked. Raise BlockingIOError when somebody has locked it, or OSError."""
     file = os.open(path, _FLAGS)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(file)
     except BaseException:
         os.close(file)
         raise
     return file
 
 
+def _flock(file: int) -> None:
+    """Lock a file that is open. Raise BlockingIOError when somebody has locked it, or OSError."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP)) from None
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _close(file: int) -> None:
+    import fcntl
+
     with suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_UN)  # a fork may have the file, too
     os.close(file)
