@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Body:
-    """What stands in for a partial: it is released once."""
+    """What stands in for a partial: it is released or left once."""
 
     released: int = 0
+    left: int = 0
+
+    def leave(self) -> None:
+        self.left += 1
 
     def release(self) -> None:
         self.released += 1
@@ -128,13 +133,14 @@ def test_a_collision_fails_only_its_own_body_in_whichever_group(quay: Quay) -> N
     assert list(quay.folder.iterdir()) == []
 
 
-def test_a_full_disk_gives_the_bytes_of_its_group_back(quay: Quay) -> None:
+def test_a_full_disk_takes_no_body_that_was_there(quay: Quay) -> None:
     quay.shelf.is_full = True
     quay.land(3)
     with pytest.raises(NoSpace):
         quay.arrivals.publish()
-    assert list(quay.folder.iterdir()) == []
-    assert quay.arrivals.patience is None
+    quay.arrivals.publish_soon(time.monotonic() + 60)
+    assert [(body.left, body.released) for body in quay.bodies] == [(1, 0)] * 3
+    assert len(list(quay.folder.iterdir())) == 3
 
 
 def test_a_body_does_not_wait_for_one_that_takes_its_time(raw_server: StartRawServer, tmp_path: Path) -> None:

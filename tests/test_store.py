@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import shutil
+import sqlite3
 import stat
 import time
 from dataclasses import replace
@@ -17,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachestore.blobs import BlobDigest, hash_file, is_rot, witness_of
-from cachestore.errors import BlobDamaged, DigestCollision, NotInCache, RootMissing
+from cachestore.errors import BlobDamaged, DigestCollision, NoSpace, NotInCache, RootMissing
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.rows import Bundle, BundleFile
 from cachestore.runs import staging_suffix
 from cachestore.store import publish as publishing
+from cachestore.store.ledger import Ledger
 from cachestore.store.reader import StoreReader
 from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
@@ -136,6 +138,21 @@ def test_two_bodies_that_were_made_to_collide_are_told_apart(store: Store) -> No
     with pytest.raises(DigestCollision):
         put(store, "t2", other)
     assert store.blobs.path(entry.digest).read_bytes() == one
+
+
+def test_bodies_whose_rows_find_no_room_are_where_they_were(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "t0", b"one")
+    bodies = [incoming(store, name, data) for name, data in [("t1", b"one"), ("t2", b"two"), ("t3", b"two")]]
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "settle", Mock(side_effect=full))
+        with pytest.raises(NoSpace):
+            store.put(bodies)
+    assert [item.path.read_bytes() for item in bodies] == [b"one", b"two", b"two"]
+    assert [store.blobs.stat(item.digest) is None for item in bodies] == [False, True, True]
+    assert [entry.id for entry in store.put(bodies)] == ["t1", "t2", "t3"]
+    assert list(store.root.partials.iterdir()) == []
 
 
 def test_a_body_that_is_gone_is_not_taken_for_a_blob_that_is(store: Store) -> None:

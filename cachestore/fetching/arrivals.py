@@ -8,7 +8,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
-from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, NoSpace, TrackError
+from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, TrackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,17 +71,13 @@ class Arrivals:
 
         with suppress(CacheStoreError), checked(raise_if_late):
             for report in [*self._waiting]:
-                with suppress(Cancelled):
+                with suppress(Cancelled, OSError):
                     self._put_alone(report)
         self._leave(time.monotonic() + _SYNC)
 
     def _put(self, arrived: Sequence[Arrived]) -> None:
         """Publish together, or nothing. Raise DigestCollision, NoSpace, Busy or Cancelled."""
-        try:
-            entries = self._store.put([report.incoming for report in arrived], self.run_id)
-        except NoSpace:
-            self._drop(arrived)
-            raise
+        entries = self._store.put([report.incoming for report in arrived], self.run_id)
         self._release(arrived)
         for report, entry in zip(arrived, entries, strict=True):
             self._settle(report.number, entry)
@@ -90,15 +86,10 @@ class Arrivals:
         try:
             self._put([report])
         except DigestCollision as error:
-            self._drop([report])
+            report.incoming.path.unlink(missing_ok=True)
+            self._release([report])
             track = report.incoming.track
             self._settle(report.number, TrackError(track.address, track.label, str(error)))
-
-    def _drop(self, arrived: Sequence[Arrived]) -> None:
-        """Remove bodies that never will be published."""
-        for report in arrived:
-            report.incoming.path.unlink(missing_ok=True)
-        self._release(arrived)
 
     def _release(self, arrived: Sequence[Arrived]) -> None:
         for report in arrived:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -79,19 +80,27 @@ def publish(
 ) -> Entry:
     """Give the body its place among the blobs, unless it is there already, write its rows and return its entry.
 
-    `seen` has the blob's stat, or gets it; `boot_of` says of it in which boot it is known to be whole.
+    A body that is not needed stays at its path. `seen` has the blob's stat, or gets it; `boot_of` says of it in which
+    boot it is known to be whole.
     """
     info = seen[item.digest]
     if info is None:
         info = seen[item.digest] = blobs.publish(item.path, item.digest)
-    else:
-        item.path.unlink(missing_ok=True)
     entry = _entry(ledger, item)
     add_blob(ledger, item.digest, info, boot_of(info), (entry.key,))
     track = ledger.track(entry.address)
     ledger.put_track(entry.address, track.with_current(entry.version.hex))
     ledger.put_entry(entry)
     return replace(entry, pinned=entry.pinned or track.pinned)
+
+
+def take_back(ledger: Ledger, blobs: Blobs, item: Incoming) -> None:
+    """Give a body whose rows could not be written its path again, unless another process uses the blob by now."""
+    if ledger.blob(item.digest) is None:
+        with suppress(FileNotFoundError):
+            blob = blobs.path(item.digest)
+            blob.chmod(0o600)  # it will be written to
+            blob.rename(item.path)
 
 
 def add_blob(ledger: Ledger, digest: str, info: os.stat_result, boot: str, keys: tuple[str, ...]) -> None:

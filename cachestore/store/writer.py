@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked, hash_file, is_file, move_away, witness_of
-from cachestore.errors import BlobDamaged, Cancelled
+from cachestore.errors import BlobDamaged, CacheStoreError, Cancelled
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
@@ -15,7 +16,8 @@ from cachestore.rows import BLOBS
 from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
-from cachestore.store.publish import compare, distinct, publish
+from cachestore.store.ledger import Ledger
+from cachestore.store.publish import compare, distinct, publish, take_back
 from cachestore.store.reader import StoreReader
 from cachestore.store.rotate import Linker, unbounded
 from cachestore.store.ticks import Ticks
@@ -23,7 +25,7 @@ from cachestore.store.witnesses import Witnesses
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from cachestore.blobs import Witness
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from cachestore.root import Root
     from cachestore.store.evict import Eviction
     from cachestore.store.leases import Leases
-    from cachestore.store.ledger import Ledger
     from cachestore.store.publish import Incoming
     from cachestore.store.rotate import HasRoom
     from cachestore.track import Track
@@ -78,22 +79,40 @@ class Store(Housekeeping):
     def put(self, incoming: Sequence[Incoming], run_id: str = "") -> list[Entry]:
         """Publish finished bodies, together, and return their entries; the run leases each.
 
-        A body that is stored already, byte for byte, keeps the blob that is there. Raise DigestCollision when
-        other bytes with its digest are there, or among the bodies, of which none is published then; NoSpace, Busy or
-        Cancelled.
+        A body that is stored already, byte for byte, keeps the blob that is there. Raise DigestCollision when other
+        bytes with its digest are there, or among the bodies, NoSpace, Busy or Cancelled; then the bodies are where they
+        were.
         """
         bodies = distinct(incoming)
         while True:
             began = time.time()
             boot_of = partial(self._boot_of, began)
             compared = {item.digest: self._compare(item) for item in bodies}
-            with self._transaction() as ledger:
+            new = [item for item in bodies if compared[item.digest] is None]
+            with self._or_taken_back(new), self._transaction() as ledger:
                 seen = {digest: self.blobs.stat(digest) for digest in compared}
-                if all(compared[digest] == _witness_in(seen[digest]) for digest in compared):
+                is_same = all(compared[digest] == _witness_in(seen[digest]) for digest in compared)
+                if is_same:
                     if book := self._books.get(run_id):
                         book.take(compared)
-                    return [publish(ledger, self.blobs, boot_of, item, seen) for item in incoming]
+                    entries = [publish(ledger, self.blobs, boot_of, item, seen) for item in incoming]
+            if is_same:
+                for path in {item.path for item in incoming} - {item.path for item in new}:
+                    path.unlink(missing_ok=True)
+                return entries
             # A blob came, went or was changed since it was compared: compare again.
+
+    @contextmanager
+    def _or_taken_back(self, bodies: Sequence[Incoming]) -> Iterator[None]:
+        """Let a transaction that fails leave no body among the blobs, as far as the index can be locked once more."""
+        try:
+            yield
+        except BaseException:
+            if moved := [item for item in bodies if not item.path.exists()]:
+                with suppress(CacheStoreError, OSError), self._index.transaction() as rows:
+                    for item in moved:
+                        take_back(Ledger(rows), self.blobs, item)
+            raise
 
     def _boot_of(self, compared_at: float, info: os.stat_result) -> str:
         """Return the boot in which a blob is known to be whole, none if it has to be hashed again."""
