@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -33,6 +34,7 @@ from cachestore.errors import (
 )
 from cachestore.web import Web, open_web
 from cachestore.web.client import open_client
+from cachestore.web.parser import has_more
 from cachestore.web.retries import Retries
 from cachestore.web.watchdog import Watchdog
 from tests.downloads import (
@@ -279,6 +281,17 @@ def test_what_comes_behind_an_answer_in_its_last_record_is_not_taken_for_the_nex
         assert web.document(TRACK, server.url).content == body
         assert web.document(TRACK, server.url).content == b"good"
         web.close()
+
+
+class Layers:
+    """What stands in for a connection of TLS within TLS, each layer of which keeps what it has read."""
+
+    def get_extra_info(self, name: str) -> Mock | None:
+        return Mock(pending=lambda: 0) if name == "ssl_object" else None
+
+
+def test_a_connection_of_which_it_cannot_be_told_is_taken_for_one_with_more() -> None:
+    assert has_more(httpx.Response(200, extensions={"network_stream": Layers()}))
 
 
 def taken(web: Web, url: str) -> list[tuple[type, int]]:
