@@ -37,6 +37,7 @@ FFMPEG = {
     "six channels of aac in m4a": (["-f", "ipod", "-c:a", "aac", "-ac", "6"], "m4a", 6),
     "eight channels of aac in m4a": (["-f", "ipod", "-c:a", "aac", "-ac", "8"], "m4a", 8),
     "mono in fragments of m4a": (["-f", "mp4", "-movflags", f"+frag_keyframe{FRAGMENTS}"], "m4a", MONO),
+    "mp3 in mp4": (["-f", "mp4", "-c:a", "libmp3lame", "-ac", "2"], "m4a", STEREO),
     "six channels of alac in m4a": (["-f", "ipod", "-c:a", "alac", "-ac", "6"], "m4a", 6),
     "alac in m4a": (["-f", "ipod", "-c:a", "alac"], "m4a", MONO),
     "fragments of m4a": (["-f", "mp4", "-movflags", f"+frag_keyframe{FRAGMENTS}", "-ac", "2"], "m4a", STEREO),
@@ -144,6 +145,19 @@ def test_a_file_says_what_it_is_and_how_long_it_plays(made: Mapping[str, Path], 
     assert (ext, said.sample_rate, said.channels) == EXPECTED[name]
     assert said.duration is not None
     assert SECONDS - 0.001 < said.duration < SECONDS + 0.1
+
+
+def test_a_length_is_known_of_m4a_also_where_its_decoder_is_told_nothing(
+    made: Mapping[str, Path], tmp_path: Path
+) -> None:
+    content = bytearray(made["aac in m4a"].read_bytes())
+    sound, told = content.index(b"stsd") - 4, content.index(b"esds") + 8
+    end = sound + int.from_bytes(content[sound : sound + 4], "big")
+    content[told:end] = b"\3".ljust(end - told, b"\x80")  # a size that never ends
+    path = tmp_path / "audio"
+    path.write_bytes(content)
+    _, said = facts(path, tmp_path)
+    assert said.duration is not None
 
 
 @pytest.mark.parametrize("name", ENDLESS)

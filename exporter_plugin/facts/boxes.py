@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from exporter_plugin.facts.tags import of_any
@@ -15,6 +16,7 @@ _MOST_BOXES = 1_000_000
 _HEAD = 1 << 20  # the header of WebM is at its beginning
 _NESTS = {b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"traf"}
 _PARAMETRIC_STEREO = 29
+_DESCRIPTORS = {3: 3, 4: 13}  # of MPEG-4: how much they hold before those in them
 _AAC_CHANNELS = {7: 8, 11: 7, 12: 8, 14: 8}  # all else is its number; 0 is told elsewhere
 _SEGMENT, _INFO, _TRACKS, _TRACK, _AUDIO = 0x18538067, 0x1549A966, 0x1654AE6B, 0xAE, 0xE1
 _SCALE, _DURATION, _RATE, _CHANNELS = 0x2AD7B1, 0x4489, 0xB5, 0x9F
@@ -35,7 +37,10 @@ def of_mp4(file: BinaryIO, ext: str) -> tuple[float | None, float | None, int | 
     if not seconds and b"moof" in found:
         seconds = _fragments_end(dict(index), dict(_inside(_box(file, *found[b"moof"]))))
     sounds = (body for name, body in index if name == b"stsd" and b"esds" in body)
-    return seconds, rate, _aac_channels(next(sounds, b"")) or channels
+    told = None
+    with suppress(IndexError):  # it ends too early
+        told = _aac_channels(next(sounds, b""))
+    return seconds, rate, told or channels
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
@@ -69,7 +74,9 @@ def _aac_channels(sound: bytes) -> int | None:
         if tag == 5:
             told = sound[place : place + 8]
             break
-        place += {3: 3, 4: 13}[tag]
+        if tag not in _DESCRIPTORS:  # MP3 in MP4 has no more to tell
+            return None
+        place += _DESCRIPTORS[tag]
     bits = f"{int.from_bytes(told.ljust(8, bytes(1)), 'big'):064b}"
     kind, place = int(bits[:5], 2), 11 if bits.startswith("11111") else 5
     place += 28 if bits[place : place + 4] == "1111" else 4
