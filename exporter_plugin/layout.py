@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -97,11 +98,11 @@ class Layout:
         overwrites = self._wishes.overwrite_edited
         self._destination.refuse_in_the_way(file, state, overwrites=overwrites)
         if owned and state is FileState.OURS:
-            right = is_right(owned)
-            if right and not overwrites and self._is_linked(owned, info):
+            if is_right(owned) and not overwrites and self._is_linked(owned, info):
                 return Fate.KEEP, owned
             if self._destination.has_bytes(owned):
-                return Fate.KEEP if right else Fate.REPLACE, owned
+                owned = self._linked_as_now(owned, info)
+                return Fate.KEEP if is_right(owned) else Fate.REPLACE, owned
         return Fate.REPLACE if overwrites else Fate.EDITED, owned
 
     def is_to_be_made(self, file: str, is_right: Callable[[OwnedFile], bool]) -> bool:
@@ -112,6 +113,10 @@ class Layout:
     def _is_linked(self, own: OwnedFile, info: os.stat_result) -> bool:
         """Return whether a file that is recorded as a hard link to a blob is one; others need not be."""
         return own.link_mode is not LinkMode.HARDLINK or own.content is None or self._is_blob(own.content, info)
+
+    def _linked_as_now(self, own: OwnedFile, info: os.stat_result) -> OwnedFile:
+        """Return the record of a file with our bytes; one that is no link to the blob any more is as good as a copy."""
+        return own if self._is_linked(own, info) else replace(own, link_mode=LinkMode.COPY)
 
     def _is_linked_right(self, own: OwnedFile) -> bool:
         mode = self._wishes.link_mode

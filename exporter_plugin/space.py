@@ -27,9 +27,10 @@ class NoSpaceForCopies(NoSpace):
 
 
 class Space:
-    """The disk of `folder`, and what is still to be copied there: bytes by identity, as far as they are known."""
+    """The disk of the bundle at `path`, and what is to be copied to `folder` there: bytes by identity, if known."""
 
-    def __init__(self, folder: Path, sizes: Mapping[str, int]) -> None:
+    def __init__(self, path: Path, folder: Path, sizes: Mapping[str, int]) -> None:
+        self._path = path
         self._folder = folder
         self._sizes = dict(sizes)
         self._total = sum(sizes.values())
@@ -39,5 +40,5 @@ class Space:
         others = self._total - self._sizes.pop(identity, 0)
         free = shutil.disk_usage(self._folder).free
         if free < others + size:
-            raise NoSpaceForCopies(self._folder, needed=others + size, free=free)
+            raise NoSpaceForCopies(self._path, needed=others + size, free=free)
         self._total = others

@@ -116,8 +116,8 @@ class Staging:
         self._copies = copies
         self._tell = tell
         self._link_mode = link_mode
-        # Whether tracks are copied, by whether they are local; learned as it turns out.
-        self._copying = {False: link_mode is LinkMode.COPY}
+        # Whether tracks are copied, by the device of local ones, None for those of the cache; learned as it turns out.
+        self._copying: dict[int | None, bool] = {None: link_mode is LinkMode.COPY}
         self._space: Space | None = None
         self._placed: dict[str, OwnedFile] = {}
         self._fresh: list[str] = []  # identities of what is staged
@@ -204,7 +204,7 @@ class Staging:
         if mode in _SPARING and not self._is_copied(row):
             with suppress(LinkError):
                 return make(path, _SPARING[mode])
-            self._copying[row.path is not None] = True
+            self._copying[_device(row)] = True
         self._make_sure_of_space(row, size)
         return make(path, mode)
 
@@ -213,15 +213,16 @@ class Staging:
         if self._is_copied(row):
             if self._space is None:
                 rest = {other.identity: need for other, need in self._copies() if self._is_copied(other)}
-                self._space = Space(self._folder.path, {key: rest[key] for key in rest.keys() - self._placed.keys()})
+                sizes = {key: rest[key] for key in rest.keys() - self._placed.keys()}
+                self._space = Space(self._destination.path, self._folder.path, sizes)
             self._space.take(row.identity, size)
 
     def _is_copied(self, row: Row) -> bool:
-        """Return whether a row is copied: local ones where reflinks do not work, by the first one's file."""
-        is_local = row.path is not None
-        if row.path is not None and is_local not in self._copying:
-            self._copying[is_local] = not can_reflink(row.path, self._folder.path)
-        return self._copying[is_local]
+        """Return whether a row is copied: local ones where reflinks do not work, by the first file of each device."""
+        device = _device(row)
+        if row.path is not None and device not in self._copying:
+            self._copying[device] = not can_reflink(row.path, self._folder.path)
+        return self._copying[device]
 
     def _place_playlist(self, path: Path) -> OwnedFile:
         """Stage a playlist and return its record, or that of the one which stays since it is equal or edited."""
@@ -232,6 +233,16 @@ class Staging:
         with writing(self._destination.path):
             staged = Path(shutil.move(path, self._folder.path / file))
         return _record(staged, file, hash_file(staged))
+
+
+def _device(row: Row) -> int | None:
+    """Return on which device the file of a local row lies, None for one of the cache."""
+    if row.path is None:
+        return None
+    try:
+        return row.path.stat().st_dev
+    except OSError:  # it is gone by now, as it will be told when its turn comes
+        return -1
 
 
 def _record(path: Path, file: str, digest: str) -> OwnedFile:

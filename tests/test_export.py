@@ -458,6 +458,25 @@ def test_a_bundle_that_is_as_it_was_is_not_hashed(house: House, music: Music, mo
     assert hashed == []
 
 
+def test_links_to_the_blobs_of_a_store_that_is_gone_are_hashed_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = house.folder / "other"
+    house.export()
+    house.export(other)
+    shutil.rmtree(house.config.root)
+    before = inodes(house.dest / "media")
+    assert [house.export(dest).linked for dest in (house.dest, other)] == [0, 0]
+    assert inodes(house.dest / "media") == before
+    recorded = stamps(house.dest), stamps(other)
+    monkeypatch.setattr(destination, "hash_file", hashed := Mock(side_effect=hash_file))
+    for dest in (house.dest, other):
+        house.export(dest)
+    hashed.assert_not_called()
+    assert (stamps(house.dest), stamps(other)) == recorded
+    assert house.export(link_mode="hardlink").linked == 2
+
+
 @pytest.mark.parametrize("mode", ["hardlink", "copy"])
 @pytest.mark.parametrize("change", ["new version", "dropped"])
 def test_an_edit_that_cannot_be_seen_is_neither_replaced_nor_removed(
@@ -830,6 +849,24 @@ def test_what_is_to_be_copied_has_to_fit_before_the_first_copy(
     house.export(**options)
     limit_disk(monkeypatch, 0)
     house.export(**options)
+
+
+def test_what_is_reflinked_needs_no_space_though_a_track_on_another_volume_does(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, near = house.folder / "far.wav", [house.folder / f"near{number}.wav" for number in range(2)]
+    for path in (far, *near):
+        path.write_bytes(sound(path.name))
+    rows = tuple(Row(Track("file", path.name, title=path.stem), path) for path in (far, *near))
+    monkeypatch.setattr("exporter_plugin.staging._device", lambda row: int(row.path == far))
+    monkeypatch.setattr("exporter_plugin.staging.can_reflink", lambda path, _: path != far)
+    monkeypatch.setattr("cachestore.links._reflink", lambda source, dest: _copy(source, dest) and LinkMode.REFLINK)
+    limit_disk(monkeypatch, len(sound("far")))
+    with Cache.open(house.config) as cache:
+        assert export_mix(Mix("", rows), house.dest, cache=cache).copied == 3
+        limit_disk(monkeypatch, len(sound("far")) - 1)
+        with pytest.raises(NoSpaceForCopies, match=re.escape(f"at {house.folder / 'other'}: ")):
+            export_mix(Mix("", rows), house.folder / "other", cache=cache)
 
 
 def no_reflinks(_: Path, dest: Path) -> LinkMode:
