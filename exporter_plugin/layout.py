@@ -124,7 +124,7 @@ class Layout:
             return True
         if mode is LinkMode.EDITABLE:
             return own.link_mode is not LinkMode.HARDLINK and self._destination.is_writable(own.file)
-        return own.link_mode is mode
+        return own.link_mode is mode and (mode is not LinkMode.COPY or self._destination.is_writable(own.file))
 
     def _name_again(self, identities: Collection[str], occupied: Collection[str] = ()) -> None:
         self._occupied.difference_update([fold(self._stems[identity]) for identity in identities])

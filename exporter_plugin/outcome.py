@@ -89,8 +89,9 @@ class Report:
     """What an export did.
 
     `total`, `cloud`, `downloaded`, `cached`, `local`, `failed` and `stale` count rows of the mix; `linked` (hard
-    links), `copied` (reflinks too) and `bytes` count the audio files of the bundle. It took `seconds`. Where rows
-    failed, `kept` says of how many `cloud` rows the cache has the bytes now, which the next export need not download.
+    links), `copied` (reflinks too), `edited` (neither, since somebody changed them) and `bytes` count the audio files
+    of the bundle. It took `seconds`. Where rows failed, `kept` says of how many `cloud` rows the cache has the bytes
+    now, which the next export need not download.
     """
 
     dest: Path
@@ -106,6 +107,7 @@ class Report:
     bytes: int
     linked: int
     copied: int
+    edited: int
     seconds: float
     errors: tuple[TrackError, ...]
 
@@ -126,7 +128,8 @@ def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], kept: int | No
     placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
     origins = Counter(outcome.origin for outcome in placed)
     files = {outcome.owned for outcome in placed}
-    linked = sum(own.link_mode is LinkMode.HARDLINK for own in files)
+    edited = {own for own in files if own.is_edited}
+    linked = sum(own.link_mode is LinkMode.HARDLINK for own in files - edited)
     return Report(
         dest=dest,
         name=name,
@@ -138,9 +141,18 @@ def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], kept: int | No
         failed=len(errors),
         stale=sum(outcome.stale for outcome in placed),
         kept=kept,
-        bytes=sum(own.size for own in files),
+        bytes=sum(own.size for own in files - edited) + sum(_size(dest / own.file) for own in edited),
         linked=linked,
-        copied=len(files) - linked,
+        copied=len(files) - len(edited) - linked,
+        edited=len(edited),
         seconds=seconds,
         errors=errors,
     )
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file that somebody edits, and may remove at any time."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

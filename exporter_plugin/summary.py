@@ -39,6 +39,7 @@ def print_report(report: Report) -> None:
     unconfirmed = f" ({report.stale} not confirmed by a server)" if report.stale else ""
     files = [count(report.linked, "hard link")] if report.linked else []
     files += [f"{report.copied} {'copy' if report.copied == 1 else 'copies'}"] if report.copied else []
+    files += [f"{report.edited} edited"] if report.edited else []
     seconds = report.seconds
     rows = [
         ("tracks", str(report.total)),

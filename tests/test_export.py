@@ -474,6 +474,10 @@ def test_links_to_the_blobs_of_a_store_that_is_gone_are_hashed_once(
         house.export(dest)
     hashed.assert_not_called()
     assert (stamps(house.dest), stamps(other)) == recorded
+    assert not any(path.stat().st_mode & stat.S_IWUSR for path in other.glob("media/*E.P.*"))  # they have another name
+    house.export(link_mode="copy")
+    copies = [path.stat() for path in house.dest.glob("media/*E.P.*")]
+    assert [(file.st_nlink, bool(file.st_mode & stat.S_IWUSR)) for file in copies] == [(1, True)] * 2
     assert house.export(link_mode="hardlink").linked == 2
 
 
@@ -810,7 +814,9 @@ def test_a_copy_of_a_bundle_has_no_hard_links(house: House, options: dict[str, A
     assert (modes == {"hardlink"}) is bool(linked)
     files = [(house.dest / "media" / name).stat() for name in house.media()[:2]]
     assert {file.st_nlink for file in files} == ({3} if linked else {1})
-    assert all(file.st_mode & stat.S_IWUSR for file in files) is bool(options.get("editable"))
+    assert {bool(file.st_mode & stat.S_IWUSR) for file in files} == {not linked}
+    blobs = [(original / "media" / name).stat() for name in house.media(original)[:2]]
+    assert not any(file.st_mode & stat.S_IWUSR for file in blobs)
     before = stamps(house.dest)
     house.export(**options)
     assert stamps(house.dest) == before
@@ -935,6 +941,18 @@ def test_a_person_is_told_what_was_done(house: House, music: Music) -> None:
     ]
 
 
+def test_a_file_that_somebody_changed_is_told_as_such(house: House, music: Music) -> None:
+    house.export()
+    path = house.dest / "media" / house.media()[0]
+    path.chmod(0o644)
+    path.write_bytes(bytes(1_000_000))
+    done = invoke(house, music, str(house.mix), str(house.dest))
+    size = f"{(1_000_000 + 2 * len(sound('t2'))) / 1_000_000:.1f} MB"
+    assert f"audio       {size} in 1 hard link, 1 copy, 1 edited" in done.stdout.splitlines()
+    facts = json.loads(invoke(house, music, str(house.mix), str(house.dest), "--json").stdout)
+    assert (facts["linked"], facts["copied"], facts["edited"]) == (1, 1, 1)
+
+
 def test_json_has_the_documented_keys(house: House, music: Music) -> None:
     music.statuses["t1"] = 404
     done = invoke(house, music, str(house.mix), str(house.dest), "--json", "--on-error", "skip")
@@ -942,7 +960,7 @@ def test_json_has_the_documented_keys(house: House, music: Music) -> None:
     assert done.return_value == facts["exit_code"] == 3
     assert list(facts) == [
         *("result", "exit_code", "dest", "name", "total", "cloud", "downloaded", "cached", "local", "failed", "stale"),
-        *("kept", "bytes", "linked", "copied", "seconds", "errors"),
+        *("kept", "bytes", "linked", "copied", "edited", "seconds", "errors"),
     ]
     assert (facts["errors"][0]["track"], facts["errors"][0]["code"]) == ("studio:t1", "not_found")
 
