@@ -108,9 +108,10 @@ class Destination:
         It would be a copy of itself, under another name each time, and its track would be forgotten.
         """
         folders = {folder: Path(os.path.realpath(folder)) for folder in {path.parent for path in paths}}
-        ours = {self.path: "", self.path / MEDIA: f"{MEDIA}/"}
-        for path in (path for path in paths if folders[path.parent] in ours):
-            if f"{ours[folders[path.parent]]}{path.name}" in self._records:
+        ours = {self.path / file for file in self._records}
+        for path in paths if ours else ():
+            place = folders[path.parent] / path.name
+            if place in ours or (place.is_symlink() and Path(os.path.realpath(place)) in ours):
                 problem = f"has a track of the mix, {path.name}, as a file of the bundle that is there"
                 raise DestinationError(self.path, problem, "name another folder")
 

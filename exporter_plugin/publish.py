@@ -112,7 +112,7 @@ class _Merge:
         unwanted = dict(self._unwanted())
         if any(unwanted.values()):
             return False
-        manifest = replace(self._manifest, files=(*self._manifest.files, *unwanted))
+        manifest = replace(self._manifest, files=(*self._manifest.files, *map(_edited, unwanted)))
         if not _is_same(self._destination.published, manifest):
             return False
         for own in unwanted:
@@ -141,10 +141,11 @@ class _Merge:
 
     def _refuse_closed(self, files: Sequence[str]) -> None:
         """Raise DestinationError when files cannot be put into a folder, or removed from it, that are to be."""
-        wanted = {own.file for own in self._manifest.files}
-        changing = {*files, *(own.file for own in self._destination.owned if own.file not in wanted)}
-        for folder in {(self._destination.path / file).parent for file in changing}:
-            if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        path = self._destination.path
+        closed = {folder for folder in (path, path / MEDIA) if _is_closed(folder)}
+        if closed:  # else nobody needs to know what is going to be removed
+            removed = (own.file for own, is_untouched in self._unwanted() if is_untouched)
+            for folder in closed & {(path / file).parent for file in (*files, *removed)}:
                 raise DestinationError(folder, "is no folder that can be written", "mend that or name another one")
 
     def _replace(self, file: str) -> OwnedFile | None:
@@ -152,7 +153,7 @@ class _Merge:
         own = self._destination.look_at(file)[1]
         if own and not self._overwrite_edited and not self._destination.has_bytes(own):
             self._tell(edited_warning(self._destination.path / file))
-            return own
+            return _edited(own)
         (self._folder.path / file).replace(self._destination.path / file)
         return None
 
@@ -163,7 +164,7 @@ class _Merge:
             if is_untouched:
                 (self._destination.path / own.file).unlink()
             else:
-                kept.append(own)
+                kept.append(_edited(own))
                 self._tell(edited_warning(self._destination.path / own.file))
         return kept
 
@@ -183,6 +184,15 @@ class _Merge:
         fresh = self._folder.path / MANIFEST
         write_manifest(fresh, manifest)
         fresh.replace(self._destination.path / MANIFEST)
+
+
+def _is_closed(folder: Path) -> bool:
+    return folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK))
+
+
+def _edited(own: OwnedFile) -> OwnedFile:
+    """Return the record of a file that was found to be edited, which is seen in no time nor size for sure."""
+    return replace(own, content=None)
 
 
 def _refuse_missing(destination: Destination, manifest: Manifest, staged: Sequence[str]) -> None:

@@ -457,6 +457,21 @@ def test_what_is_foreign_at_the_name_of_the_playlist_is_in_the_way(house: House,
     assert house.inodes() == before
 
 
+def test_an_edit_that_cannot_be_seen_is_remembered_while_its_track_is_not_wanted(house: House) -> None:
+    house.export("A", "B")
+    path = house.dest / "media/02 - B.wav"
+    before = path.stat()
+    edit(path, "b1")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    house.export("A")
+    house.export("A")
+    house.told.clear()
+    [own] = [own for own in house.export("A", "B").files if own.file == "media/02 - B.wav"]
+    assert own.is_edited
+    assert len(house.told) == 1
+    assert path.read_text() == "b1"
+
+
 def test_a_file_that_was_edited_is_ours_again_when_its_extension_comes_back(house: House) -> None:
     house.export("A")
     edit(house.dest / "media/01 - A.wav", "my work")

@@ -216,6 +216,9 @@ def test_the_files_of_a_bundle_are_not_exported_into_itself(stranger: Stranger, 
     for more in ((), ("--dry-run",), ("--renumber",)):
         said = stranger.run("export", playlist, "DEST", *more, code=4).sentence
         assert "has a track of the mix, 01 - a.wav, as a file of the bundle that is there" in said
+    (stranger.home / "alias.wav").symlink_to(stranger.home / "DEST/media/01 - a.wav")
+    said = stranger.run("export", stranger.mix({"path": "alias.wav"}), "DEST", code=4).sentence
+    assert "has a track of the mix, alias.wav, as a file of the bundle that is there" in said
     assert snapshot(stranger.home / "DEST") == before
     stranger.run("export", playlist, "OTHER")
     (stranger.home / "DEST/media/extra.wav").write_bytes(wave(3000, seed=2))

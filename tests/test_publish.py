@@ -96,6 +96,16 @@ def test_where_folders_have_no_locks_a_bundle_is_published_all_the_same(
     assert sorted(house.files().values()) == ["A1", "B1"]
 
 
+def test_a_folder_in_which_nothing_changes_may_be_closed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.export("A", "B", "C")
+    (house.dest / "media/02 - B.wav").write_text("my work")
+    (house.dest / "media/03 - C.wav").unlink()
+    media, access = house.dest / "media", os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != media and access(path, mode))
+    house.export("A")
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "my work"}
+
+
 @pytest.mark.parametrize("folder", ["media", "."])
 def test_a_folder_that_cannot_be_written_is_found_out_before_anything_is(
     house: House, monkeypatch: pytest.MonkeyPatch, folder: str
