@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from cachestore.config import ON_ERROR
 from cachestore.links import LinkMode
+from exporter_plugin.row import without_secrets
 from exporter_plugin.template import Template
 
 if TYPE_CHECKING:
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 class Options:
     """What is asked for; what is None comes from the configuration, and the `name` from the mix.
 
-    `editable` files may be written into, which a `link_mode` must not contradict (ValueError). `renumber` gives
+    `editable` files may be written into, which a `link_mode` must not contradict. `renumber` gives
     published files new names, too; `overwrite_edited` replaces those that somebody changed. `formats` names the
-    optional formats to write; without it each that applies is.
+    optional formats to write; without it each that applies is. A name that is a URL is none. Raise ValueError.
     """
 
     name: str | None = None
@@ -36,6 +38,12 @@ class Options:
     formats: Collection[str] = ()
 
     def __post_init__(self) -> None:
+        if self.on_error not in (None, *ON_ERROR):
+            raise ValueError(f"on_error is {self.on_error!r}; expected {' or '.join(ON_ERROR)}")
+        if isinstance(self.formats, str):
+            problem = f"formats is {self.formats!r}; expected a list of names, such as [{self.formats!r}]"
+            raise ValueError(problem)  # noqa: TRY004 - whatever is wrong with an option is one kind of error
+        object.__setattr__(self, "name", without_secrets(self.name or "") or None)
         if self.editable and self.link_mode not in {None, LinkMode.AUTO}:
             raise ValueError(
                 f"link_mode {self.link_mode!r} says how files are linked, and so does editable; choose one"

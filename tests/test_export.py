@@ -827,6 +827,28 @@ def test_editable_and_a_strict_link_mode_contradict_each_other(house: House) -> 
         house.export(editable=True, link_mode="hardlink")
 
 
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"on_error": "skipp"}, "on_error is 'skipp'; expected fail or skip"),
+        ({"formats": "rpp"}, "formats is 'rpp'; expected a list of names, such as ['rpp']"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(asked: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        Options(**asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [("https://x.y/?token=SEKRET", "Friday Warm-up"), ("Set of https://x.y/?token=SEKRET", "Set of https://x.y/?…")],
+)
+def test_a_name_that_is_asked_for_is_told_without_secrets(house: House, asked: str, name: str) -> None:
+    assert house.export(name=asked).name == name
+    assert not list(house.dest.rglob("*SEKRET*"))
+    assert "SEKRET" not in (house.dest / "bundle.json").read_text()
+
+
 def limit_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """Let the disk of the bundle have so many bytes free, as long as nothing is written."""
     usage = SimpleNamespace(free=free)

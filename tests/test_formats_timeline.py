@@ -217,12 +217,23 @@ def test_a_row_that_begins_after_the_end_of_its_file_is_a_marker(tmp_path: Path,
     after = [placed("A", "01.flac", start=3.0, offset=9.0), placed("B", "01.flac", offset=1.0, duration=4.0)]
     bundle = view(*after, placed("C", "01.flac"), folder=tmp_path)
     assert [(clip.row.label, clip.start, clip.length) for clip in laid(bundle)] == [("C", 3.0, 1.0)]
-    silent = "(its offset is at or after its end)"
+    silent = "(nothing of it is left to play)"
     assert [(gap.start, gap.length, gap.label) for gap in timeline_of(bundle).gaps] == [
         (3.0, 0.0, f"SILENT: A {silent}"),
         (3.0, 0.0, f"SILENT: B {silent}"),
     ]
     validate(bundle)
+
+
+@pytest.mark.parametrize("said", [{"offset": 0.9999999}, {"duration": 1e-7}])
+def test_a_row_too_short_to_be_written_is_a_marker(
+    tmp_path: Path, library: Mapping[str, Sample], said: dict[str, float]
+) -> None:
+    library["flac"].copy_to(tmp_path / "media", "01.flac")
+    bundle = view(placed("A", "01.flac", start=3.0, **said), folder=tmp_path)
+    assert laid(bundle) == []
+    assert [gap.start for gap in timeline_of(bundle).gaps] == [3.0]
+    assert "LENGTH 0" not in rpp(bundle)
 
 
 def test_a_clip_ends_with_its_file_and_what_has_no_place_follows_there(
@@ -250,6 +261,10 @@ def test_a_project_of_thousands_of_tracks_at_one_place_is_made_in_time_that_grow
     assert len(timeline_of(bundle).lanes) == 5000
     RPP.render(bundle)
     assert time.process_time() - began < 8  # a fifth of a second; each clip against each lane takes a minute
+
+
+def test_reaper_reads_au_as_it_does_wave() -> None:
+    assert "<SOURCE WAVE" in rpp(view(placed("A", "1.au", start=0.0, duration=1.0)))
 
 
 @pytest.mark.parametrize("bpm", [5.0, 999.9])
@@ -345,7 +360,9 @@ def test_any_mix_is_a_valid_project_in_which_no_clips_of_a_deck_overlap(rows: li
     project(bundle)
     if SCHEMAS.is_dir():
         validate(bundle)
-    assert len([line for line in rpp(bundle) if line == "<ITEM"]) >= sum(isinstance(row, Placed) for row in rows)
+    lines, sounding = rpp(bundle), [row for row in rows if isinstance(row, Placed) and (row.row.duration or 1) >= 1e-6]
+    assert len([line for line in lines if line == "<ITEM"]) >= len(sounding)
+    assert "LENGTH 0" not in lines
     timeline = timeline_of(bundle)
     assert len(laid(bundle)) + len(timeline.gaps) == len(rows)
     for lane in timeline.lanes:

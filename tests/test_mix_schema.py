@@ -60,7 +60,7 @@ def test_the_schema_has_the_fields_that_the_reader_asks_for() -> None:
         str(call.args[0].value)
         for call in calls
         if isinstance(call.func, ast.Attribute)
-        and call.func.attr in {"exact", "shown", "number", "get"}
+        and call.func.attr in {"exact", "shown", "number", "value"}
         and call.args
         and isinstance(call.args[0], ast.Constant)
     }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Which of REAPER's decoders a file goes to; all else is for that of videos, which uses the system's.
 _DECODERS = {
     "aiff": "WAVE",
+    "au": "WAVE",
     "caf": "WAVE",
     "flac": "FLAC",
     "mp3": "MP3",
@@ -45,7 +46,7 @@ def _project(timeline: Timeline) -> Iterator[str]:
     for number, lane in enumerate(timeline.lanes, 1):
         items = (line for clip in lane for line in _block("ITEM", _item(clip)))
         yield from _block("TRACK", (f'NAME "Deck {number}"', "BEAT 0", *items))  # 0: items stay at their seconds
-    gaps = [line for gap in timeline.gaps if gap.length for line in _block("ITEM", _empty_item(gap))]
+    gaps = [line for gap in timeline.gaps if decimal(gap.length) != "0" for line in _block("ITEM", _empty_item(gap))]
     if gaps:
         yield from _block("TRACK", ('NAME "Missing"', "BEAT 0", *gaps))
 

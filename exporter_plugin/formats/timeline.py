@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_TEMPO = 120.0  # beats per minute, what DAWs start with
 # Of a clip whose end nobody knows: what is too long can be seen and cut, what is missing cannot.
 _UNKNOWN_LENGTH = 600.0
-_TICK = 1e-6  # seconds: sums of decimal fractions are not exact
+_TICK = 1e-6  # seconds: sums of decimal fractions are not exact, and what is shorter would be written as 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ def timeline_of(view: BundleView) -> Timeline:
         if isinstance(outcome, Hole):
             length = outcome.row.duration or outcome.row.file_length or 0.0
             gaps.append(Gap(start, length, f"MISSING: {text(outcome.row.label)} ({text(outcome.error.reason)})"))
-        elif (length := _length(view, outcome)) == 0:
-            gaps.append(Gap(start, length, f"SILENT: {text(outcome.row.label)} (its offset is at or after its end)"))
+        elif (length := _length(view, outcome)) < _TICK:
+            gaps.append(Gap(start, 0.0, f"SILENT: {text(outcome.row.label)} (nothing of it is left to play)"))
         else:
             clips.append(Clip(outcome, start, length))
         end = start + length

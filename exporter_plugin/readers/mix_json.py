@@ -30,7 +30,7 @@ _KINDS = "one of source and id, url, path"
 def read(document: Document) -> Mix:
     """Return the mix of a JSON document. Raise MixError with the line and column, or the number of the track."""
     top = _Fields(document, "", _top(document))
-    tracks = top.fields.get("tracks")
+    tracks = top.value("tracks")
     if not isinstance(tracks, list):
         found = f"is {_kind(tracks)}" if "tracks" in top.fields else "is missing"
         raise document.error("", f'"tracks" {found}; expected a list of tracks')
@@ -56,10 +56,10 @@ def _top(document: Document) -> dict[str | None, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str | None, Any]:
-    """Return the fields of an object, and as None, which is the name of no field, one that it has more than once."""
+    """Return the fields of an object, and as None, which is the name of no field, those that it has more than once."""
     fields: dict[str | None, Any] = dict(pairs)
     if len(fields) < len(pairs):
-        fields[None] = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        fields[None] = {name for name, number in Counter(name for name, _ in pairs).items() if number > 1}
     return fields
 
 
@@ -124,14 +124,15 @@ class _Fields:
     place: str
     fields: dict[str | None, Any]
 
-    def __post_init__(self) -> None:
-        if None in self.fields:
-            name = redacted(shown(self.fields[None]))
-            raise self.error(f'it has "{name}" more than once; expected each field once')
-
     def error(self, problem: str) -> MixError:
         """Return the error of this object."""
         return self.document.error(self.place, problem)
+
+    def value(self, name: str) -> Any:  # noqa: ANN401 - whatever JSON has
+        """Return a field as it is, None if it is not there; those that nobody asks for may be there twice."""
+        if name in self.fields.get(None, ()):
+            raise self.error(f'it has "{name}" more than once; expected each field once')
+        return self.fields.get(name)
 
     def exact(self, name: str) -> str | None:
         """Return text that is used as it stands, None if it is not there."""
@@ -147,7 +148,7 @@ class _Fields:
 
     def number(self, name: str) -> float | None:
         """Return a number, None if it is not there."""
-        number = self.fields.get(name)
+        number = self.value(name)
         if number is None:
             return None
         if not isinstance(number, float):
@@ -155,7 +156,7 @@ class _Fields:
         return number
 
     def _text(self, name: str) -> str | None:
-        value = self.fields.get(name)
+        value = self.value(name)
         if value is not None and not isinstance(value, str):
             raise self.error(f'"{name}" is {_kind(value)}; expected text')
         return value
