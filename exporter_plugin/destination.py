@@ -89,9 +89,12 @@ class Destination:
         found = [own for file in files if (own := self.look_at(file)[1])]
         return [own for own in found if own.identity in identities]
 
-    def playlists_unlike(self, written: Iterable[str]) -> list[OwnedFile]:
-        """Return the records of the playlists and projects here of whose kind, by extension, none is `written`."""
-        kinds = {PurePosixPath(file).suffix.lower() for file in written}
+    def playlists_unlike(self, written: Iterable[str], decided: Collection[str] = ()) -> list[OwnedFile]:
+        """Return the records of the playlists and projects here of whose kind, by extension, none is `written`.
+
+        What is of a `decided` kind is written or not wanted.
+        """
+        kinds = {*decided, *(PurePosixPath(file).suffix.lower() for file in written)}
         return [own for own in self.files_of({None}) if PurePosixPath(own.file).suffix.lower() not in kinds]
 
     def refuse_in_the_way(self, file: str, state: FileState, *, overwrites: bool) -> None:

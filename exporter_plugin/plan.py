@@ -14,7 +14,7 @@ from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
 from exporter_plugin.destination import writing
 from exporter_plugin.foresight import foresee
-from exporter_plugin.formats import chosen, write_all
+from exporter_plugin.formats import chosen, decided, write_all
 from exporter_plugin.formats.view import BundleView
 from exporter_plugin.inspection import inspect
 from exporter_plugin.layout import Fate, Layout
@@ -171,7 +171,8 @@ class _Planning:
             )
             files, failed = write_all(view, written, tell, formats)
             planned = [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
-        earlier = self._destination.playlists_unlike(file.file for file in planned) if failed else []
+        names = (file.file for file in planned)
+        earlier = self._destination.playlists_unlike(names, decided(failed)) if failed else []
         return [*planned, *(PlannedFile(Fate.KEEP, own.file) for own in earlier)]
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:

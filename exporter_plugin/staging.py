@@ -13,7 +13,7 @@ from cachestore.blobs import hash_file, is_digest
 from cachestore.errors import LinkError
 from cachestore.links import LinkMode, can_reflink
 from exporter_plugin.destination import edited_warning, writing
-from exporter_plugin.formats import write_all
+from exporter_plugin.formats import decided, write_all
 from exporter_plugin.layout import Fate
 from exporter_plugin.manifest import MEDIA, OwnedFile
 from exporter_plugin.outcome import Hole
@@ -178,7 +178,8 @@ class Staging:
         with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
             files, failed = write_all(view, Path(scratch), self._tell, formats)
             placed = [self._place_playlist(path) for path in files]
-        return [*placed, *(self._destination.playlists_unlike(own.file for own in placed) if failed else ())]
+        written = (own.file for own in placed)
+        return [*placed, *(self._destination.playlists_unlike(written, decided(failed)) if failed else ())]
 
     def locate(self, file: str) -> Path:
         """Return where a file of the bundle lies now."""

@@ -197,5 +197,7 @@ def test_what_a_format_wrote_that_fails_now_stays(producer: Stranger, installed:
         assert "no moody file could be written (RuntimeError: moody)" in producer.export(*rows, options=options).err
         assert (dest / "mood.txt").read_bytes() == written
         assert manifest(dest)["finished"]
+    producer.export(*rows, options=("--format", "moody"))
+    assert files(producer) == ["Friday Warm-up.m3u8", "bundle.json", "mood.txt"]  # nobody wants that of rpp
     producer.export(*rows, options=("--format", "rpp"))
     assert files(producer) == ["Friday Warm-up.m3u8", "Friday Warm-up.rpp", "bundle.json"]

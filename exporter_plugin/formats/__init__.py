@@ -48,10 +48,10 @@ class FormatMisuse(Exception):
 
 
 class Written(NamedTuple):
-    """The `files` that were written, and whether any format `failed`."""
+    """The `files` that were written, and the names of the formats that `failed`."""
 
     files: list[Path]
-    failed: bool
+    failed: list[str]
 
 
 def chosen(names: Collection[str]) -> list[EntryPoint]:
@@ -76,14 +76,20 @@ def write_all(view: BundleView, scratch: Path, tell: OnEvent, formats: Collectio
     did in the folder of its own. Raise FormatUnknown, or OSError on a full disk.
     """
     m3u8.write(view, scratch)
-    files, failed = list(scratch.iterdir()), False
+    files, failed = list(scratch.iterdir()), []
     for number, point in enumerate(chosen(formats)):
         folder = scratch / str(number)
         folder.mkdir()
         written = _write_guarded(point, view, folder, tell, taken=files, asked=bool(formats))
         files += written or ()
-        failed = failed or written is None
+        failed += [point.name] if written is None else []
     return Written(files, failed)
+
+
+def decided(failed: Collection[str]) -> set[str]:
+    """Return the extensions of our formats but the `failed` ones: what is not written of them is not wanted."""
+    ours = (point for point in chosen(()) if _is_ours(point) and point.name not in failed)
+    return {point.load().suffix for point in ours}
 
 
 def _write_guarded(
