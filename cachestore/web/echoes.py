@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -64,6 +64,15 @@ def drop_echoes(headers: MutableMapping[str, str], secrets: Collection[str]) -> 
             if name == "etag":
                 weak = "W/" if said[:2].upper() == "W/" else ""
                 headers[name] = f'{weak}"{blake2b(said.encode("latin-1", "replace"), digest_size=16).hexdigest()}"'
+
+
+def is_digest_echo(value: bytes, secrets: Collection[str]) -> bool:
+    """Return whether a digest is made of one of the secrets that were sent, or of a piece of one.
+
+    It may be its bytes, or one of the texts in which digests are written.
+    """
+    forms = {value.decode("latin-1"), b64encode(value).decode(), value.hex(), value.hex().upper()}
+    return any(is_echo(form, secrets) for form in forms) or any(is_echo(secret, forms) for secret in secrets)
 
 
 def _is_private(name: str) -> bool:

@@ -105,6 +105,7 @@ class Web:
     def get(self, track: Track, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Give the answer to a GET, its body unread, redirects followed by hand.
 
+        Its extension ``secrets`` is what was sent for it and is not to be kept, whatever says it back.
         Raise the TrackError of `track` that says why there is none, or Cancelled.
         """
         try:
@@ -122,7 +123,9 @@ class Web:
                 asked = [(str(hop.url), hop.headers) for hop in response.extensions["hops"]]
                 if asked[0][0] != url:
                     asked.append((url, sent))
-                drop_echoes(response.headers, self._secrets.union(*(sent_secrets(*each) for each in asked)))
+                secrets = self._secrets.union(*(sent_secrets(*each) for each in asked))
+                drop_echoes(response.headers, secrets)
+                response.extensions["secrets"] = secrets
                 yield response
         except httpx.HTTPError as error:
             self.raise_if_cancelled()
