@@ -11,13 +11,14 @@ from urllib.parse import quote, unquote_to_bytes
 import httpx
 import pytest
 
+from cachestore.authorizing import url_secrets
 from cachestore.download.digests import promises
 from cachestore.errors import BadResponse
 from cachestore.sources.pointer import Pointer
 from cachestore.sources.stream import StreamPlace
 from cachestore.sources.subsonic.answers import read_answer
 from cachestore.text import is_echo
-from cachestore.track import Track, url_secrets
+from cachestore.track import Track
 from cachestore.web.echoes import drop_echoes, sent_secrets
 from cachestore.web.failures import body_failure, network_failure
 from cachestore.web.fields import file_name

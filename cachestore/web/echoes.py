@@ -8,8 +8,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from cachestore.authorizing import url_secrets
 from cachestore.text import is_echo
-from cachestore.track import url_secrets
 from cachestore.web.fields import file_name
 
 if TYPE_CHECKING:
