@@ -218,6 +218,7 @@ _OPTIONS = {
     "document": 'resolve_url = "URL/doc/{id}?key=${TOK}"\nstream_pointer = "/url"\nversion_pointer = "/v"',
     "command": f'resolve_url = "URL/doc/{{id}}"\nstream_pointer = "/url"\nversion_pointer = "/v"\n{_PRINT}',
     "redirect": 'url = "URL/hop/{id}"',
+    "unheard of": f'url = "URL/{{id}}?whatever={SECRET}&id={{id}}"',
 }
 
 

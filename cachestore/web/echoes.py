@@ -6,7 +6,7 @@ import re
 from base64 import b64decode, b64encode
 from hashlib import blake2b
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cachestore.authorizing import url_secrets
 from cachestore.text import is_echo
@@ -33,6 +33,9 @@ _PLAIN = frozenset(
         "want-repr-digest",
     }
 )
+_NAMING = frozenset(
+    {"id", "file", "filename", "name", "title", "path", "v", "version", "rev", "response-content-disposition", "rscd"}
+)
 _KEPT = ("etag", "last-modified", "content-disposition")
 # Where services want a token as the user, and nothing, or one of these, as the password.
 _NO_PASSWORDS = frozenset({"", "x", "X", "api_token", "x-oauth-basic"})
@@ -42,6 +45,18 @@ def sent_secrets(url: str, headers: Mapping[str, str]) -> set[str]:
     """Return what a request hides: the credentials of its URL, and its headers, whole and in parts."""
     said = [value for name, value in headers.items() if _is_private(name)]
     return url_secrets(url).union(_proofs(_userinfo(url)), said, *map(_parts, said))
+
+
+def asked_values(url: str, known: str) -> set[str]:
+    """Return the values of a query, any of which may be secret but for those that name the file or its version.
+
+    What is in `known`, the id of a track, is shown anyway.
+    """
+    try:
+        rows = parse_qsl(urlsplit(url).query)
+    except ValueError:
+        return set()  # it is never sent
+    return {value for name, value in rows if name.lower() not in _NAMING and value not in known}
 
 
 def has_credentials(headers: Iterable[str]) -> bool:

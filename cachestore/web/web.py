@@ -26,7 +26,7 @@ from cachestore.quantities import format_size
 from cachestore.web import fields
 from cachestore.web.authority import Authority, authority_of
 from cachestore.web.client import open_client, proxy_secrets
-from cachestore.web.echoes import drop_echoes, sent_secrets
+from cachestore.web.echoes import asked_values, drop_echoes, sent_secrets
 from cachestore.web.failures import RefusedAnswer, body_failure, network_failure, status_failure
 from cachestore.web.flights import Flights
 from cachestore.web.hops import follow
@@ -124,6 +124,7 @@ class Web:
                 if asked[0][0] != url:
                     asked.append((url, sent))
                 secrets = self._secrets.union(*(sent_secrets(*each) for each in asked))
+                secrets = secrets.union(*(asked_values(each, track.id) for each, _ in asked))
                 drop_echoes(response.headers, secrets)
                 response.extensions["secrets"] = secrets
                 yield response
