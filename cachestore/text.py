@@ -20,6 +20,7 @@ _PARAMETER = re.compile(r"([;&=]|%(?:25)*(?:3B|26|3D))[^/]*", re.IGNORECASE)
 _URL_AS_PATH = re.compile(r"[a-z][a-z0-9+.-]+:/|https?:", re.IGNORECASE | re.ASCII)
 _HIDDEN = "(hidden)"
 SHORTEST_SECRET = 6  # what is shorter may be in a title by accident
+_ALPHABET = str.maketrans("+/", "-_")
 _LONGEST = 1000  # characters; a title of megabytes would be in every line that names its track
 
 
@@ -34,12 +35,18 @@ def is_steady(text: str) -> bool:
 
 
 def is_echo(text: str, secrets: Iterable[str]) -> bool:
-    """Return whether a server says one of the `secrets` back to us in `text`, or as `text` is shown."""
-    secrets = [said for said in secrets if len(said) >= SHORTEST_SECRET]
-    if not secrets:
+    """Return whether a server says one of the `secrets` back to us in `text`, or as `text` is shown.
+
+    Or percent-encoded, in the other alphabet of base64 (RFC 4648 §5), or without the padding of base64.
+    """
+    plain = [_unpadded(said) for said in secrets if len(said) >= SHORTEST_SECRET]
+    if not plain:
         return False
-    told = (text, _readable(text))
-    return any(said in one for said in secrets for one in told)
+    told = {text, _readable(text)}
+    for _ in range(2):
+        told |= {unquote(one) for one in told if "%" in one}
+    spelt = [_unpadded(one) for one in told]
+    return any(said in one for said in plain for one in spelt)
 
 
 def is_url(path: str) -> bool:
@@ -82,6 +89,12 @@ def redacted(text: str) -> str:
 
 def _pattern(secret: str) -> str:
     return re.escape(secret) if len(secret) >= SHORTEST_SECRET else rf"(?<!\w){re.escape(secret)}(?!\w)"
+
+
+def _unpadded(text: str) -> str:
+    """Return `text` in one alphabet of base64, without the padding, if there is something besides."""
+    bare = text.rstrip("=")
+    return (bare if len(bare) >= SHORTEST_SECRET else text).translate(_ALPHABET)
 
 
 def _readable(text: str) -> str:

@@ -6,45 +6,22 @@ import re
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from xxhash import xxh3_64_hexdigest
 
+from cachestore.authorizing import credentials_among, is_signature, lasting_path
 from cachestore.errors import AddressError
 from cachestore.text import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cachestore.version import Version
 
 RESERVED_SOURCES = frozenset({"url", "http", "https", "file", "cachestore"})
 _UNREADABLE = "(an unreadable URL)"
 _SOURCE_NAME = re.compile(r"[a-z0-9_-]+")
-# Parameters of a query or path that authorize a URL change while the track does not, and they are secrets. A name that
-# could as well identify the track (``key``, ``t``, ``p``) counts as a credential only in the company that makes it one:
-# dropping it wrongly would let two tracks meet, keeping it wrongly costs a download.
-_CREDENTIAL = re.compile(
-    r"x-(amz|goog|ms)-.*|(access_?)?token|auth(orization)?|sig(nature)?|api_?key|jwt|jsessionid|password|secret|hdne?[at]s?",
-    re.IGNORECASE,
-)
-# What begins a parameter in a path, and what ends its name: as it is, or encoded, however often. Links that went
-# through other programs have "?" and "&" in their path like that.
-_PARTS = re.compile(r"(?=[;&]|%(?:25)*(?:3B|26|3F))", re.IGNORECASE)
-_QUERY = re.compile(r"(?=%(?:25)*3F)", re.IGNORECASE)
-_BEGINNING = re.compile(r"[/;&]|%(?:25)*(?:3B|26|3F)", re.IGNORECASE)
-_SLASH = re.compile("(?=/)")
-_EQUALS = re.compile(r"=|%(?:25)*3D", re.IGNORECASE)
-_MAY_HIDE = re.compile("[@=%]")  # a credential has a name and a value, or is userinfo
-_SIGNATURE = re.compile(r"x-(amz|goog|ms)-.*", re.IGNORECASE)
-_CREDENTIAL_IN_COMPANY = (
-    ({"expires", "signature"}, {"expires", "awsaccesskeyid", "googleaccessid", "policy", "key-pair-id"}),
-    ({"policy", "signature"}, {"policy", "key-pair-id"}),
-    ({"expires", "md5"}, {"expires", "md5"}),
-    ({"se", "sig"}, {"se", "sp", "sr", "sv", "st", "spr", "skoid", "sktid", "skt", "ske", "sks", "skv"}),
-    ({"u", "t", "s", "c", "v"}, {"u", "t", "s"}),
-    ({"u", "p", "c", "v"}, {"u", "p"}),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +118,7 @@ def redact_url(url: str) -> str:
         parts = urlsplit(url)
         if not parts.hostname or parts.port == 0:  # a password with a slash in it ends in the place of a port
             return _UNREADABLE
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], _lasting_path(parts.path), "", ""))
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], lasting_path(parts.path), "", ""))
     except ValueError:
         return _UNREADABLE
 
@@ -153,32 +130,6 @@ def lasting_query(url: str) -> str:
     except ValueError:
         return ""
     return repr(lasting) if lasting else ""
-
-
-def url_secrets(url: str) -> set[str]:
-    """Return what a URL hides, as it is sent and decoded: its password, or user if there is none, and its credentials.
-
-    A user's name beside them is none: it may well be in a title.
-    """
-    try:
-        parts = urlsplit(url if _MAY_HIDE.search(url) else "")
-    except ValueError:
-        return set()  # it is never sent
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    hidden = {password or user}
-    for parameters in (parts.query.split("&"), *_segments(parts.path)):
-        rows = [(_name(parameter), _EQUALS.split(parameter, maxsplit=1)[-1]) for parameter in parameters]
-        credentials = _credentials(name for name, _ in rows) - {"u"}
-        hidden |= {value for name, value in rows if name in credentials}
-    decoded = {unquote_plus(secret) for secret in hidden}
-    return (hidden | decoded | {unquote(secret) for secret in decoded}) - {""}
-
-
-def credential_parameters(query: str) -> list[str]:
-    """Return the parameters of a query that authorize, as they are written."""
-    names = {each: unquote_plus(each.partition("=")[0]).lower() for each in query.split("&")}
-    credentials = _credentials(names.values())
-    return [each for each, name in names.items() if name in credentials]
 
 
 def alike(tracks: Sequence[Track]) -> tuple[int, int] | None:
@@ -200,7 +151,7 @@ def alike(tracks: Sequence[Track]) -> tuple[int, int] | None:
 def _request(url: str) -> object:
     """Return all of a URL that a server may answer to, beyond its scheme and host, and what a signature is made of."""
     parts = urlsplit(url)
-    asked = [(name, value) for name, value in _parameters(parts.query) if not _SIGNATURE.fullmatch(name)]
+    asked = [(name, value) for name, value in _parameters(parts.query) if not is_signature(name)]
     return parts.netloc.rpartition("@")[0], parts.path or "/", asked
 
 
@@ -215,7 +166,7 @@ def _url_identity(url: str) -> str:
         raise ValueError("expected http(s)://host/path")
     _ = parts.port  # raises ValueError when it is no number
     identity = urlunsplit(
-        (parts.scheme, parts.netloc.rpartition("@")[2].lower(), _lasting_path(parts.path) or "/", "", "")
+        (parts.scheme, parts.netloc.rpartition("@")[2].lower(), lasting_path(parts.path) or "/", "", "")
     )
     lasting = _lasting_parameters(_parameters(parts.query))
     return f"{identity}#{xxh3_64_hexdigest(repr(lasting).encode())}" if lasting else identity
@@ -237,54 +188,8 @@ def _is_identity(text: str) -> bool:
 
 def _lasting_parameters(query: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the parameters that say which track it is, without those that say who asks."""
-    credentials = _credentials(name for name, _ in query)
-    return [(name, value) for name, value in query if name.lower() not in credentials]
-
-
-def _lasting_path(path: str) -> str:
-    """Return a path without what says who asks, be it parameters (RFC 3986 §3.3: ``;name=value``) or whole segments."""
-    return "".join(part for segment in _segments(path) for part in _lasting_parts(segment))
-
-
-def _lasting_parts(parts: Sequence[str]) -> Iterator[str]:
-    names = [_name(part) for part in parts]
-    credentials = _credentials(names)
-    return (part for part, name in zip(parts, names, strict=True) if name not in credentials)
-
-
-def _segments(path: str) -> list[list[str]]:
-    """Return the segments of a path, each as its name and parameters, which begin with what separates them.
-
-    Behind an encoded question mark a slash ends one only before a credential: a token in a query may have slashes.
-    """
-    if not _MAY_HIDE.search(path):
-        return [[path]]
-    front, *query = _QUERY.split(path, maxsplit=1)
-    segments = _SLASH.split(front)
-    for one in query:
-        for piece in _SLASH.split(one):
-            if piece.startswith("%") or _CREDENTIAL.fullmatch(_name(piece)):
-                segments.append(piece)
-            else:
-                segments[-1] += piece
-    return [_PARTS.split(segment) for segment in segments]
-
-
-def _name(part: str) -> str:
-    """Return the decoded name of a parameter or segment with a value, in lower case; empty if it has none."""
-    name, *value = _EQUALS.split(part, maxsplit=1)
-    name = _BEGINNING.sub("", name, count=1)
-    return unquote(unquote_plus(name)).lower() if value else ""
-
-
-def _credentials(names: Iterable[str]) -> set[str]:
-    """Return which of the names of parameters are those of credentials, in lower case."""
-    present = {name.lower() for name in names}
-    credentials = {name for name in present if _CREDENTIAL.fullmatch(name)}
-    for company, dropped in _CREDENTIAL_IN_COMPANY:
-        if company <= present:
-            credentials |= dropped
-    return credentials
+    credentials = credentials_among(name for name, _ in query)
+    return [(name, value) for name, value in query if name not in credentials]
 
 
 def _refetchable_url(source: str, track_id: str) -> str | None:

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from cachestore.authorizing import url_secrets
 from cachestore.errors import MixError
 from cachestore.media import MEDIA_TYPES
 from cachestore.text import is_echo, redacted
-from cachestore.track import url_secrets
 
 if TYPE_CHECKING:
     from cachestore.track import Track

@@ -48,6 +48,7 @@ FLOORS = {
     "cachestore.root": 2.0,
     "cachestore.aside": 0.9,
     "cachestore.text": 0.9,
+    "cachestore.authorizing": 1.0,
     "cachestore.runs": 2.0,
     "cachestore.entry": 1.2,
     "cachestore.track": 1.1,

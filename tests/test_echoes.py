@@ -11,16 +11,19 @@ from urllib.parse import quote, unquote_to_bytes
 import httpx
 import pytest
 
+from cachestore.authorizing import url_secrets
+from cachestore.download.digests import promises
 from cachestore.errors import BadResponse
 from cachestore.sources.pointer import Pointer
 from cachestore.sources.stream import StreamPlace
 from cachestore.sources.subsonic.answers import read_answer
 from cachestore.text import is_echo
-from cachestore.track import Track, url_secrets
+from cachestore.track import Track
 from cachestore.web.echoes import drop_echoes, sent_secrets
 from cachestore.web.failures import body_failure, network_failure
 from cachestore.web.fields import file_name
 from cachestore.web.hops import _without_userinfo
+from tests.downloads import answer
 from tests.library import make_wave
 
 if TYPE_CHECKING:
@@ -215,6 +218,7 @@ _OPTIONS = {
     "document": 'resolve_url = "URL/doc/{id}?key=${TOK}"\nstream_pointer = "/url"\nversion_pointer = "/v"',
     "command": f'resolve_url = "URL/doc/{{id}}"\nstream_pointer = "/url"\nversion_pointer = "/v"\n{_PRINT}',
     "redirect": 'url = "URL/hop/{id}"',
+    "unheard of": f'url = "URL/{{id}}?whatever={SECRET}&id={{id}}"',
 }
 
 
@@ -245,6 +249,43 @@ def test_what_an_answer_says_of_a_secret_is_not_kept(
     files = [path for path in stranger.root.rglob("*") if path.is_file()]
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
     assert "mine:t1" in told_later.out
+
+
+_TOKEN = b64encode(bytes(range(200, 232))).decode()
+_RAW = "0123456789-hush-hush-of-32-bytes"
+
+
+@pytest.mark.parametrize(
+    ("token", "digest"),
+    [(_TOKEN, b64decode(_TOKEN)), (b64decode(_TOKEN).hex().upper(), b64decode(_TOKEN)), (_RAW, _RAW.encode())],
+)
+@pytest.mark.parametrize("field", ["Repr-Digest", "Content-Digest", "Digest", "x-amz-checksum-sha256"])
+def test_a_digest_that_says_a_secret_is_not_kept_with_a_partial(
+    stranger: Stranger, raw_server: StartRawServer, token: str, digest: bytes, field: str
+) -> None:
+    value = b64encode(digest).decode()
+    said = f"{field}: {value if 'amz' in field else f'sha-256={value}' if field == 'Digest' else f'sha-256=:{value}:'}"
+    server = raw_server(answer(make_wave(100_000), said, 'ETag: "1"', length=200_000))
+    stranger.environment["TOK"] = token
+    sources = f'[sources.mine]\nkind = "http"\nurl = "{server.url}/{{id}}"\nheaders = {{ X-Key = "${{TOK}}" }}\n'
+    stranger.configure(server.url, sources=sources)
+    stranger.run("fetch", "mine:t1", code=75)
+    [sidecar] = (stranger.root / "partials-v1").glob("*.json")
+    assert value not in sidecar.read_text()
+
+
+@pytest.mark.parametrize("said", [_TOKEN, b64encode(_RAW.encode()).decode()])
+def test_a_digest_in_a_trailer_that_says_a_secret_promises_nothing(said: str) -> None:
+    headers = {"repr-digest": f"sha-256=:{said}:"}
+    assert promises(headers, partial=False)
+    assert promises(headers, partial=False, secrets={_TOKEN, _RAW, "short"}) == []
+    assert promises(headers, partial=False, secrets={"another-secret"})
+
+
+@pytest.mark.parametrize("said", ["ab%2B%2Fcd-3%3D%3D", "ab-_cd-3==", "ab-_cd-3", "ab+/cd-3", "x%2520ab%252B%252Fcd-3"])
+def test_a_token_in_another_spelling_is_an_echo(said: str) -> None:
+    assert is_echo(said, {"ab+/cd-3=="})
+    assert not is_echo(said.replace("cd", "dc"), {"ab+/cd-3==", "======"})
 
 
 _NAMED = {

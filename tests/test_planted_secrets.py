@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachestore.authorizing import url_secrets
 from cachestore.errors import AddressError
 from cachestore.text import redacted
-from cachestore.track import escape_id, parse_address, redact_url, url_secrets, url_track
+from cachestore.track import escape_id, parse_address, redact_url, url_track
 from tests.downloads import SMALL, answer
 from tests.stranger import row
 from tests.test_secrets import Scribe, found
@@ -26,10 +27,23 @@ if TYPE_CHECKING:
     from tests.stranger import Stranger
 
 CORE = "hunterHUSH4711"
-NAMES = ("token", "Access_Token", "sig", "X-Amz-Signature", "jwt", "apikey", "PASSWORD", "t%6fken", "%74oken")
+NAMES: tuple[str, ...] = (
+    "token",
+    "Access_Token",
+    "sig",
+    "X-Amz-Signature",
+    "jwt",
+    "apikey",
+    "PASSWORD",
+    "t%6fken",
+    "%74oken",
+)
+NAMES += ("X-Plex-Token", "X-Emby-Token", "auth_token", "id_token", "access-token", "refresh_token", "client_secret")
+NAMES += ("pwd", "api-key", "hmac", "authToken", "accessKeyId", "token[]", "PHPSESSID")
 
 
 MARKS = [spelling for mark in "?;&" for spelling in (mark, *(f"%{'25' * n}{ord(mark):X}" for n in range(3)))]
+MARKS += [spelling for mark in ",~|(/#\\" for spelling in (f"%{ord(mark):X}", f"%25{ord(mark):X}")] + [*",~|(\\"]
 EQUALS = ["=", "%3D", "%253d"]
 FRONTS = ["/a.wav", "/box;x=1/a.wav", "/a%2Cb.wav", "/a%3Bx=1", "/%C3%A9&y", "/a.wav%3Fid=7", "/"]
 BEHIND = ["", "&x=1", ";x=1", "%26x=1", "/b.wav", "%253Bx=1", "?id=1", "#t=5"]

@@ -217,6 +217,21 @@ def test_a_certificate_for_another_name_is_refused(
     stranger.environment |= {"HTTPS_PROXY": tunnel.url, "SSL_CERT_FILE": str(server.ca)}
     [row] = stranger.run("fetch", "open:t-flac", "--json", code=1).facts
     assert (row["error"]["code"], "music.invalid" in row["error"]["message"]) == ("tls", True)
+    assert row["error"]["message"].endswith("was not accepted: it is for another name")
+
+
+@pytest.mark.parametrize("there", [f"{HUSH}.example", "127.0.0.2"])
+def test_a_certificate_for_another_name_does_not_tell_the_one_that_a_redirect_made_of_a_secret(
+    stranger: Stranger, nginx: StartNginx, music: Path, tunnel: Tunnel, raw_server: StartRawServer, there: str
+) -> None:
+    server = nginx(music, tls=True)
+    hop = raw_server(answer(b"", f"Location: https://{there}:{server.port}/x", status="302 Found"))
+    secret = f'headers = {{ X-Key = "{there.removesuffix(".example")}" }}'
+    stranger.configure(hop.url, sources=f'[sources.mine]\nkind = "http"\nurl = "{hop.url}/{{id}}"\n{secret}\n')
+    stranger.environment |= {"HTTPS_PROXY": tunnel.url, "NO_PROXY": "127.0.0.1", "SSL_CERT_FILE": str(server.ca)}
+    told = stranger.run("fetch", "mine:t", "--events", "ndjson", code=1)
+    assert "the certificate of a host that it names was not accepted: it is for another name" in told.out
+    assert there not in f"{told}"
 
 
 # --- mistakes

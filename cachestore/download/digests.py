@@ -23,6 +23,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachestore.partials import Promise
+from cachestore.web.echoes import is_digest_echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,10 +37,18 @@ _CHUNK = 256 * 1024
 _LONGEST_FIELD = 8192  # characters: all the digests there are take a tenth of it
 
 
-def promises(headers: Mapping[str, str], *, start: int = 0, end: int | None = None, partial: bool) -> list[Promise]:
+def promises(
+    headers: Mapping[str, str],
+    *,
+    start: int = 0,
+    end: int | None = None,
+    partial: bool,
+    secrets: Collection[str] = (),
+) -> list[Promise]:
     """Return what the headers of an answer with the bytes `start` to `end` promise; `partial` if it is a 206.
 
-    Field names are looked up in lower case, repeated fields joined by commas: httpx.Headers does both.
+    Field names are looked up in lower case, repeated fields joined by commas: httpx.Headers does both. A value that
+    says one of the `secrets` back promises nothing: it would be kept.
     """
     if not any(map(_FIELD.match, headers)):
         return []
@@ -53,7 +62,7 @@ def promises(headers: Mapping[str, str], *, start: int = 0, end: int | None = No
         found += _given("Content-MD5", [("md5", headers.get("content-md5", ""))])
         found += _given("Digest", _list(headers.get("digest", "")))
         found += _amazon(headers)
-    return found
+    return [promise for promise in found if not is_digest_echo(promise.value, secrets)]
 
 
 def broken(body: Readable, promises: Sequence[Promise], *, check: Callable[[], None]) -> Promise | None:

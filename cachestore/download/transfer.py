@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cachestore.download.outcome import Room, Watch
     from cachestore.media import Media
-    from cachestore.partials import Partial
+    from cachestore.partials import Partial, Promise
     from cachestore.track import Track
     from cachestore.version import Version
     from cachestore.web import Web
@@ -144,8 +144,8 @@ class Transfer:
             return None
         if named is not None and named == partial.version and question.is_comparable(response, partial, self.origin):
             # Of the file, and not of the empty content of this answer (RFC 9530 §2, §3).
-            said = [one for one in promises(response.headers, partial=True) if one.field.lower() == "repr-digest"]
-            partial.promise(said)
+            said = _promises(response, response.headers, partial=True)
+            partial.promise([one for one in said if one.field.lower() == "repr-digest"])
             return self._finished(partial, self._examined(partial))
         partial.clear()
         return None
@@ -160,14 +160,14 @@ class Transfer:
         if part is None or not question.is_comparable(response, partial, self.origin):
             partial.clear()
             return None
-        partial.promise(promises(response.headers, start=part.start, end=part.end, partial=True))
+        partial.promise(_promises(response, response.headers, start=part.start, end=part.end, partial=True))
         self._name = self._name or fields.file_name(response.headers.get("content-disposition", ""))
         return self._read(response, partial, part.end + 1)
 
     def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
         headers = dict(response.headers)  # for each name, httpx looks at every row
         found = fields.version_of(headers)
-        promised = promises(headers, partial=False)
+        promised = _promises(response, headers, partial=False)
         if found is not None and not promised and self._is_told(found, response):
             return self._unchanged(found)
         if fields.is_encoded(headers):
@@ -233,7 +233,7 @@ class Transfer:
             is_rest = response.status_code == 206
             said = ChainMap(response.extensions["trailers"], response.headers)
             end = partial.received - 1 if is_rest else None
-            found = promises(said, start=start, end=end, partial=is_rest)
+            found = _promises(response, said, start=start, end=end, partial=is_rest)
             partial.promise([promise for promise in found if promise not in partial.promised])
 
     def _take_room(self, partial: Partial, size: int) -> None:
@@ -287,3 +287,9 @@ class Transfer:
 
     def _refused(self, reason: str) -> BadResponse:
         return BadResponse(self.track.address, self.track.label, reason)
+
+
+def _promises(
+    response: httpx.Response, said: Mapping[str, str], *, start: int = 0, end: int | None = None, partial: bool
+) -> list[Promise]:
+    return promises(said, start=start, end=end, partial=partial, secrets=response.extensions["secrets"])

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlencode, urlsplit
 
+from cachestore.authorizing import url_secrets
 from cachestore.config import VARIABLE, expand, texts
 from cachestore.errors import ConfigError
 from cachestore.text import is_echo
-from cachestore.track import url_secrets
 from cachestore.web.echoes import sent_secrets
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from cachestore.authorizing import credential_parameters, url_secrets
 from cachestore.errors import ConfigError, SourceError
 from cachestore.sources.secret_urls import expand_url
-from cachestore.track import credential_parameters, url_secrets
 from cachestore.web.authority import authority_of
 
 if TYPE_CHECKING:

@@ -11,6 +11,9 @@ watchdog   ending those that take too long
 client     the HTTP client that all requests of a run share
 fields     what header fields say
 failures   what a failure is called
+
+In a process that has not imported httpx before, ``httpx.main`` is the stand-in that httpx has where its command line is
+not installed; ``httpx._main.main`` is the command line, and ``python -m httpx`` runs it as ever.
 """
 
 from __future__ import annotations

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from hashlib import blake2b
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from cachestore.authorizing import url_secrets
 from cachestore.text import SHORTEST_SECRET, is_echo
-from cachestore.track import url_secrets
 from cachestore.web.fields import file_name
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ _PLAIN = frozenset(
         "want-repr-digest",
     }
 )
+_NAMING = frozenset(
+    {"id", "file", "filename", "name", "title", "path", "v", "version", "rev", "response-content-disposition", "rscd"}
+)
 _KEPT = ("etag", "last-modified", "content-disposition")
 # Where services want a token as the user, and nothing, or one of these, as the password.
 _NO_PASSWORDS = frozenset({"", "x", "X", "api_token", "x-oauth-basic"})
@@ -42,6 +45,18 @@ def sent_secrets(url: str, headers: Mapping[str, str]) -> set[str]:
     """Return what a request hides: the credentials of its URL, and its headers, whole and in parts."""
     said = [value for name, value in headers.items() if _is_private(name)]
     return url_secrets(url).union(_proofs(_userinfo(url)), said, *map(_parts, said))
+
+
+def asked_values(url: str, known: str) -> set[str]:
+    """Return the values of a query, any of which may be secret but for those that name the file or its version.
+
+    What is in `known`, the id of a track, is shown anyway.
+    """
+    try:
+        rows = parse_qsl(urlsplit(url).query)
+    except ValueError:
+        return set()  # it is never sent
+    return {value for name, value in rows if name.lower() not in _NAMING and value not in known}
 
 
 def has_credentials(headers: Iterable[str]) -> bool:
@@ -67,6 +82,15 @@ def drop_echoes(headers: MutableMapping[str, str], secrets: Collection[str]) -> 
             if name == "etag":
                 weak = "W/" if said[:2].upper() == "W/" else ""
                 headers[name] = f'{weak}"{blake2b(said.encode("latin-1", "replace"), digest_size=16).hexdigest()}"'
+
+
+def is_digest_echo(value: bytes, secrets: Collection[str]) -> bool:
+    """Return whether a digest is made of one of the secrets that were sent, or of a piece of one.
+
+    It may be its bytes, or one of the texts in which digests are written.
+    """
+    forms = {value.decode("latin-1"), b64encode(value).decode(), value.hex(), value.hex().upper()}
+    return any(is_echo(form, secrets) for form in forms) or any(is_echo(secret, forms) for secret in secrets)
 
 
 def _is_private(name: str) -> bool:

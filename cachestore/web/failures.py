@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from cachestore.track import Track
 
+_OTHER_NAME = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH and that of an IP address
+
 
 class RefusedAnswer(Exception):
     """An answer that no retry would make acceptable; `reason` is the end of a sentence."""
@@ -119,7 +121,7 @@ def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[Trac
     for cause in _causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
-                return TlsError, f"the certificate of {place} was not accepted: {cause.verify_message}"
+                return TlsError, f"the certificate of {place} was not accepted: {_objection(cause)}"
             case ssl.SSLEOFError() | ssl.SSLZeroReturnError():  # as a reset: what is overloaded, or restarts, does it
                 return Unreachable, f"{place} closed the connection before TLS was agreed on"
             case ssl.SSLError():
@@ -137,6 +139,11 @@ def _proxy(url: httpx.URL) -> str:
     proxy = proxies.get(url.scheme) or proxies.get("all")
     address = httpx.URL(proxy if proxy and "://" in proxy else f"http://{proxy}")
     return f"the proxy {_place(address)}" if proxy and not proxy_bypass(url.host) else ""
+
+
+def _objection(error: ssl.SSLCertVerificationError) -> str:
+    """Return OpenSSL's words for what is wrong with a certificate, without the name that was asked for, as it was."""
+    return "it is for another name" if error.verify_code in _OTHER_NAME else error.verify_message
 
 
 def _words(reason: str | None) -> str:

@@ -26,7 +26,7 @@ from cachestore.quantities import format_size
 from cachestore.web import fields
 from cachestore.web.authority import Authority, authority_of
 from cachestore.web.client import open_client, proxy_secrets
-from cachestore.web.echoes import drop_echoes, sent_secrets
+from cachestore.web.echoes import asked_values, drop_echoes, sent_secrets
 from cachestore.web.failures import RefusedAnswer, body_failure, network_failure, status_failure
 from cachestore.web.flights import Flights
 from cachestore.web.hops import follow
@@ -105,6 +105,7 @@ class Web:
     def get(self, track: Track, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Give the answer to a GET, its body unread, redirects followed by hand.
 
+        Its extension ``secrets`` is what was sent for it and is not to be kept, whatever says it back.
         Raise the TrackError of `track` that says why there is none, or Cancelled.
         """
         try:
@@ -125,7 +126,10 @@ class Web:
                 asked = [(str(hop.url), hop.headers) for hop in response.extensions["hops"]]
                 if asked[0][0] != url:
                     asked.append((url, sent))
-                drop_echoes(response.headers, self._secrets.union(*(sent_secrets(*each) for each in asked)))
+                secrets = self._secrets.union(*(sent_secrets(*each) for each in asked))
+                secrets = secrets.union(*(asked_values(each, track.id) for each, _ in asked))
+                drop_echoes(response.headers, secrets)
+                response.extensions["secrets"] = secrets
                 yield response
         except httpx.HTTPError as error:
             self.raise_if_cancelled()

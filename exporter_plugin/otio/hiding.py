@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 import opentimelineio as otio
 
+from cachestore.authorizing import url_secrets
 from cachestore.sources.registry import is_of_a_source
 from cachestore.sources.secret_urls import secrets_of
 from cachestore.text import SHORTEST_SECRET, is_echo
-from cachestore.track import url_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -9,9 +9,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from cachestore.authorizing import url_secrets
 from cachestore.errors import NotFound, SourceError, TrackError, Unauthorized
 from cachestore.sources.subsonic.answers import Record, read_answer
-from cachestore.track import url_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
