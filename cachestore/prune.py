@@ -274,6 +274,8 @@ def _candidates(
 
 
 def _evict(store: Store, victims: Sequence[Victim]) -> list[Outcome]:
+    rows = store.blob_rows_of(victim.blob.digest for victim in victims).items()
+    store.cost_anew(digest for digest, row in rows if row.is_held)  # a backup may have been put back
     used_at = {entry.key: entry.used_at for victim in victims for entry in victim.blob.entries}
 
     def may_go(entry: Entry, row: BlobRow | None) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cachestore.blobs import hash_file
+from cachestore.blobs import Blobs, hash_file
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for, prune
-from cachestore.rows import Bundle, BundleFile, Home
+from cachestore.rows import Bundle, BundleFile, Home, Totals
 from cachestore.runs import staging_suffix
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
@@ -61,6 +61,14 @@ def filled(root: Path, bundle: Path) -> list[Entry]:
 
 def copy(root: Path, elsewhere: Path) -> None:
     shutil.copytree(root, elsewhere)  # as cp -a does it
+
+
+def put_back(root: Path, tmp_path: Path, *entries: Entry) -> None:
+    """Give blobs the files that a backup has of them."""
+    for entry in entries:
+        blob = Blobs(root / "blobs-v1").path(entry.digest)
+        shutil.copy2(blob, tmp_path / "backup")
+        os.replace(tmp_path / "backup", blob)  # noqa: PTH105
 
 
 def test_the_blobs_of_a_copied_store_are_held_by_nobody_and_go(root: Path, elsewhere: Path, tmp_path: Path) -> None:
@@ -192,16 +200,25 @@ def test_another_boot_may_call_the_same_disk_otherwise(root: Path, tmp_path: Pat
 
 def test_a_blob_that_was_put_back_from_a_backup_is_held_by_nobody(root: Path, tmp_path: Path) -> None:
     linked = filled(root, tmp_path / "bundle")
+    put_back(root, tmp_path, *linked)
     with Store.open(root) as store:
-        for entry in linked:
-            blob = store.blobs.path(entry.digest)
-            shutil.copy2(blob, tmp_path / "backup")
-            os.replace(tmp_path / "backup", blob)  # noqa: PTH105
         left = foresee(store, time.time(), max_size=math.inf)
         foreseen = store.totals() + store.held_change().totals + left.change
         sweep(store, time.time(), max_size=math.inf)
         assert store.totals() == foreseen
         assert store.totals().held == 0
+
+
+def test_blobs_that_were_put_back_from_a_backup_are_evicted_though_their_rows_name_holders(
+    root: Path, tmp_path: Path
+) -> None:
+    linked = filled(root, tmp_path / "bundle")
+    put_back(root, tmp_path, *linked)
+    with Store.open(root) as store:
+        outcomes = list(apply(store, plan_for(store, Limits(0), time.time(), need=10**6)))
+        assert {entry.digest for entry in linked} <= {outcome.victim.blob.digest for outcome in outcomes}
+        assert [outcome for outcome in outcomes if outcome.stayed] == []
+        assert store.totals() == Totals()
 
 
 def test_a_file_with_the_number_of_a_blob_on_another_disk_holds_nothing(

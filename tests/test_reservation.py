@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 import time
@@ -731,6 +732,37 @@ def test_an_export_does_not_wait_for_the_room_of_what_it_has_staged(
     monkeypatch.setattr(Cache, "link", stored_anew)
     export_mix(Mix("M", tuple(Row(track) for track in tracks(3))), tmp_path / "DEST", cache=cache)
     assert cache.store.totals().exclusive <= COST + 4096
+
+
+def test_an_export_into_a_store_that_was_put_back_from_a_backup_waits_for_nobody(
+    open_cache: Callable[..., Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows say that bundles hold what they have no link to, and the first row comes when the others have all."""
+    monkeypatch.setattr(keeper, "_PATIENCE", 2.0)
+    others_are_there = threading.Event()
+    published: set[str] = set()
+
+    def late(head: bytes) -> Answer:
+        if requested(head) == "t3":
+            others_are_there.wait(5)
+        return serve(head)
+
+    cache = open_cache(late, max_size=2 * COST - 8192)
+    first, second = (Mix("M", tuple(Row(track) for track in half)) for half in (tracks(3), tracks(6)[3:]))
+    export_mix(first, tmp_path / "FIRST", cache=cache)
+    for entry in list(cache.store.entries()):
+        blob = cache.store.blobs.path(entry.digest)
+        shutil.copy2(blob, tmp_path / "backup")
+        (tmp_path / "backup").replace(blob)
+
+    def opened(event: Event) -> None:
+        if isinstance(event, TrackEvent) and event.state is State.LINKING:
+            published.add(event.track)
+            if len(published) == 2:
+                others_are_there.set()
+
+    export_mix(second, tmp_path / "SECOND", cache=cache, on_event=opened)
+    assert usage(cache.store).bounded_bytes <= 2 * COST - 8192
 
 
 def test_each_link_of_an_export_is_held_once_however_often_room_is_short(

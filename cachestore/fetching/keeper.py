@@ -235,8 +235,11 @@ class Keeper:
             missing = plan.missing
             if not missing:
                 self._means.evict(self._plan(room, need))
-                return self._fits(number, need)
-            if missing > waited_for(self._store.root, plan, room, track, lives=self._another_lives()):
+                is_made = self._fits(number, need)
+                if is_made or self._has_swept:
+                    return is_made
+                self._makes_last_room(need)  # the totals may be wrong, too
+            elif missing > waited_for(self._store.root, plan, room, track, lives=self._another_lives()):
                 if not self._makes_last_room(missing):
                     raise refusal(track, need, self._bounds, room, cost_of(self._store.root.quarantine))
             elif not (drop_unclaimed(self._store.root.partials, missing, but=track.address) or self._give_way(number)):

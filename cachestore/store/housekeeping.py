@@ -184,16 +184,20 @@ class Housekeeping(StoreReader):
                     if info is not None and is_file(info) and not ledger.has(BLOBS.key(digest)):
                         add_blob(ledger, digest, info, "", ())
 
-    def cost_anew(self, digests: Sequence[str]) -> None:
+    def cost_anew(self, digests: Iterable[str]) -> None:
         """Let blobs whose rows stay cost what their files do by now, and nothing when they are gone."""
-        with self._transaction() as ledger:
-            for digest in digests:
-                if row := ledger.blob(digest):
-                    info = self.blobs.stat(digest)
-                    right = row.put_away() if info is None else row.costed(info)
-                    if info is not None and info.st_nlink > 1 and right.witness.inode != row.witness.inode:
-                        ledger.look_again()
-                    ledger.put_blob(digest, right)
+        for piece in in_pieces(digests, _BLOBS_PER_TRANSACTION):
+            with self._transaction() as ledger:
+                for digest in piece:
+                    self._cost_anew(ledger, digest)
+
+    def _cost_anew(self, ledger: Ledger, digest: str) -> None:
+        if row := ledger.blob(digest):
+            info = self.blobs.stat(digest)
+            right = row.put_away() if info is None else row.costed(info)
+            if info is not None and info.st_nlink > 1 and right.witness.inode != row.witness.inode:
+                ledger.look_again()
+            ledger.put_blob(digest, right)
 
     def quarantine_file(self, path: Path) -> Path | None:
         """Move a file that is no blob from among the blobs into quarantine, and return its path there, None if gone."""

@@ -64,7 +64,7 @@ class Misjudged:
             keys = [key for row in lost.values() for key in row.keys]
             store.evict(keys, lambda entry, _: "pinned" if entry.pinned else "")
             store.evict_unindexed(digest for digest, row in lost.items() if not row.keys)
-            store.cost_anew([*batch])
+            store.cost_anew(batch)
 
     def _rows(self, store: StoreReader) -> Iterator[dict[str, tuple[BlobRow, BlobRow | None]]]:
         """Yield, in batches, such rows, and what they should be: None when the blob is gone."""
