@@ -210,21 +210,24 @@ def test_one_sweep_under_a_wrong_clock_takes_nothing_for_its_age(store: Store, d
     assert len(quarantined(store)) == 1
 
 
-def test_what_came_under_a_clock_that_was_ahead_is_dated_anew_by_the_second_sweep(store: Store) -> None:
+def test_two_sweeps_under_a_clock_that_is_behind_date_nothing(store: Store) -> None:
     now = time.time()
-    kept = partial(store, "part", -400 * DAY)
-    quarantine(store, "photo.jpg", 5000)
-    [path] = store.root.quarantine.iterdir()
-    path.rename(path.with_name(f"photo.jpg-{int((now + 400 * DAY) * 1e9)}"))
-    sweep(store, now + 401 * DAY, max_size=math.inf)
-    assert foresee(store, now, max_size=math.inf) == Leftovers()
+    kept = partial(store, "part", 0)
+    quarantine(store, "edit.wav", 5000)
     sweep(store, now, max_size=math.inf)
-    assert kept.stat().st_mtime > now + DAY
-    sweep(store, now, max_size=math.inf)
-    assert abs(kept.stat().st_mtime - now) < DAY
-    quarantine(store, "later.jpg", 5000)
-    trim_quarantine(store, now + 2 * DAY, max_size=0)
-    assert quarantined(store) == ["later.jpg"]
+    sweep_twice(store, now - 25 * 365 * DAY)
+    sweep_twice(store, now)
+    assert kept.exists()
+    assert quarantined(store) == ["edit.wav"]
+
+
+def test_one_sweep_under_a_clock_that_is_ahead_takes_no_edit_of_today(store: Store) -> None:
+    for name in ("edit", "newest"):
+        quarantine(store, name, 8192)
+    sweep(store, time.time(), max_size=0)
+    assert foresee(store, time.time() + 2 * DAY, max_size=0).quarantine == 0
+    sweep(store, time.time() + 2 * DAY, max_size=0)
+    assert quarantined(store) == ["edit", "newest"]
 
 
 def quarantine(store: Store, name: str, size: int) -> None:
@@ -241,6 +244,7 @@ def test_quarantine_has_a_tenth_of_max_size_for_the_newest_it_got(store: Store) 
         quarantine(store, name, 8192)
     (store.root.quarantine / "thesis.txt").write_bytes(b"?" * 100_000)
     later = time.time() + 2 * DAY
+    sweep(store, later, max_size=math.inf)
     sweep(store, later, max_size=3 * 81_920)
     assert quarantined(store) == ["", "newest", "older", "oldest"]
     sweep(store, later, max_size=2 * 81_920)
@@ -253,8 +257,10 @@ def test_quarantine_has_a_tenth_of_max_size_for_the_newest_it_got(store: Store) 
 def test_what_quarantine_got_within_a_day_stays_whatever_room_there_is(store: Store) -> None:
     for name in ("older", "newest"):
         quarantine(store, name, 8192)
-    sweep(store, time.time() + DAY - 60, max_size=0)
+    for _ in range(2):
+        sweep(store, time.time() + DAY - 60, max_size=0)
     assert quarantined(store) == ["newest", "older"]
+    sweep(store, time.time() + DAY + 60, max_size=math.inf)
     assert foresee(store, time.time() + DAY + 60, max_size=0).quarantine == 8192
     trim_quarantine(store, time.time() + DAY + 60, max_size=0)
     assert quarantined(store) == ["newest"]

@@ -6,7 +6,6 @@ leftovers    what a sweep gives back
 unfinished   partials and dead runs
 misjudged    blobs that their rows do not tell the truth about
 quarantine   what was put away long ago, or is too much
-postdated    what seems to be of the future
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Protocol
 from cachestore.runs import remove_unnamed
 from cachestore.sweep.leftovers import Leftovers
 from cachestore.sweep.misjudged import Misjudged, unindexed
-from cachestore.sweep.postdated import postdated
 from cachestore.sweep.quarantine import empty_quarantine, give_up_quarantine, surplus, trim_quarantine
 from cachestore.sweep.unfinished import (
     a_fetch_lives,
@@ -84,12 +82,9 @@ class _Finding(Protocol):
 
 def _findings(store: StoreReader, now: float, max_size: float, cancel: threading.Event | None) -> Iterator[_Finding]:
     """Yield what is to be taken, in an order that may be taken while this is walked."""
-    before = store.meta().swept_at
-    known_old_at = min(now, before)
+    known_old_at = min(now, store.meta().swept_at)
     yield from dead_partials(store, known_old_at)
     yield from dead_runs(store)
     yield from unindexed(store, cancel)
     yield Misjudged(cancel)
-    if before:
-        yield from postdated(store.root, max(now, before))
-    yield from surplus(store.root.quarantine, now, known_old_at, max_size * QUARANTINE_SHARE)
+    yield from surplus(store.root.quarantine, known_old_at, max_size * QUARANTINE_SHARE)

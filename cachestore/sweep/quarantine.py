@@ -27,15 +27,18 @@ _OLD_QUARANTINE = 30 * 86400.0
 _TIME_TO_SAVE = 86400.0
 
 
-def trim_quarantine(store: Store, now: float, max_size: float) -> None:
-    """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep."""
-    for found in surplus(store.root.quarantine, now, 0.0, max_size * QUARANTINE_SHARE):
+def trim_quarantine(store: Store, known_old_at: float, max_size: float) -> None:
+    """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep.
+
+    What may be an edit and has been there for a day was so at `known_old_at` (Unix seconds) already.
+    """
+    for found in surplus(store.root.quarantine, known_old_at, max_size * QUARANTINE_SHARE):
         found.take(store)
 
 
-def give_up_quarantine(store: Store, now: float, size: int) -> bool:
-    """Give up to `size` bytes of disk back that quarantine has, and return whether anything of it could go."""
-    gone = [*_surplus(_in_order(store.root.quarantine), now, 0.0, size)]
+def give_up_quarantine(store: Store, known_old_at: float, size: int) -> bool:
+    """Give up to `size` bytes of disk back as `trim_quarantine` does, and return whether anything of it could go."""
+    gone = [*_surplus(_in_order(store.root.quarantine), known_old_at, size)]
     for found in gone:
         found.take(store)
     return bool(gone)
@@ -64,10 +67,10 @@ class _Quarantined:
             shutil.rmtree(self.path) if is_folder else self.path.unlink()
 
 
-def surplus(folder: Path, now: float, known_old_at: float, room: float) -> Iterator[_Quarantined]:
+def surplus(folder: Path, known_old_at: float, room: float) -> Iterator[_Quarantined]:
     """Yield what was put into quarantine long ago, and what is more than `room`, in bytes of disk."""
     found = _in_order(folder)
-    yield from _surplus(found, now, known_old_at, sum(cost for *_, cost in found) - room)
+    yield from _surplus(found, known_old_at, sum(cost for *_, cost in found) - room)
 
 
 def _in_order(folder: Path) -> list[tuple[bool, float, Path, int]]:
@@ -81,11 +84,11 @@ def _in_order(folder: Path) -> list[tuple[bool, float, Path, int]]:
 
 
 def _surplus(
-    found: Sequence[tuple[bool, float, Path, int]], now: float, known_old_at: float, too_much: float
+    found: Sequence[tuple[bool, float, Path, int]], known_old_at: float, too_much: float
 ) -> Iterator[_Quarantined]:
     """Yield what goes. What may be an edit stays for a day, and the newest for longer: that costs what it costs."""
     for position, (may_be_edit, when, path, cost) in enumerate(found, 1):
-        is_kept = may_be_edit and (position == len(found) or when > now - _TIME_TO_SAVE)
+        is_kept = may_be_edit and (position == len(found) or when > known_old_at - _TIME_TO_SAVE)
         if (too_much > 0 and not is_kept) or when < known_old_at - _OLD_QUARANTINE:
             too_much -= cost
             yield _Quarantined(path)
