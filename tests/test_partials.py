@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +22,14 @@ from cachestore.errors import Cancelled, NoSpace
 from cachestore.partials import (
     Abandoned,
     DownloadLock,
+    Partial,
     Promise,
     Remains,
     Unfinished,
     abandoned,
     claim,
     claims,
+    drop_unclaimed,
     newest,
     unfinished,
 )
@@ -35,7 +38,7 @@ from cachestore.version import Version, VersionKind
 from tests.unfinished import GO_ON, PROVIDED, STRONG, TRACK, age, claimed, digest_of, kept, killed, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 OTHER = Version(VersionKind.STRONG, '"b"')
 
@@ -491,6 +494,71 @@ def test_what_is_old_and_what_is_claimed_is_abandoned_with_what_can_be_made_of_i
     for one in abandoned(tmp_path, before=2000):
         one.remove()
     assert set(tmp_path.iterdir()) == {fresh, fresh.with_suffix(".json"), tmp_path / "notes.txt"}
+
+
+@contextmanager
+def claimed_alone(folder: Path) -> Iterator[Partial]:
+    """Claim a partial under the lock of its track."""
+    lock = DownloadLock.acquire(folder, TRACK)
+    assert lock is not None
+    with claim(folder, TRACK, lock, GO_ON) as partial:
+        yield partial
+
+
+def test_what_is_being_dropped_is_no_beginning_for_who_gets_the_lock_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with claimed_alone(tmp_path) as partial:
+        partial.begin(STRONG, STRONG, 6)
+        partial.write(b"abc")
+    rename = Path.rename
+    with ExitStack() as life:
+        begun: list[Partial] = []
+
+        def met(path: Path, target: Path) -> Path:
+            done = rename(path, target)
+            monkeypatch.undo()
+            begun.append(life.enter_context(claimed_alone(tmp_path)))
+            return done
+
+        monkeypatch.setattr(Path, "rename", met)
+        assert drop_unclaimed(tmp_path, 1) > 0
+        begun[0].begin(STRONG, STRONG, 6)
+        begun[0].write(b"abcdef")
+        begun[0].finish()
+        assert begun[0].path.read_bytes() == b"abcdef"
+
+
+def test_what_somebody_goes_on_with_meanwhile_is_not_abandoned(tmp_path: Path) -> None:
+    with claimed_alone(tmp_path) as partial:
+        partial.begin(STRONG, STRONG, 6)
+        partial.write(b"abc")
+        partial.flush()
+        for one in abandoned(tmp_path, before=2000):
+            one.remove()
+        assert DownloadLock.acquire(tmp_path, TRACK) is None
+        partial.write(b"def")
+        partial.finish()
+        assert partial.path.read_bytes() == b"abcdef"
+
+
+def test_a_partial_whose_bytes_are_removed_while_it_is_claimed_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(tmp_path, b"abc")
+    adopt = Partial.adopt
+
+    def late(self: Partial, cancel: threading.Event) -> None:
+        self.path.unlink()
+        adopt(self, cancel)
+
+    monkeypatch.setattr(Partial, "adopt", late)
+    with claimed(tmp_path) as partial:
+        assert (partial.received, partial.version) == (0, None)
+        partial.begin(STRONG, STRONG, 3)
+        partial.write(b"abc")
+        partial.finish()
+        assert partial.path.read_bytes() == b"abc"
 
 
 def test_a_sidecar_is_as_old_as_its_bytes(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from cachestore.partials.locks import is_locked
+from cachestore.partials.locks import DownloadLock, is_locked, remove_dead_lock
 from cachestore.partials.reclaim import STILL, was_written
 from cachestore.partials.sidecar import is_partial, is_plain, read_sidecar, rescuable, sidecar_of, track_name
 
@@ -44,7 +45,17 @@ class Abandoned:
     rest: Sidecar | None
 
     def remove(self) -> None:
-        """Remove the file, and what is known of it, unless it is gone: then somebody has claimed both."""
+        """Remove the file, and what is known of it, unless it is gone or in use: then somebody has claimed both."""
+        if self.path.suffix == ".lock":
+            remove_dead_lock(self.path)
+        elif self.rest is None or not self.is_claimed:
+            self._unlink()
+        # Who gets the lock of the track goes on with such bytes under the name that they have.
+        elif lock := DownloadLock.acquire(self.path.parent, self.rest.address):
+            self._unlink()
+            lock.release()
+
+    def _unlink(self) -> None:
         with suppress(FileNotFoundError):
             self.path.unlink()
             sidecar_of(self.path).unlink(missing_ok=True)
@@ -81,8 +92,9 @@ def drop_unclaimed(folder: Path, size: int, *, but: str | None = None) -> int:
         if dropped >= size:
             break
         with suppress(FileNotFoundError):  # somebody claimed it
-            taken = path.rename(path.with_suffix(".work"))
-            for file in (taken, sidecar_of(taken)):
+            # Under a name of its own, so that who gets the lock of the track does not take it for ownerless.
+            taken = path.rename(path.with_name(f"{path.name.partition('.')[0]}.{uuid4().hex}.work"))
+            for file in (taken, sidecar_of(path)):
                 with suppress(FileNotFoundError):
                     dropped += file.lstat().st_blocks * 512
                     file.unlink()

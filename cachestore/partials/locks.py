@@ -163,6 +163,15 @@ def _created(path: str) -> _Held | None:
     return None
 
 
+def remove_dead_lock(path: Path) -> None:
+    """Remove the lock of a track that nobody holds any more; where locks do not work, none is one."""
+    try:
+        _removed_of_dead(str(path))
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+
+
 def _removed_of_dead(path: str) -> bool:
     """Remove a name that nobody holds any more, or return False when somebody does. Raise OSError.
 

@@ -178,7 +178,12 @@ class Partial:
         nothing = self._nothing
         self._is = replace(kept, address=nothing.address, boot=nothing.boot, locked=nothing.locked)
         buffer = memoryview(bytearray(_REHASH_CHUNK))
-        with self.path.open("rb", buffering=0) as file:
+        try:
+            left = self.path.open("rb", buffering=0)
+        except FileNotFoundError:  # somebody removed it, and it is begun anew
+            self.clear()
+            return
+        with left as file:
             while count := file.readinto(buffer):
                 self._digest.update(buffer[:count])
                 self.received += count
