@@ -150,7 +150,7 @@ class Cache:
         now = time.time()
         for dead in dead_runs(self.store):
             dead.take(self.store)
-        trim_quarantine(self.store, min(now, self._swept_at), limits.max_size)
+        trim_quarantine(self.store, now, self._swept_at, limits.max_size)
         if not holds(self.store, limits):
             self._carry_out(plan_without_partials(self.store, limits, now))
         if self._lost and on_event is not None:
@@ -176,7 +176,7 @@ class Cache:
         if self._staged is not None:
             self._staged.hold()
         self.store.look_at_bundles()
-        trim_quarantine(self.store, min(time.time(), self._swept_at), self.config.max_size)
+        trim_quarantine(self.store, time.time(), self._swept_at, self.config.max_size)
 
     def _carry_out(self, plan: Plan) -> None:
         """Evict, and note what of it was downloaded just now."""

@@ -885,11 +885,11 @@ def test_damage_of_most_of_a_store_blocks_it_until_the_command_that_the_refusal_
     stranger.run("repair")
     assert "cachestore rm --quarantined" in stranger.run("fetch", "open:t3", code=4).err
     assert "(cachestore rm --quarantined)" in stranger.run("prune", "--max-size", "0", code=4).err
-    foreign = stranger.root / "quarantine-v1" / "thesis.txt"
-    foreign.write_text("mine")
+    quarantine = stranger.root / "quarantine-v1"
+    (quarantine / "copied there").write_bytes(bytes(SIZE))  # it counts, too
     removed = stranger.run("rm", "--quarantined").out.splitlines()
-    assert [line.split()[0] for line in removed] == ["removed"] * 3
-    assert [*foreign.parent.iterdir()] == [foreign]
+    assert [line.split()[0] for line in removed] == ["removed"] * 4
+    assert [*quarantine.iterdir()] == []
     stranger.run("fetch", "open:t0", "open:t1", "open:t2")
     stranger.run("rm", "open:t0", "--quarantined", code=2)
     stranger.run("rm", code=2)

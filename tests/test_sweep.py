@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +17,12 @@ from cachestore.links import LinkMode
 from cachestore.rows import BLOBS, ENTRIES, RUNS, Bundle, RunRow, Totals
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from cachestore.sweep import Leftovers, foresee, give_up_quarantine, sweep, trim_quarantine
+from cachestore.sweep import Leftovers, empty_quarantine, foresee, give_up_quarantine, sweep, trim_quarantine
 from cachestore.track import Track
 from tests.stores import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DEAD = "0" * 32
 DAY = 86400.0
@@ -262,8 +263,29 @@ def test_what_quarantine_got_within_a_day_stays_whatever_room_there_is(store: St
     assert quarantined(store) == ["newest", "older"]
     sweep(store, time.time() + DAY + 60, max_size=math.inf)
     assert foresee(store, time.time() + DAY + 60, max_size=0).quarantine == 8192
-    trim_quarantine(store, time.time() + DAY + 60, max_size=0)
+    trim_quarantine(store, time.time() + DAY + 60, 0.0, max_size=0)
     assert quarantined(store) == ["newest"]
+
+
+def test_what_cannot_be_removed_from_quarantine_is_told_and_what_has_another_name_frees_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fixed", "linked", "plain"):
+        quarantine(store, name, 8192)
+    for path in store.root.quarantine.glob("linked-*"):
+        (tmp_path / "elsewhere").hardlink_to(path)
+    unlink = Path.unlink
+
+    def fixed(path: Path, *, missing_ok: bool = False) -> None:
+        if path.name.startswith("fixed-"):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fixed)
+    outcomes = {path.name.rpartition("-")[0]: outcome for path, outcome in empty_quarantine(store)}
+    assert isinstance(outcomes.pop("fixed"), PermissionError)
+    assert outcomes == {"linked": 0, "plain": 8192}
+    assert quarantined(store) == ["fixed"]
 
 
 def test_what_nobody_has_written_to_goes_before_what_may_be_an_edit(store: Store) -> None:
@@ -274,10 +296,10 @@ def test_what_nobody_has_written_to_goes_before_what_may_be_an_edit(store: Store
     sweep(store, time.time(), max_size=250_000)
     assert [name[:4] for name in quarantined(store) if not name.endswith(".rot")] == ["edit"]
     assert len(quarantined(store)) == 2
-    assert give_up_quarantine(store, time.time(), 100_000)
+    assert give_up_quarantine(store, time.time(), 0.0, 100_000)
     assert quarantined(store) == ["edit"]
-    assert not give_up_quarantine(store, time.time(), 100_000)
-    assert give_up_quarantine(store, time.time() + 2 * DAY, 100_000) is False
+    assert not give_up_quarantine(store, time.time(), 0.0, 100_000)
+    assert give_up_quarantine(store, time.time() + 2 * DAY, 0.0, 100_000) is False
 
 
 @pytest.mark.parametrize("place", ["partials-v1", "runs-v1", "quarantine-v1"])

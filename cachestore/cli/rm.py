@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cachestore.track import Track
 
-_EXITS = {1: "a track is not in the cache (nothing was removed), or is in use", **CHANGING}
+_EXITS = {1: "a track is not in the cache (nothing was removed), or is in use; a file stays in quarantine", **CHANGING}
 
 
 @click.command(epilog=epilog(["cachestore rm studio:t42", "cachestore rm studio:t42@0f3c2a9be1d45870"], _EXITS))
@@ -46,8 +46,12 @@ def _remove(settings: Settings, tracks: Sequence[Track]) -> int:
 def _empty_quarantine(settings: Settings) -> int:
     from cachestore.sweep import empty_quarantine
 
+    code = 0
     with settings.store() as store, store.run("rm"):
-        for path, freed in empty_quarantine(store):
-            if not settings.quiet:
-                click.echo(plain(f"removed  {path}  {format_size(freed)} freed"))
-    return 0
+        for path, outcome in empty_quarantine(store):
+            if isinstance(outcome, OSError):
+                code = 1
+                click.echo(plain(f"kept     {path}: {outcome.strerror}"), err=True)
+            elif not settings.quiet:
+                click.echo(plain(f"removed  {path}  {format_size(outcome)} freed"))
+    return code

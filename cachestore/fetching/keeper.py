@@ -95,7 +95,7 @@ class Keeper:
         self._began = self._moved = self._next_look = self._took = 0.0
         self._seen = (0, 0)
         self._has_swept = False
-        self._known_old_at = 0.0
+        self._swept_at = 0.0
         self._is_told = self._is_in_vain = False
 
     def begin(self) -> Rooms:
@@ -265,9 +265,9 @@ class Keeper:
         Return whether there may be more room than before: nothing is refused for what nobody needs.
         """
         if self._has_swept:
-            return give_up_quarantine(self._store, self._known_old_at, missing)
+            return give_up_quarantine(self._store, time.time(), self._swept_at, missing)
         self._has_swept = True
-        self._known_old_at = min(time.time(), self._store.meta().swept_at)  # the sweep proves nothing by its own clock
+        self._swept_at = self._store.meta().swept_at  # the sweep proves nothing by its own clock
         sweep(self._store, time.time(), self._cancel, max_size=self._bounds.max_size)
         return True
 

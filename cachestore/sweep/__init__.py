@@ -82,9 +82,9 @@ class _Finding(Protocol):
 
 def _findings(store: StoreReader, now: float, max_size: float, cancel: threading.Event | None) -> Iterator[_Finding]:
     """Yield what is to be taken, in an order that may be taken while this is walked."""
-    known_old_at = min(now, store.meta().swept_at)
-    yield from dead_partials(store, known_old_at)
+    swept_at = store.meta().swept_at
+    yield from dead_partials(store, min(now, swept_at))
     yield from dead_runs(store)
     yield from unindexed(store, cancel)
     yield Misjudged(cancel)
-    yield from surplus(store.root.quarantine, known_old_at, max_size * QUARANTINE_SHARE)
+    yield from surplus(store.root.quarantine, now, swept_at, max_size * QUARANTINE_SHARE)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_rot, moved_at
 from cachestore.store.costs import children, cost_of, files_below
+from cachestore.sweep.leftovers import Leftovers
 from cachestore.usage import QUARANTINE_SHARE
 
 if TYPE_CHECKING:
@@ -20,35 +21,49 @@ if TYPE_CHECKING:
 
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
-    from cachestore.sweep.leftovers import Leftovers
 
 _OLD_QUARANTINE = 30 * 86400.0
 # What is put there may be somebody's edit, larger than the share: whoever is told of it has the time to save it.
 _TIME_TO_SAVE = 86400.0
 
 
-def trim_quarantine(store: Store, known_old_at: float, max_size: float) -> None:
+def trim_quarantine(store: Store, now: float, swept_at: float, max_size: float) -> None:
     """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep.
 
-    What may be an edit and has been there for a day was so at `known_old_at` (Unix seconds) already.
+    `swept_at` is when a sweep was made before, in Unix seconds, 0 when there was none.
     """
-    for found in surplus(store.root.quarantine, known_old_at, max_size * QUARANTINE_SHARE):
+    for found in surplus(store.root.quarantine, now, swept_at, max_size * QUARANTINE_SHARE):
         found.take(store)
 
 
-def give_up_quarantine(store: Store, known_old_at: float, size: int) -> bool:
+def give_up_quarantine(store: Store, now: float, swept_at: float, size: int) -> bool:
     """Give up to `size` bytes of disk back as `trim_quarantine` does, and return whether anything of it could go."""
-    gone = [*_surplus(_in_order(store.root.quarantine), known_old_at, size)]
+    gone = [*_surplus(_in_order(store.root.quarantine), now, swept_at, size)]
     for found in gone:
         found.take(store)
     return bool(gone)
 
 
-def empty_quarantine(store: Store) -> Iterator[tuple[Path, int]]:
-    """Remove all that was put into quarantine, and yield the path of each and its bytes of disk."""
-    for *_, path, cost in _in_order(store.root.quarantine):
-        _Quarantined(path).take(store)
-        yield path, cost
+def empty_quarantine(store: Store) -> Iterator[tuple[Path, int | OSError]]:
+    """Remove what is in quarantine, and yield the path of each and the bytes of disk it freed, or why it stays.
+
+    All files go, whoever put them there, since all count; of folders those that were put away.
+    """
+    for path in sorted(children(store.root.quarantine)):
+        if moved_at(path.name) is not None or path.is_file():
+            left = Leftovers()
+            left.add(files_below(path))
+            try:
+                _remove(path)
+            except OSError as error:
+                yield path, error
+            else:
+                yield path, left.disk
+
+
+def _remove(path: Path) -> None:
+    is_folder = path.is_dir() and not path.is_symlink()
+    shutil.rmtree(path) if is_folder else path.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +78,13 @@ class _Quarantined:
 
     def take(self, _: Store) -> None:
         with suppress(OSError):
-            is_folder = self.path.is_dir() and not self.path.is_symlink()
-            shutil.rmtree(self.path) if is_folder else self.path.unlink()
+            _remove(self.path)
 
 
-def surplus(folder: Path, known_old_at: float, room: float) -> Iterator[_Quarantined]:
+def surplus(folder: Path, now: float, swept_at: float, room: float) -> Iterator[_Quarantined]:
     """Yield what was put into quarantine long ago, and what is more than `room`, in bytes of disk."""
     found = _in_order(folder)
-    yield from _surplus(found, known_old_at, sum(cost for *_, cost in found) - room)
+    yield from _surplus(found, now, swept_at, sum(cost for *_, cost in found) - room)
 
 
 def _in_order(folder: Path) -> list[tuple[bool, float, Path, int]]:
@@ -84,11 +98,15 @@ def _in_order(folder: Path) -> list[tuple[bool, float, Path, int]]:
 
 
 def _surplus(
-    found: Sequence[tuple[bool, float, Path, int]], known_old_at: float, too_much: float
+    found: Sequence[tuple[bool, float, Path, int]], now: float, swept_at: float, too_much: float
 ) -> Iterator[_Quarantined]:
-    """Yield what goes. What may be an edit stays for a day, and the newest for longer: that costs what it costs."""
+    """Yield what goes. What may be an edit stays for a day, and the newest for longer: that costs what it costs.
+
+    The day is over by the clock of the sweep before, too, if there was one.
+    """
+    a_day_ago = min(now, swept_at or now) - _TIME_TO_SAVE
     for position, (may_be_edit, when, path, cost) in enumerate(found, 1):
-        is_kept = may_be_edit and (position == len(found) or when > known_old_at - _TIME_TO_SAVE)
-        if (too_much > 0 and not is_kept) or when < known_old_at - _OLD_QUARANTINE:
+        is_kept = may_be_edit and (position == len(found) or when > a_day_ago)
+        if (too_much > 0 and not is_kept) or when < min(now, swept_at) - _OLD_QUARANTINE:
             too_much -= cost
             yield _Quarantined(path)
