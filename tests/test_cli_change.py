@@ -193,13 +193,14 @@ def test_prune_says_what_quarantine_has_of_a_bound_that_cannot_be_reached(
     (root / "quarantine-v1" / "photos").mkdir()
     (root / "quarantine-v1" / "photos" / "1.jpg").write_bytes(b"?" * 9000)
     (root / "partials-v1" / "note").write_bytes(b"?" * 5000)
-    sentence = (
-        "15.0 kB logical, 24.6 kB yours to free, 8.2 kB in unfinished downloads, "
-        "12.3 kB in quarantine (cachestore rm --quarantined); "
-    )
-    for options in (["--dry-run"], []):
+    others = "8.2 kB in unfinished downloads, 12.3 kB in quarantine (cachestore rm --quarantined); "
+    for options, mine in (
+        (["--dry-run"], "15.0 kB logical, 24.6 kB yours to free"),
+        ([], "0 B logical, 24.6 kB freed"),
+        ([], "0 B logical, 0 B freed"),
+    ):
         assert run(["--config", str(root.parent / "config.toml"), "prune", "-q", "--max-size", "0", *options]) == 4
-        assert sentence in capsys.readouterr().err
+        assert f"{mine}, {others}" in capsys.readouterr().err
     told = "quarantine  12.3 kB, see ls --quarantined; after a day prune keeps 2.0 GB of it, and the newest"
     assert told in answer("info")
 
@@ -298,16 +299,16 @@ def test_prune_by_age_removes_what_was_not_used(answer: Run, monkeypatch: pytest
     assert listed(answer) == {}
 
 
-@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(("dry", "mine"), [([], "freed"), (["--dry-run"], "yours to free")])
 def test_a_bound_that_cannot_be_reached_is_exit_4(
-    answer: Run, root: Path, capsys: pytest.CaptureFixture[str], dry: list[str]
+    answer: Run, root: Path, capsys: pytest.CaptureFixture[str], dry: list[str], mine: str
 ) -> None:
     answer("pin", "s:1")
     assert run(["--root", str(root), "prune", "-q", "--max-size", "0", "--min-free", "0", *dry]) == 4
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == (
-        "cachestore: max_size cannot be reached, 24576 bytes are missing: 15.0 kB logical, 0 B yours to free, "
+        f"cachestore: max_size cannot be reached, 24576 bytes are missing: 15.0 kB logical, 0 B {mine}, "
         "16.4 kB younger than min_age, 8.2 kB pinned; unpin tracks, delete bundles or change the bound\n"
     )
 

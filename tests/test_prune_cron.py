@@ -115,7 +115,7 @@ def test_a_bound_that_cannot_be_reached_is_one_line(way: str, home: Path) -> Non
     ran = bare(home, *WAYS[way]())
     assert (ran.returncode, ran.stdout) == (4, "")
     [line] = ran.stderr.splitlines()
-    assert "8192 bytes are missing: 5.0 kB logical, 0 B yours to free, 8.2 kB younger than min_age;" in line
+    assert "8192 bytes are missing: 5.0 kB logical, 0 B freed, 8.2 kB younger than min_age;" in line
 
 
 @EVERY_WAY

@@ -61,7 +61,7 @@ def prune(
             print_json_object(_facts(pruning, limits, dry_run=dry_run))
         else:
             _print_person(pruning, limits, settings, dry_run=dry_run)
-        pruning.raise_failure()
+        pruning.raise_failure(dry_run=dry_run)
 
 
 def _limits(config: Config, max_size: int | None, max_age: float | None, min_free: int | None) -> Limits:
@@ -137,19 +137,20 @@ class _Pruning:
         totals = self.store.totals() + self.store.held_change().totals + self._left.change
         return replace(totals, exclusive=totals.exclusive - self.plan.cost) if dry_run else totals
 
-    def raise_failure(self) -> None:
+    def raise_failure(self, *, dry_run: bool) -> None:
         """Raise what ended the prune too early, or BoundUnreachable when a bound does not hold after it."""
         if self._failure is not None:
             raise self._failure
         for bound, missing in (("max_size", self.plan.over_max_size), ("min_free", self.plan.under_min_free)):
             if missing:
-                raise BoundUnreachable(bound, missing, self._accounts())
+                raise BoundUnreachable(bound, missing, self._accounts(dry_run=dry_run))
 
-    def _accounts(self) -> str:
-        """Return ``210 GB logical, 12 GB yours to free, 190 GB held, 8.0 GB pinned``."""
+    def _accounts(self, *, dry_run: bool) -> str:
+        """Return ``210 GB logical, 12 GB yours to free, 190 GB held, 8.0 GB pinned``, or what is left and was freed."""
         stayed = [f"{format_size(size)} {why}" for why, size in [*self.plan.stayed.most_common(), *self._others()]]
-        mine = f"{format_size(self.plan.frees)} yours to free"
-        return ", ".join([f"{format_size(self.logical)} logical", mine, *stayed])
+        mine = f"{format_size(self.plan.frees)} {'yours to free' if dry_run else 'freed'}"
+        logical = self.logical if dry_run else self.store.totals().logical
+        return ", ".join([f"{format_size(logical)} logical", mine, *stayed])
 
     def _others(self) -> Iterator[tuple[str, int]]:
         """Yield what costs disk and is no track, and how much."""
