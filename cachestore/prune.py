@@ -197,13 +197,8 @@ def plan_for(
     exclusive = (store.totals() + change.totals).exclusive
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
     candidates = _candidates(store, change, left, cancel or threading.Event())
-    known_old_at = last_sweep(store) if known_old_at is None else known_old_at
+    known_old_at = (store.meta().swept_at or math.inf) if known_old_at is None else known_old_at
     return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, known_old_at=known_old_at, need=need)
-
-
-def last_sweep(store: StoreReader) -> float:
-    """Return when the store was swept last, in Unix seconds, the end of time when it never was."""
-    return store.meta().swept_at or math.inf
 
 
 def holds(store: StoreReader, limits: Limits) -> bool:
@@ -218,7 +213,7 @@ def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | No
 
     Raise Cancelled when `cancel` is set, as the walk of the plan does.
     """
-    known_old_at = last_sweep(store)
+    known_old_at = store.meta().swept_at or math.inf  # before this sweep
     giving_up_ballast(store.root, lambda: sweep(store, now, cancel, max_size=limits.max_size))
     return plan_without_partials(store, limits, now, known_old_at=known_old_at, cancel=cancel)
 
@@ -232,15 +227,19 @@ def plan_without_partials(
     cancel: threading.Event | None = None,
 ) -> Plan:
     """Give up partials as far as the bounds want it, and return the plan for the rest: a track is worth more."""
-    if missing := plan_for(store, limits, now).missing:
-        give_up_partials(store, missing)
+    plan = plan_for(store, limits, now, known_old_at=known_old_at, cancel=cancel)
+    if not plan.missing:
+        return plan
+    give_up_partials(store, plan.missing)
     return plan_for(store, limits, now, known_old_at=known_old_at, cancel=cancel)
 
 
 def foreseen(store: StoreReader, limits: Limits, now: float, left: Leftovers, cancel: threading.Event) -> Plan:
     """Return the plan that a prune would have once it has taken what is `left`, to which the partials are added."""
-    if missing := plan_for(store, limits, now, left=left).missing:
-        foresee_partials(store, missing, left)
+    plan = plan_for(store, limits, now, left=left, cancel=cancel)
+    if not plan.missing:
+        return plan
+    foresee_partials(store, plan.missing, left)
     return plan_for(store, limits, now, left=left, cancel=cancel)
 
 

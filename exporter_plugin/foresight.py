@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.errors import LocalFileError, NotCached
-from cachestore.fetching.decide import candidates
+from cachestore.errors import LocalFileError
+from cachestore.fetching.decide import candidates, not_cached
 from exporter_plugin.local import look_at
 
 if TYPE_CHECKING:
@@ -77,5 +77,4 @@ def _of_cloud(row: Row, store: StoreReader | None, kept: Mapping[str, Sequence[E
         if store is not None and store.blobs.stat(entry.digest) is not None:
             place = store.blobs.path(entry.digest)
             return Foreseen(row.called(entry.label), entry.ext, entry.digest, entry.size, place=place)
-    reason = "it is not in the cache, and --offline makes no request"
-    return Foreseen(row, error=NotCached(row.address, row.label, reason) if offline else None)
+    return Foreseen(row, error=not_cached(row.track) if offline else None)

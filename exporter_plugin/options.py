@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cachestore.config import ON_ERROR
 from cachestore.links import LinkMode
-from exporter_plugin.row import without_secrets
+from exporter_plugin.row import public_name
 from exporter_plugin.template import Template
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Options:
         if isinstance(self.formats, str):
             problem = f"formats is {self.formats!r}; expected a list of names, such as [{self.formats!r}]"
             raise ValueError(problem)  # noqa: TRY004 - whatever is wrong with an option is one kind of error
-        object.__setattr__(self, "name", without_secrets(self.name or "") or None)
+        object.__setattr__(self, "name", public_name(self.name or "") or None)
         if self.editable and self.link_mode not in {None, LinkMode.AUTO}:
             raise ValueError(
                 f"link_mode {self.link_mode!r} says how files are linked, and so does editable; choose one"

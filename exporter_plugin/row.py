@@ -28,7 +28,7 @@ _LIMITS = {
 }
 
 
-def without_secrets(text: str, url: str | None = None) -> str:
+def public_name(text: str, url: str | None = None) -> str:
     """Return what a mix calls something, such as the track at `url`, fit to be stored and shown.
 
     It is empty where it is a URL, which players write for what has no title, or holds a secret of `url`.
@@ -60,7 +60,7 @@ class Row:
     file_length: float | None = None
 
     def __post_init__(self) -> None:
-        told = partial(without_secrets, url=self.track.url)
+        told = partial(public_name, url=self.track.url)
         title, artist, album = (told(text) for text in (self.track.title, self.track.artist, self.track.album))
         object.__setattr__(self, "track", replace(self.track, title=title, artist=artist, album=album))
         object.__setattr__(self, "musical_key", told(self.musical_key))
@@ -122,7 +122,7 @@ class Mix:
     rows: tuple[Row, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", without_secrets(self.name))
+        object.__setattr__(self, "name", public_name(self.name))
         if not self.rows:
             raise MixError(f"the mix {self.name!r}", "", "it has no track; expected at least one")
         for number, row in enumerate(self.rows, 1):

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import BlobDigest, hash_file
+from cachestore.links import LinkMode
 from cachestore.media import Media
+from cachestore.runs import staging_suffix
 from cachestore.store.publish import Incoming
+from cachestore.store.staged import Staged
 from cachestore.track import Track
 from cachestore.verify import Verification
 from cachestore.version import Version, VersionKind
@@ -73,3 +76,14 @@ def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr("cachestore.store.witnesses.hash_file", counting)
     return hashed
+
+
+def held_staging(store: Store, run_id: str, dest: Path, entry: Entry) -> Path:
+    """Return the folder in which a run stages a bundle for `dest`, with one hard link that it holds."""
+    staging = dest.with_name(f".{dest.name}{staging_suffix(run_id)}")
+    staging.mkdir()
+    store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
+    staged = Staged(store, run_id)
+    staged.add(staging / "01.wav", entry.digest)
+    staged.hold()
+    return staging

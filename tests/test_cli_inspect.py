@@ -18,11 +18,9 @@ from cachestore.cli.main import run
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
 from cachestore.rows import Bundle, BundleFile
-from cachestore.runs import staging_suffix
-from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from tests.stores import etag, incoming, put
+from tests.stores import etag, held_staging, incoming, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,12 +200,7 @@ def test_info_is_readable(answer: Run, root: Path) -> None:
 def test_what_an_export_is_still_filling_is_no_bundle_yet(answer: Run, root: Path, tmp_path: Path) -> None:
     with Store.open(root) as store, store.run("export") as run_id:
         entry = store.named(Track("s", "1"))[0]
-        staging = tmp_path / f".Sunday{staging_suffix(run_id)}"
-        staging.mkdir()
-        store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
-        staged = Staged(store, run_id)
-        staged.add(staging / "01.wav", entry.digest)
-        staged.hold()
+        staging = held_staging(store, run_id, tmp_path / "Sunday", entry)
         for told in (answer("show", "s:1"), answer("ls", "s:1", "--json"), answer("show", "s:1", "--json")):
             assert str(tmp_path / "Friday") in told
             assert staging.name not in told

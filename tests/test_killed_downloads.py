@@ -36,6 +36,14 @@ def left(stranger: Stranger) -> dict[str, int]:
     return {partial.track: partial.received for partial in unfinished(stranger.root / "partials-v1")}
 
 
+def kill_half_way(stranger: Stranger, street: Street) -> None:
+    """Kill a fetch that has received half of the body."""
+    victim = street.fetch(TRACK)
+    victim.until(is_downloading)
+    come_true(lambda: left(stranger).get(TRACK, 0) > len(BODY) // 2 - 8192)
+    victim.kill()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("count", [1, 3])
 def test_who_waits_for_a_process_that_is_killed_goes_on_from_where_it_was(
@@ -178,10 +186,7 @@ def test_what_a_killed_process_left_is_gone_on_with_where_there_is_no_room_for_a
 ) -> None:
     server = raw_server(Held(BODY), ranged(BODY))
     stranger.configure(server.url, max_size=len(BODY) + 50_000)
-    first = street.fetch(TRACK)
-    first.until(is_downloading)
-    come_true(lambda: left(stranger).get(TRACK, 0) > len(BODY) // 2 - 8192)
-    first.kill()
+    kill_half_way(stranger, street)
     received = left(stranger)[TRACK]
     assert street.fetch(TRACK).end() == 0
     assert asked(server, "range") == [None, f"bytes={received}-"]
@@ -200,10 +205,7 @@ def test_what_a_killed_process_left_is_in_nobodys_way_while_another_one_lives(
     stranger.configure(server.url, max_size=len(BODY) + 100_000)
     living = street.fetch("open:slow")
     living.until(is_downloading)
-    first = street.fetch(TRACK)
-    first.until(is_downloading)
-    come_true(lambda: left(stranger).get(TRACK, 0) > len(BODY) // 2 - 8192)
-    first.kill()
+    kill_half_way(stranger, street)
     received = left(stranger)[TRACK]
     assert street.fetch(wanted).end() == 0
     assert asked(server, "range")[-1] == (f"bytes={received}-" if wanted == TRACK else None)
@@ -216,10 +218,7 @@ def test_what_a_killed_process_left_gives_way_to_another_track(
     stranger: Stranger, street: Street, raw_server: StartRawServer
 ) -> None:
     stranger.configure(raw_server(Held(BODY), ranged(BODY)).url, max_size=len(BODY) + 50_000)
-    first = street.fetch(TRACK)
-    first.until(is_downloading)
-    come_true(lambda: left(stranger).get(TRACK, 0) > len(BODY) // 2 - 8192)
-    first.kill()
+    kill_half_way(stranger, street)
     assert street.fetch("open:u").end() == 0
     assert left(stranger) == {}
     assert stored(stranger) == [BODY]

@@ -22,11 +22,9 @@ from cachestore.errors import BlobDamaged, DigestCollision, NoSpace, NotInCache,
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for
 from cachestore.rows import Bundle, BundleFile
-from cachestore.runs import staging_suffix
 from cachestore.store import publish as publishing
 from cachestore.store.ledger import Ledger
 from cachestore.store.reader import StoreReader
-from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track, parse_address
@@ -34,7 +32,7 @@ from cachestore.usage import usage
 from cachestore.verify import repair
 from cachestore.version import Version, VersionKind
 from tests.library import make_colliding_waves
-from tests.stores import count_hashes, etag, incoming, put, verify
+from tests.stores import count_hashes, etag, held_staging, incoming, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -439,12 +437,7 @@ def test_a_damaged_file_that_nobody_else_has_is_kept_and_named_and_what_a_disk_d
 def test_a_bundle_that_is_being_staged_is_not_named_as_one_that_shares_a_file(store: Store, tmp_path: Path) -> None:
     entry = put(store, "t1", b"one")
     with store.run("export") as run_id:
-        staging = tmp_path / f".Friday{staging_suffix(run_id)}"
-        staging.mkdir()
-        store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
-        staged = Staged(store, run_id)
-        staged.add(staging / "01.wav", entry.digest)
-        staged.hold()
+        staging = held_staging(store, run_id, tmp_path / "Friday", entry)
         assert store.totals().held > 0
         _overwrite(staging / "01.wav", b"0ne")
         assert [problem.bundles for problem in verify(store).problems] == [()]

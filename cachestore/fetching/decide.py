@@ -54,9 +54,14 @@ def decide(track: Track, whole: Sequence[Entry], policy: Policy, now: float) -> 
         if policy.offline:
             return Hit(current, stale=True)
     if policy.offline:
-        return NotCached(track.address, track.label, "it is not in the cache, and --offline makes no request")
+        return not_cached(track)
     is_plain = not policy.refresh and track.version is None
     return Ask({entry.version: entry.place for entry in whole} if is_plain else {})
+
+
+def not_cached(track: Track) -> NotCached:
+    """Return the error of a track that has to be downloaded, and may not be."""
+    return NotCached(track.address, track.label, "it is not in the cache, and --offline makes no request")
 
 
 def fallback(whole: Sequence[Entry], error: TrackError, policy: Policy, now: float) -> Hit | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -11,6 +12,7 @@ from cachestore.media.tail import sound_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from mmap import mmap
 
     from cachestore.media.span import Span
 
@@ -20,14 +22,21 @@ _CODECS = {b"\x01vorbis": "ogg", b"OpusHead": "opus", b"\x7fFLAC": "oga"}
 
 def codec(head: bytes) -> str | None:
     """Return the extension of the first codec that the stream announces; each has a page at the start."""
-    place = 0
-    while head[place : place + 4] == b"OggS" and len(head) > place + 27:
-        body = place + 27 + head[place + 26]
+    for *_, body in pages(head):
         for mark, ext in _CODECS.items():
             if head.startswith(mark, body):
                 return ext
-        place = body + sum(head[place + 27 : body])
     return None
+
+
+def pages(content: bytes | mmap) -> Iterator[tuple[int, int, int, int]]:
+    """Yield of each page its stream's serial number, its flags, its last sample and the place of its body (§6)."""
+    place = 0
+    while content[place : place + 4] == b"OggS" and place + 27 <= len(content):
+        flags, samples, serial = struct.unpack("<BqI", content[place + 5 : place + 18])
+        body = place + 27 + content[place + 26]
+        yield serial, flags, samples, body
+        place = body + sum(content[place + 27 : body])
 
 
 def check_ogg(span: Span) -> None:

@@ -8,12 +8,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from cachestore.errors import Cancelled
 from cachestore.partials.partial import Partial
 from cachestore.partials.reclaim import STILL
-from cachestore.partials.sidecar import is_plain, read_sidecar, rescuable, sidecar_of, track_name
+from cachestore.partials.sidecar import (
+    claimed_anew,
+    is_plain,
+    read_sidecar,
+    remove_bytes,
+    rescuable,
+    sidecar_of,
+    track_name,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -85,7 +92,7 @@ def claim(
 
 
 def _new(folder: Path, address: str) -> Path:
-    return folder / f"{track_name(address)}.{uuid4().hex}.work"
+    return claimed_anew(folder / track_name(address))
 
 
 def _kept(left: Iterable[Path], lock: DownloadLock) -> Path | None:
@@ -107,7 +114,7 @@ def _claimed_alone(kept: Path) -> Path:
     for ownerless.
     """
     known = read_sidecar(sidecar_of(kept))
-    claimed = kept.with_name(f"{kept.name.partition('.')[0]}.{uuid4().hex}.work")
+    claimed = claimed_anew(kept)
     if known is not None:
         replace(known, locked=False).write(sidecar_of(claimed))
     try:
@@ -141,8 +148,8 @@ def _given_back(left: Iterable[Path], lock: DownloadLock) -> Iterator[Path]:
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
-        sidecar_of(path).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            remove_bytes(path)
 
 
 def _rescue(

@@ -7,11 +7,19 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from cachestore.partials.locks import DownloadLock, is_locked, remove_dead_lock
 from cachestore.partials.reclaim import STILL, was_written
-from cachestore.partials.sidecar import is_partial, is_plain, read_sidecar, rescuable, sidecar_of, track_name
+from cachestore.partials.sidecar import (
+    claimed_anew,
+    is_partial,
+    is_plain,
+    read_sidecar,
+    remove_bytes,
+    rescuable,
+    sidecar_of,
+    track_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +65,7 @@ class Abandoned:
 
     def _unlink(self) -> None:
         with suppress(FileNotFoundError):
-            self.path.unlink()
-            sidecar_of(self.path).unlink(missing_ok=True)
+            remove_bytes(self.path)
 
 
 def unfinished(folder: Path) -> Iterator[Unfinished]:
@@ -93,7 +100,7 @@ def drop_unclaimed(folder: Path, size: int, *, but: str | None = None) -> int:
             break
         with suppress(FileNotFoundError):  # somebody claimed it
             # Under a name of its own, so that who gets the lock of the track does not take it for ownerless.
-            taken = path.rename(path.with_name(f"{path.name.partition('.')[0]}.{uuid4().hex}.work"))
+            taken = path.rename(claimed_anew(path))
             for file in (taken, sidecar_of(path)):
                 with suppress(FileNotFoundError):
                     dropped += file.lstat().st_blocks * 512

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from cachestore.boot import boot_id
 from cachestore.partials.locks import DownloadLock
-from cachestore.partials.sidecar import is_partial, is_plain, read_sidecar, rescuable, sidecar_of, track_name
+from cachestore.partials.sidecar import (
+    is_partial,
+    is_plain,
+    read_sidecar,
+    remove_bytes,
+    rescuable,
+    sidecar_of,
+    track_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +78,7 @@ def _give_back(path: Path) -> None:
         return
     with suppress(OSError):  # it is gone, or stays as it is
         if known is None:  # a copy of a blob, or damaged
-            _remove(path)
+            remove_bytes(path)
         elif _is_of(path, known):  # else it is nobody's
             _gave_back_locked(path, known, lambda lock: lock.is_real)
 
@@ -91,12 +99,7 @@ def _gave_back_locked(path: Path, known: Sidecar, is_good: Callable[[DownloadLoc
         if not is_good(lock):
             return False
         with suppress(OSError):  # it is gone, or stays as it is
-            path.rename(path.with_suffix(".part")) if path.suffix == ".work" and rescuable(path) else _remove(path)
+            path.rename(path.with_suffix(".part")) if path.suffix == ".work" and rescuable(path) else remove_bytes(path)
         return True
     finally:
         lock.release()
-
-
-def _remove(path: Path) -> None:
-    path.unlink()
-    sidecar_of(path).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from cachestore.boot import boot_id
 from cachestore.partials.promise import Promise
@@ -103,6 +104,17 @@ def track_name(address: str) -> str:
     from hashlib import blake2b  # it takes OpenSSL with it
 
     return blake2b(address.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def claimed_anew(path: Path) -> Path:
+    """Return a name that no other bytes of the same track have, for who claims those at `path`, or begins them."""
+    return path.with_name(f"{path.name.partition('.')[0]}.{uuid4().hex}.work")
+
+
+def remove_bytes(path: Path) -> None:
+    """Remove bytes, and what is known of them. Raise FileNotFoundError when they are gone: somebody claimed both."""
+    path.unlink()
+    sidecar_of(path).unlink(missing_ok=True)
 
 
 def sidecar_of(path: Path) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
-from importlib.metadata import version
 from urllib.parse import unquote_to_bytes
 from urllib.request import getproxies
 
 import httpx
 
 from cachestore.errors import ConfigError
+from cachestore.release import RELEASE
 from cachestore.web.echoes import sent_secrets
 
 _NOTHING = httpx.ByteStream(b"")
@@ -26,7 +26,7 @@ def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> h
         return httpx.Client(
             follow_redirects=False,
             # nginx weakens ETags and drops lengths for gzip, and a compressed body hides its own truncation.
-            headers={"Accept-Encoding": "identity", "User-Agent": f"cachestore/{version('cachestore')}"},
+            headers={"Accept-Encoding": "identity", "User-Agent": f"cachestore/{RELEASE}"},
             timeout=httpx.Timeout(stall_timeout, connect=connect_timeout, pool=None),
             # The callers bound the connections in use; a limit would make them wait for requests that were given up.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=jobs, keepalive_expiry=30),

@@ -8,10 +8,10 @@ import struct
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from cachestore.media.ogg import pages
 from exporter_plugin.facts.tags import of_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import BinaryIO
 
 _LAST_PAGE = 1 << 17  # no page is longer than 65,307 bytes (§6)
@@ -25,7 +25,7 @@ def of_ogg(file: BinaryIO, ext: str) -> tuple[float | None, float | None, int | 
     """
     seconds, rate, channels = of_any(file, ext)
     file.seek(0)
-    first = takewhile(lambda page: page[1] & _BEGINS, _pages(file.read(_LAST_PAGE)))
+    first = takewhile(lambda page: page[1] & _BEGINS, pages(file.read(_LAST_PAGE)))
     streams = {serial for serial, *_ in first}
     file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_PAGE))
     end = file.read()
@@ -42,21 +42,11 @@ def _of_chain(content: mmap.mmap) -> float:
     """Return the seconds of all streams of sound together, each of which has a number of its own."""
     clocks: dict[int, tuple[int, int]] = {}
     ends: dict[int, int] = {}
-    for serial, flags, samples, place in _pages(content):
+    for serial, flags, samples, place in pages(content):
         if flags & _BEGINS:
             clocks[serial] = _clock(content[place : place + 32])
         ends[serial] = max(samples, ends.get(serial, 0))
     return sum((ends[serial] - skipped) / rate for serial, (rate, skipped) in clocks.items() if rate)
-
-
-def _pages(content: bytes | mmap.mmap) -> Iterator[tuple[int, int, int, int]]:
-    """Yield of each page its stream's serial number, its flags, its last sample and the place of its body."""
-    place = 0
-    while content[place : place + 4] == b"OggS" and place + 27 <= len(content):
-        flags, samples, serial = struct.unpack("<BqI", content[place + 5 : place + 18])
-        body = place + 27 + content[place + 26]
-        yield serial, flags, samples, body
-        place = body + sum(content[place + 27 : body])
 
 
 def _clock(head: bytes) -> tuple[int, int]:

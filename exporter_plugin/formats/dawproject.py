@@ -5,12 +5,12 @@ The audio stays where it is, in files that are named relative to the project (``
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from io import BytesIO
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, tostring
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
+from cachestore.release import RELEASE
 from exporter_plugin.formats.timeline import TimelineFormat, decimal, text, timeline_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def render(view: BundleView) -> bytes:
 
 def _project(view: BundleView, timeline: Timeline) -> Element:
     project = Element("Project", version="1.0")
-    SubElement(project, "Application", name="cachestore", version=version("cachestore"))
+    SubElement(project, "Application", name="cachestore", version=RELEASE)
     transport = SubElement(project, "Transport")
     tempos = [timeline.tempo, *(tempo for _, tempo in timeline.tempos)]
     least, most = (decimal(number) for number in (min(_LEAST_TEMPO, *tempos), max(_MOST_TEMPO, *tempos)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.errors import AddressError, MixError
 from cachestore.track import Track, url_track
-from exporter_plugin.row import Row, without_secrets
+from exporter_plugin.row import Row, public_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +66,6 @@ class Said:
 
     def of_file(self, typed: str, path: Path) -> Row:
         """Return the row of the local file at `path`, which the mix writes as `typed`: without titles, its own name."""
-        title = without_secrets(self.title) or ("" if self.artist else path.stem)
+        title = public_name(self.title) or ("" if self.artist else path.stem)
         track = Track("file", typed, title=title, artist=self.artist, album=self.album)
         return Row(track, path, file_length=self.file_length)

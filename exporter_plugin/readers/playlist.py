@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cachestore.text import shown
 from exporter_plugin.readers.document import Said
 from exporter_plugin.readers.location import located
-from exporter_plugin.row import Mix, without_secrets
+from exporter_plugin.row import Mix, public_name
 
 if TYPE_CHECKING:
     from exporter_plugin.readers.document import Document
@@ -57,7 +57,7 @@ def _extinf(said: Said, line: str) -> Said:
     if match is None:
         return said
     seconds = float(match[1] or 0)  # 0 and -1 stand for "unknown"
-    artist, dash, title = without_secrets(shown(match[2] or "")).partition(" - ")
+    artist, dash, title = public_name(shown(match[2] or "")).partition(" - ")
     if not dash:
         artist, title = said.artist, artist
     return replace(said, title=title, artist=artist, file_length=seconds if 0 < seconds < 1e9 else None)

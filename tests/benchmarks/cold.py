@@ -14,6 +14,8 @@ from tests.benchmarks.workplace import Songs, Workplace, lines
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.benchmarks.scale import Lot
+
 _JOBS = "4"
 _NO_HASH = "does not hash"
 _NO_FILE = "keeps a body in SQLite, no file; one request at a time"
@@ -116,43 +118,30 @@ def _contenders(work: Workplace, songs: Songs) -> tuple[Contender, ...]:
     )
 
 
-def cold_large(work: Workplace) -> Row:
-    """Few large files: bytes count."""
-    lot = work.scale.large
+def _row(work: Workplace, name: str, lot: Lot, base: str, limit: float) -> Row:
     return Row(
         title=f"Cold download, {lot}",
-        limit=1.0,
-        base="curl -Z",
-        contenders=_contenders(work, work.songs("large", lot)),
+        limit=limit,
+        base=base,
+        contenders=_contenders(work, work.songs(name, lot)),
         files=lot.files,
         size=lot.bytes,
     )
+
+
+def cold_large(work: Workplace) -> Row:
+    """Few large files: bytes count."""
+    return _row(work, "large", work.scale.large, "curl -Z", 1.0)
 
 
 def cold_medium(work: Workplace) -> Row:
     """Songs as streaming services have them."""
-    lot = work.scale.medium
-    return Row(
-        title=f"Cold download, {lot}",
-        limit=1.3,
-        base="curl -Z",
-        contenders=_contenders(work, work.songs("medium", lot)),
-        files=lot.files,
-        size=lot.bytes,
-    )
+    return _row(work, "medium", work.scale.medium, "curl -Z", 1.3)
 
 
 def cold_tiny(work: Workplace) -> Row:
     """Many tiny files: what each costs counts."""
-    lot = work.scale.tiny
-    return Row(
-        title=f"Cold download, {lot}",
-        limit=2.0,
-        base="curl",
-        contenders=_contenders(work, work.songs("tiny", lot)),
-        files=lot.files,
-        size=lot.bytes,
-    )
+    return _row(work, "tiny", work.scale.tiny, "curl", 2.0)
 
 
 class Revalidation:
