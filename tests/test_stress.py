@@ -95,7 +95,7 @@ class Crowd:
         is_named = True
         for _ in range(_TRIES):
             ran = self.command(*arguments, codes=(*codes, 1, 4))
-            if "no room" not in ran.err:
+            if ran.code == 0 or "no room" not in ran.err:  # a warning may tell of that, too
                 break
             # Another actor may empty quarantine while this is refused, but hardly twice in a row.
             was_named, is_named = is_named, "cachestore rm --quarantined" in ran.err
