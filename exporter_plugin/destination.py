@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -129,7 +129,7 @@ class Destination:
 
     def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
         """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
-        alike = [replace(own, mtime_ns=info.st_mtime_ns) for own in records]
+        alike = [own.timed(info) for own in records]
         return next((own for own in alike if own.describes(info) and self._has_bytes_still(own)), None)
 
     def _has_bytes_still(self, own: OwnedFile) -> bool:
@@ -257,7 +257,7 @@ def _can_move(beside: Path, inside: Path) -> bool:
 
 def _linked_as_now(own: OwnedFile, info: os.stat_result) -> OwnedFile:
     """Return the record of a file that was a hard link once: one in a copy of its bundle is none."""
-    return replace(own, link_mode=LinkMode.COPY) if _is_alone(own, info) else own
+    return own.unlinked(info) if _is_alone(own, info) else own
 
 
 def _is_alone(own: OwnedFile, info: os.stat_result) -> bool:

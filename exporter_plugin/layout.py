@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -116,7 +115,7 @@ class Layout:
 
     def _linked_as_now(self, own: OwnedFile, info: os.stat_result) -> OwnedFile:
         """Return the record of a file with our bytes; one that is no link to the blob any more is as good as a copy."""
-        return own if self._is_linked(own, info) else replace(own, link_mode=LinkMode.COPY)
+        return own if self._is_linked(own, info) else own.unlinked(info)
 
     def _is_linked_right(self, own: OwnedFile) -> bool:
         mode = self._wishes.link_mode

@@ -3,8 +3,8 @@
     bundle       1, the format of this file
     name         of the bundle
     exported_at  RFC 3339, UTC
-    files        what we own: {file, size, mtime_ns, digest, identity, content, link_mode}. `identity` is the track
-                 (address, address@pin or file:PATH), `content` its digest, or size and mtime of a local original,
+    files        what we own: {file, size, mtime_ns, digest, identity, content, link_mode, ctime_ns}. `identity` is the
+                 track (address, address@pin or file:PATH), `content` its digest, or size and mtime of a local original,
                  none once somebody changed it; playlists have neither
     tracks       one object a row of the mix: {index, track, label, status, file, size, link_mode, key, validator,
                  validator_kind, place, digest, freshness, error, edited}. `status` is done or skipped (a hole),
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,12 +45,16 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "digest": (str,),
     "identity": _TEXT,
     "content": _TEXT,
+    "ctime_ns": (int, type(None)),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedFile:
-    """A file of a bundle that we wrote, and how it was then: `size` in bytes, `mtime_ns` as the filesystem says."""
+    """A file of a bundle that we wrote, and how it was then: `size` in bytes, times as the filesystem says.
+
+    `ctime_ns` is told of what was a hard link once: no look at a blob shows any more who edits it and puts mtime back.
+    """
 
     file: str
     size: int
@@ -59,6 +63,7 @@ class OwnedFile:
     identity: str | None = None
     content: str | None = None
     link_mode: LinkMode | None = None
+    ctime_ns: int | None = None
 
     @property
     def is_local(self) -> bool:
@@ -72,7 +77,17 @@ class OwnedFile:
 
     def describes(self, info: os.stat_result) -> bool:
         """Return whether a file looks as we left it; programs that write tags may restore all that is looked at."""
-        return stat.S_ISREG(info.st_mode) and (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+        is_same = (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+        return stat.S_ISREG(info.st_mode) and is_same and self.ctime_ns in {None, info.st_ctime_ns}
+
+    def timed(self, info: os.stat_result) -> OwnedFile:
+        """Return the record with the times that the file has now."""
+        ctime_ns = None if self.ctime_ns is None else info.st_ctime_ns
+        return replace(self, mtime_ns=info.st_mtime_ns, ctime_ns=ctime_ns)
+
+    def unlinked(self, info: os.stat_result) -> OwnedFile:
+        """Return the record of a file that is no link to a blob any more, and so as good as a copy."""
+        return replace(self, link_mode=LinkMode.COPY, ctime_ns=info.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +175,7 @@ def _manifest(document: dict[str, Any]) -> Manifest:
 
 
 def _owned(record: dict[str, Any]) -> OwnedFile:
+    record = {"ctime_ns": None} | record
     for name, expected in _TYPES.items():
         if not isinstance(record[name], expected):
             raise TypeError(name)

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cachestore.errors import Busy, DestinationError
-from cachestore.links import LinkMode
 from exporter_plugin.destination import FileState, edited_warning, writing
 from exporter_plugin.manifest import MANIFEST, MEDIA, write_manifest
 
@@ -129,8 +128,8 @@ class _Merge:
         (dest / MEDIA).mkdir(exist_ok=True)
         edited = {own.file: own for file in files if (own := self._replace(file))}
         kept = self._remove_unwanted()
-        self._make_copies_writable()
-        self._write(replace(manifest, files=(*(edited.get(own.file, own) for own in manifest.files), *kept)))
+        owned = [edited.get(own.file) or self._made_writable(own) for own in manifest.files]
+        self._write(replace(manifest, files=(*owned, *kept)))
 
     def _refuse_strangers(self, files: Sequence[str]) -> None:
         for file in files:
@@ -168,14 +167,15 @@ class _Merge:
                 self._tell(edited_warning(self._destination.path / own.file))
         return kept
 
-    def _make_copies_writable(self) -> None:
+    def _made_writable(self, own: OwnedFile) -> OwnedFile:
         """Let the owner write into what was a hard link once and is a file of its own now: only links are read-only."""
-        links = {own.file for own in self._destination.owned if own.link_mode is LinkMode.HARDLINK}
-        for own in self._manifest.files:
-            info = self._destination.stat(own.file) if own.file in links and own.link_mode is LinkMode.COPY else None
-            if info is not None and stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
-                with suppress(PermissionError):  # the file is another user's
-                    (self._destination.path / own.file).chmod(stat.S_IMODE(info.st_mode) | stat.S_IWUSR)
+        info = self._destination.stat(own.file) if own.ctime_ns is not None else None
+        if info is None or info.st_nlink > 1 or info.st_mode & stat.S_IWUSR or not own.describes(info):
+            return own
+        path = self._destination.path / own.file
+        with suppress(PermissionError):  # the file is another user's
+            path.chmod(stat.S_IMODE(info.st_mode) | stat.S_IWUSR)
+        return own.timed(path.lstat())
 
     def _unwanted(self) -> Iterator[tuple[OwnedFile, bool]]:
         return self._destination.unwanted(own.file for own in self._manifest.files)

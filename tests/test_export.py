@@ -444,6 +444,23 @@ def test_an_edit_that_cannot_be_seen_is_told_in_every_export_and_recorded(house:
     assert (house.warnings(), records(house)) == ([], before)
 
 
+def test_an_edit_of_what_was_a_link_once_is_told_too_with_its_times_put_back(house: House) -> None:
+    house.export()
+    original, house.dest = house.dest, house.folder / "copy"
+    shutil.copytree(original, house.dest)
+    house.export()
+    path = house.dest / "media" / house.media()[0]
+    before = stamps(house.dest)
+    house.export()
+    assert stamps(house.dest) == before
+    edited = edit_unseen(path)
+    house.told.clear()
+    house.export()
+    assert house.warnings() == ["edited_file_kept"]
+    assert path.read_bytes() == edited
+    assert records(house)[0]["edited"]
+
+
 def test_a_bundle_that_is_as_it_was_is_not_hashed(house: House, music: Music, monkeypatch: pytest.MonkeyPatch) -> None:
     house.export()
     hashed: list[Path] = []
