@@ -84,7 +84,8 @@ def _caught(cancel: Cancel) -> Iterator[None]:
         yield
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not signal.SIG_DFL:  # the second SIGINT stays the system's
+                signal.signal(number, handler)
         arrived.put(0)
         setter.join()
 
