@@ -143,9 +143,9 @@ def _plan(settings: Settings, mix: str, dest: str, options: Options, *, as_json:
     """Print what an export would do."""
     from exporter_plugin.plan import plan_export
 
-    with cancel_on_signals(stdin_eof=stdin_eof) as cancel, reporter(settings, cancel) as tell:
+    with cancel_on_signals(stdin_eof=stdin_eof) as cancel, reporter(settings, cancel) as tell, cancel.coded():
         wanted, config = _read(settings, mix, cancel, offline=options.offline)
-        plan = plan_export(wanted, dest, options, config=config, on_event=tell)
+        plan = plan_export(wanted, dest, options, config=config, on_event=tell, cancel=cancel)
     if as_json:
         print_json(plan_facts(plan))
     else:

@@ -76,12 +76,18 @@ class Destination:
         """Return what `look_at` does, of a file whose stat was taken."""
         if info is None:
             return FileState.ABSENT, None
-        records = self._records.get(file, [])
+        records = self._records.get(file) or self._spelled_otherwise(file)
         untouched = next((own for own in records if own.describes(info)), None) or self._same_bytes(records, info)
         # Who edits a blob through its link has another blob made, and is left with the only name of the file.
         if untouched and (not _is_alone(untouched, info) or self._has_bytes_still(untouched)):
             return FileState.OURS, _linked_as_now(untouched, info)
         return (FileState.EDITED, records[0]) if records else (FileState.FOREIGN, None)
+
+    def _spelled_otherwise(self, file: str) -> list[OwnedFile]:
+        """Return the records of a file that is found as `file`, too, where the filesystem takes two names for one."""
+        listed = self.listed()
+        names = (name for name in self._records if fold(name) == fold(file))
+        return next((self._records[name] for name in names if self._are_one(name, file, listed)), [])
 
     def files_of(self, identities: Container[str | None]) -> list[OwnedFile]:
         """Return the records of the files that are there of tracks, one a file."""
@@ -195,11 +201,12 @@ class Destination:
                 yield own, state is FileState.OURS and self.has_bytes(own)
 
     def _are_one(self, file: str, spelling: str, listed: Container[str]) -> bool:
-        """Return whether two spellings are one file here; links to one blob are two files, both listed."""
-        if file in listed and spelling in listed:
-            return False
-        one, other = _lstat(self.path / file), _lstat(self.path / spelling)
-        return one is not None and other is not None and os.path.samestat(one, other)
+        """Return whether two spellings are one file here: both are found, one is listed.
+
+        Inodes tell nothing: links to one blob are two files, and drivers of exFAT give each spelling one of its own.
+        """
+        both_listed = file in listed and spelling in listed
+        return not both_listed and self.has(file) and self.has(spelling)
 
     def listed(self) -> set[str]:
         """Return the names of all that is in the bundle, as the filesystem spells them."""

@@ -45,7 +45,8 @@ def gather(
     for index, row in enumerate(rows):
         if row.path is not None:
             events.state(index, State.QUEUED)
-    outcomes = _bring_cloud(rows, staging, events, fetch, link) | _bring_local(rows, staging, events, cancel)
+    with checked(partial(raise_if_set, cancel)):
+        outcomes = _bring_cloud(rows, staging, events, fetch, link) | _bring_local(rows, staging, events, cancel)
     return [outcomes[index] for index in range(len(rows))]
 
 
@@ -105,8 +106,7 @@ def _bring_local(
         raise_if_set(cancel)
         if row.path is not None:
             events.state(index, State.LINKING, Provenance.LOCAL)
-            with checked(partial(raise_if_set, cancel)):
-                outcomes[index] = _copied(row, row.path, staging)
+            outcomes[index] = _copied(row, row.path, staging)
             events.settled(index, outcomes[index])
     raise_if_set(cancel)
     return outcomes

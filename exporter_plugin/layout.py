@@ -97,11 +97,12 @@ class Layout:
         overwrites = self._wishes.overwrite_edited
         self._destination.refuse_in_the_way(file, state, overwrites=overwrites)
         if owned and state is FileState.OURS:
-            if is_right(owned) and not overwrites and self._is_linked(owned, info):
+            is_called_so = owned.file == file  # else by its own name in other letters
+            if is_called_so and is_right(owned) and not overwrites and self._is_linked(owned, info):
                 return Fate.KEEP, owned
             if self._destination.has_bytes(owned):
                 owned = self._linked_as_now(owned, info)
-                return Fate.KEEP if is_right(owned) else Fate.REPLACE, owned
+                return Fate.KEEP if is_called_so and is_right(owned) else Fate.REPLACE, owned
         return Fate.REPLACE if overwrites else Fate.EDITED, owned
 
     def is_to_be_made(self, file: str, is_right: Callable[[OwnedFile], bool]) -> bool:

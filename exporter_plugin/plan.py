@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import checked
 from cachestore.errors import RootMissing
 from cachestore.events import Provenance
 from cachestore.store.reader import StoreReader
@@ -16,6 +17,7 @@ from exporter_plugin.destination import writing
 from exporter_plugin.foresight import foresee
 from exporter_plugin.formats import chosen, decided, write_all
 from exporter_plugin.formats.view import BundleView
+from exporter_plugin.gather import raise_if_set
 from exporter_plugin.inspection import inspect
 from exporter_plugin.layout import Fate, Layout
 from exporter_plugin.manifest import OwnedFile
@@ -23,6 +25,7 @@ from exporter_plugin.options import CONFIGURED
 from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
@@ -80,22 +83,24 @@ def plan_export(
     *,
     config: Config,
     on_event: OnEvent | None = None,
+    cancel: threading.Event | None = None,
 ) -> Plan:
     """Return what `export_mix` would do with the same arguments, as far as it is known here.
 
     `on_event` is told which formats fail. Servers may have other versions of what is cached. Raise TemplateError,
-    FormatUnknown or DestinationError.
+    FormatUnknown, DestinationError or Cancelled.
     """
     chosen(options.formats)
     wishes = options.over(config)
     destination = inspect(dest, config.root, options.name or mix.name)
-    with _store(config.root) as store:
+    with _store(config.root) as store, checked(partial(raise_if_set, cancel)):
         found = list(foresee(mix.rows, None if options.refresh else store, offline=options.offline))
         layout = Layout(destination, mix.rows, wishes, store.is_blob if store is not None else lambda *_: False)
         planning = _Planning(destination, layout, found)
-    playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
-    wanted = (*planning.tracks.values(), *planning.left, *playlists)
-    files = (*wanted, *planning.others(file.file for file in wanted))
+        playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
+        wanted = (*planning.tracks.values(), *planning.left, *playlists)
+        files = (*wanted, *planning.others(file.file for file in wanted))
+    raise_if_set(cancel)
     errors = tuple(one.error for one in found if one.error)
     skips = wishes.skips_failures and len(errors) < len(found)
     return Plan(

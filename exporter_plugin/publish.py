@@ -126,7 +126,7 @@ class _Merge:
         both = tuple(dict.fromkeys((*manifest.files, *self._destination.owned)))
         self._write(replace(manifest, files=both, finished=False))
         (dest / MEDIA).mkdir(exist_ok=True)
-        edited = {own.file: own for file in files if (own := self._replace(file))}
+        edited = {file: own for file in files if (own := self._replace(file))}
         kept = self._remove_unwanted()
         owned = [edited.get(own.file) or self._made_writable(own) for own in manifest.files]
         self._write(replace(manifest, files=(*owned, *kept)))

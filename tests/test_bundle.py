@@ -228,6 +228,35 @@ def test_a_new_spelling_is_the_same_file_where_the_filesystem_says_so(
     assert [own.file for own, _ in house.inspect().unwanted({"media/01 - A.wav"})] == ["Friday.m3u8"]
 
 
+def find_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files be found as exFAT, NTFS and APFS do: by their names in other letters, too."""
+    lstat = destination_room._lstat
+
+    def found(path: Path | str) -> os.stat_result | None:
+        alike = (one for one in Path(path).parent.glob("*") if fold(one.name) == fold(Path(path).name))
+        info = lstat(path)
+        return info if info is not None else next(map(lstat, alike), None)
+
+    monkeypatch.setattr(destination_room, "_lstat", found)
+
+
+def test_a_title_and_a_name_in_other_letters_are_no_strangers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_in_any_case(monkeypatch)
+    house.export("song")
+    house.export("Song", name="FRIDAY", renumber=True)
+    there = sorted(path.name for path in house.dest.rglob("*") if path.is_file())
+    assert there == ["01 - Song.wav", "FRIDAY.m3u8", "bundle.json"]
+
+
+def test_what_was_edited_is_known_by_its_name_in_other_letters(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_in_any_case(monkeypatch)
+    house.export("a")
+    (house.dest / "media/01 - a.wav").write_text("work")
+    assert house.inspect().look_at("media/01 - A.wav")[0] is FileState.EDITED
+    (house.dest / "media/02 - b.wav").write_text("mine")
+    assert house.inspect().look_at("media/02 - B.wav")[0] is FileState.FOREIGN
+
+
 def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
     with pytest.raises(FileNotFoundError), staged(house.inspect(), RUN) as folder:
         (folder.path / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())

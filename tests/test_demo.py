@@ -53,7 +53,7 @@ def test_the_demo_downloads_twelve_tracks_then_none_and_says_the_same_every_time
     assert "  0 downloaded, 12 from the cache: 12 conditional requests, 12 times" in first.out
     assert "  12 of 14 files in media/ are one file in both bundles\n" in first.out
     assert "  12 files with 3 names each: one in the store, one in each bundle\n" in first.out
-    assert "    02 - Anna Lind - Low Tide.flac          hard link\n" in first.out
+    assert "    02 - Anna Lind - Low Tide.wav           hard link\n" in first.out
     assert first.out == again.out
 
 
@@ -93,7 +93,7 @@ def test_dest_keeps_the_bundles_the_mix_and_the_store(play: Callable[..., Played
     )
     assert listed.stdout.count("held") == 12
     first, again = (
-        sorted((dest / name / "media").glob("*Low Tide.flac")) for name in ("Friday Warm-up", "Friday Warm-up (again)")
+        sorted((dest / name / "media").glob("*Low Tide.wav")) for name in ("Friday Warm-up", "Friday Warm-up (again)")
     )
     assert first[0].samefile(again[0])
 

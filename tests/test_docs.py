@@ -30,7 +30,9 @@ from exporter_plugin.demo.audio import CLOUD, LOCAL, render
 from exporter_plugin.demo.origin import MusicOrigin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from tests.library import Sample
 
 HOUSE = Path(__file__).parent.parent
 # A transcript in the README is a block
@@ -168,10 +170,6 @@ def commands_shown(text: str) -> str:
     return "".join(f"{line}\n" for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE))
 
 
-def piece(ext: str) -> bytes:
-    return render(next(piece for piece in CLOUD if piece.ext == ext))
-
-
 def test_the_page_of_formats_lists_every_kind_of_audio() -> None:
     table = page("docs/formats.md").partition("| extension | kind |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", table)) == set(MEDIA_TYPES)
@@ -282,14 +280,18 @@ def test_the_source_of_the_page_resolves_a_track(tmp_path: Path, monkeypatch: py
 
 
 @pytest.fixture
-def home_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Mapping[str, Sample]
+) -> Iterator[Path]:
     """A home folder with the README's configuration and mix, whose service and URL are a server on this machine."""
     text = page("README.md")
     [table], [mix] = fenced(text, "toml"), fenced(text, "json")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("STUDIO_TOKEN", TOKEN)
     monkeypatch.chdir(tmp_path)
-    with MusicOrigin({"t42": piece("flac"), "t43": piece("wav"), "a": piece("aiff")}, token=TOKEN) as origin:
+    aiff = next(render(piece) for piece in CLOUD if piece.ext == "aiff")
+    served = {"t42": library["flac"].data, "t43": library["wav"].data, "a": aiff}
+    with MusicOrigin(served, token=TOKEN) as origin:
         config = default_config_path()
         config.parent.mkdir(parents=True)
         config.write_text(table.replace("https://music.example/api/tracks/{id}/stream", origin.url))

@@ -14,6 +14,7 @@ import threading
 import wave
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,8 +37,10 @@ from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
 from exporter_plugin import destination, gather
 from exporter_plugin.export import export_mix
+from exporter_plugin.mix import read_mix
 from exporter_plugin.options import Options
 from exporter_plugin.outcome import ExportFailed
+from exporter_plugin.plan import plan_export
 from exporter_plugin.row import Mix, Row
 from exporter_plugin.space import NoSpaceForCopies
 from exporter_plugin.template import TemplateError
@@ -760,6 +763,32 @@ def test_a_cancel_ends_the_copy_of_a_local_file(
         export_mix(house.mix, house.dest, cache=cache, on_event=stop_when_it_is_linked, cancel=cancel)
     house.assert_nothing_left()
     assert house.states(2) == [State.QUEUED, State.LINKING, State.CANCELLED]
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_a_cancel_ends_the_hashing_of_files_whose_times_are_others(
+    house: House, monkeypatch: pytest.MonkeyPatch, *, is_dry: bool
+) -> None:
+    house.export(link_mode="copy")
+    for file in (house.dest / "media").iterdir():
+        os.utime(file, (1, 1))
+    cancel, ended = threading.Event(), list[Path]()
+
+    def hash_until_cancelled(path: Path) -> str:
+        cancel.set()
+        try:
+            return hash_file(path)
+        except Cancelled:
+            ended.append(path)
+            raise
+
+    monkeypatch.setattr(destination, "hash_file", hash_until_cancelled)
+    mix = read_mix(house.mix)
+    with Cache.open(house.config) as cache:
+        ask = partial(plan_export, config=cache.config) if is_dry else partial(export_mix, cache=cache)
+        with pytest.raises(Cancelled):
+            ask(mix, house.dest, cancel=cancel)
+    assert len(ended) == 1
 
 
 def test_a_cancel_ends_the_look_at_what_is_to_be_renumbered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,12 @@ def test_no_text_of_a_mix_can_add_a_line(tmp_path: Path) -> None:
     assert len(written(tmp_path, *rows, name=evil).splitlines()) == 5
 
 
+def test_no_text_of_a_mix_steers_a_terminal_or_is_no_text(tmp_path: Path) -> None:
+    evil = "A\x1b[31m\udc80B"
+    text = written(tmp_path, placed(Row(Track("s", "1", title=evil)), "media/1.wav"), name=evil)
+    assert text.count("A[31m\ufffdB") == 2
+
+
 def test_the_file_has_a_safe_form_of_the_name(tmp_path: Path) -> None:
     written(tmp_path, name="../Fri:day")
     assert [path.name for path in tmp_path.iterdir()] == ["_Fri_day.m3u8"]

@@ -214,6 +214,7 @@ def test_titles_are_on_one_line_and_steer_no_terminal(tmp_path: Path) -> None:
         ({"source": "s", "id": "a\0b"}, '"id" holds control or broken characters'),
         ({"source": "s", "id": "a\ud800"}, '"id" holds control or broken characters'),
         ({"source": "s", "id": "a", "version": "\0"}, '"version" holds control or broken characters'),
+        ({"source": "s", "id": "a" * 8193}, '"id" has 8193 characters, more than 8192; expected text'),
         ({"path": "a\0.wav"}, '"path" holds control or broken characters'),
         ({"path": "\ud800.wav"}, '"path" holds control or broken characters'),
         ({"url": "http://h/\ud800"}, '"url" holds control or broken characters'),
@@ -370,7 +371,8 @@ def test_what_is_encoded_in_a_path_or_an_address_is_a_letter_of_it(tmp_path: Pat
         (["#EXTM3U", "file:///a%0Ab.wav"], "track 1, line 2: the file:// address is wrong"),
         (["#EXTM3U", "file:"], "track 1, line 2: the file:// address is wrong"),
         (["#EXTM3U", "file://[x/a.wav"], "track 1, line 2: the file:// address is wrong"),
-        (["#EXTM3U", "a\0.wav"], "track 1, line 2: it holds control characters"),
+        (["#EXTM3U", "a\0.wav"], "track 1, line 2: it holds control or broken characters"),
+        (["#EXTM3U", "a" * 1_000_000], "track 1, line 2: it has 1000000 characters, more than 8192; expected a path"),
         (["#EXTM3U", "#EXT-X-TARGETDURATION:8", "seg1.ts"], "this is an HLS stream"),
     ],
 )

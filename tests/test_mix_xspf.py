@@ -79,7 +79,10 @@ def test_it_is_known_on_standard_input_by_its_first_character() -> None:
             "standard input, track 2, line 6: spotify:// is not supported",
         ),
         (xspf("<location>http://h:x/</location>"), 'standard input, track 1, line 5: "url"'),
-        (xspf("<location>a&#9;.wav</location>"), "standard input, track 1, line 5: it holds control characters"),
+        (
+            xspf("<location>a&#9;.wav</location>"),
+            "standard input, track 1, line 5: it holds control or broken characters",
+        ),
         (HEAD, "standard input, line 3, column 1: this is no XML (no element found)"),
         (HEAD + "<trackList></playlist>", "standard input, line 3, column 14: this is no XML (mismatched tag)"),
         ("<html><body>Log in</body></html>", "standard input, line 1: the top level is <html>; expected <playlist>"),

@@ -312,3 +312,9 @@ def test_a_label_says_as_much_as_is_known() -> None:
 )
 def test_whatever_a_server_may_tell_apart_is_two_tracks(one: str, other: str) -> None:
     assert url_track(one) != url_track(other)
+
+
+def test_a_long_word_is_looked_through_once() -> None:
+    word = "a" * 1_000_000
+    assert redacted(word) == word
+    assert redacted(f"{word}://host/?secret") == f"{word}://host/?…"

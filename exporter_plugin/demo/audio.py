@@ -1,14 +1,12 @@
-"""Generated music: short plucked chords as valid WAV, AIFF and FLAC files, the same bytes at every run."""
+"""Generated music: short plucked chords as valid WAV and AIFF files, the same bytes at every run."""
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import sys
 import wave
 from array import array
 from dataclasses import dataclass
-from functools import cache
 from io import BytesIO
 from operator import add
 from typing import TYPE_CHECKING
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RATE = 22050  # frames a second; all pieces are mono with 16 bits
-_FLAC_BLOCK = 4096  # frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +34,15 @@ class Piece:
 
 # Two of them share their title.
 CLOUD = (
-    Piece("t01", "Anna Lind", "Low Tide", "flac", (45, 52, 57, 60, 64), 0.18, 1.5, 120, "8A"),
+    Piece("t01", "Anna Lind", "Low Tide", "wav", (45, 52, 57, 60, 64), 0.18, 1.5, 120, "8A"),
     Piece("t02", "Anna Lind", "High Tide", "wav", (48, 55, 60, 64, 67), 0.18, 1.7, 120, "8B"),
     Piece("t03", "Kobo", "Night Bus", "aiff", (41, 48, 53, 57), 0.02, 1.2, 121, "7B"),
     Piece("t04", "Mira Sol", "Night Bus", "wav", (50, 57, 62, 65), 0.09, 1.4, 122, "7A"),
-    Piece("t05", "Mira Sol", "Glasshouse", "flac", (43, 50, 55, 59), 0.04, 1.3, 122, "9B"),
+    Piece("t05", "Mira Sol", "Glasshouse", "wav", (43, 50, 55, 59), 0.04, 1.3, 122, "9B"),
     Piece("t06", "The Quiet Hours", "Paper Boats", "wav", (40, 47, 52, 55, 59), 0.15, 1.6, 123, "9A"),
     Piece("t07", "The Quiet Hours", "Lantern", "aiff", (52, 55, 59, 64, 59, 55), 0.19, 1.7, 123, "9A"),
     Piece("t08", "Ostrava", "Tram Line 4", "wav", (38, 45, 50, 54), 0.02, 1.1, 124, "10B"),
-    Piece("t09", "Ostrava", "Signal Box", "flac", (47, 54, 59, 62, 66), 0.14, 1.4, 124, "10A"),
+    Piece("t09", "Ostrava", "Signal Box", "aiff", (47, 54, 59, 62, 66), 0.14, 1.4, 124, "10A"),
     Piece("t10", "Ferro & June", "Copper", "wav", (45, 49, 52, 57), 0.07, 1.2, 125, "11B"),
     Piece("t11", "Ferro & June", "Verdigris", "aiff", (42, 49, 54, 57, 61), 0.17, 1.5, 125, "11A"),
     Piece("t12", "Kobo", "Last Stop", "wav", (36, 43, 48, 52, 55, 60), 0.22, 2.0, 126, "8B"),
@@ -105,43 +102,6 @@ def _aiff(samples: array[int]) -> bytes:
     return struct.pack(">4sI4s", b"FORM", 4 + len(comm) + len(ssnd), b"AIFF") + comm + ssnd
 
 
-def _flac(samples: array[int]) -> bytes:
-    """Return a FLAC file whose frames hold the samples verbatim (RFC 9639 §8.2, §9.2.3)."""
-    shape = RATE << 44 | 0 << 41 | 15 << 36 | len(samples)  # rate, channels - 1, bits - 1, frames
-    sizes = struct.pack(">HH", _FLAC_BLOCK, _FLAC_BLOCK) + bytes(6)  # the sizes of the frames are not said
-    info = sizes + shape.to_bytes(8, "big") + hashlib.md5(_in_order(samples, "little"), usedforsecurity=False).digest()
-    blocks = (samples[start : start + _FLAC_BLOCK] for start in range(0, len(samples), _FLAC_BLOCK))
-    header = b"fLaC" + b"\x80" + len(info).to_bytes(3, "big") + info
-    return header + b"".join(_flac_frame(number, block) for number, block in enumerate(blocks))
-
-
-def _flac_frame(number: int, block: array[int]) -> bytes:
-    # Sync code and fixed blocks; 16 bits of block size follow, 22.05 kHz; mono, 16 bits a sample.
-    header = b"\xff\xf8\x76\x08" + chr(number).encode() + struct.pack(">H", len(block) - 1)
-    header += _crc(header, 0x07, 8).to_bytes(1, "big")
-    frame = header + b"\x02" + _in_order(block, "big")
-    return frame + _crc(frame, 0x8005, 16).to_bytes(2, "big")
-
-
-def _crc(data: bytes, polynomial: int, bits: int) -> int:
-    table, mask, shift = _crc_table(polynomial, bits), (1 << bits) - 1, bits - 8
-    crc = 0
-    for byte in data:
-        crc = (crc << 8 & mask) ^ table[crc >> shift ^ byte]
-    return crc
-
-
-@cache
-def _crc_table(polynomial: int, bits: int) -> list[int]:
-    table = []
-    for byte in range(256):
-        crc = byte << (bits - 8)
-        for _ in range(8):
-            crc = crc << 1 ^ (polynomial | 1 << bits if crc >> (bits - 1) & 1 else 0)
-        table.append(crc)
-    return table
-
-
 def _in_order(samples: array[int], order: str) -> bytes:
     ordered = samples[:]
     if sys.byteorder != order:
@@ -149,4 +109,4 @@ def _in_order(samples: array[int], order: str) -> bytes:
     return ordered.tobytes()
 
 
-_ENCODERS: dict[str, Callable[[array[int]], bytes]] = {"wav": _wav, "aiff": _aiff, "flac": _flac}
+_ENCODERS: dict[str, Callable[[array[int]], bytes]] = {"wav": _wav, "aiff": _aiff}

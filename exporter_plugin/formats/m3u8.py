@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cachestore.text import shown
 from exporter_plugin.outcome import Hole
 
 if TYPE_CHECKING:
@@ -16,21 +17,17 @@ if TYPE_CHECKING:
 
 def write(view: BundleView, folder: Path) -> None:
     """Write ``<name>.m3u8`` into `folder`; holes are comments."""
-    lines = ["#EXTM3U", f"#PLAYLIST:{_line(view.name)}", *(line for row in view.outcomes for line in _lines(view, row))]
+    # All is on one line, or a title could add tracks of its own.
+    lines = ["#EXTM3U", f"#PLAYLIST:{shown(view.name)}", *(line for row in view.outcomes for line in _lines(view, row))]
     content = "".join(f"{line}\n" for line in lines)
-    (folder / f"{view.stem}.m3u8").write_text(content, encoding="utf-8", errors="replace", newline="\n")
+    (folder / f"{view.stem}.m3u8").write_text(content, encoding="utf-8", newline="\n")
 
 
 def _lines(view: BundleView, outcome: Outcome) -> Iterator[str]:
-    label = _line(outcome.row.label)
+    label = shown(outcome.row.label)
     if isinstance(outcome, Hole):
-        yield f"# MISSING: {label} ({_line(outcome.error.reason)})"
+        yield f"# MISSING: {label} ({shown(outcome.error.reason)})"
         return
     length = view.length(outcome)
     yield f"#EXTINF:{-1 if length is None else max(1, round(length))},{label}"  # 0 and -1 stand for "unknown"
     yield outcome.file
-
-
-def _line(text: str) -> str:
-    """Return `text` on one line, or a title could add tracks of its own."""
-    return " ".join(text.split())

@@ -16,11 +16,20 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE | re.ASCII)  # one l
 # A scheme with two slashes, or with what in URLs is or precedes a secret; docs/mix.schema.json has the same.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/(/|.*[@?;]|.*%40)|[Hh][Tt][Tt][Pp][Ss]?//.*([@?;]|%40)|//[^/]*(@|%40))")
 
+_LONGEST = 8192  # characters: no system has such paths, no service such ids, and errors repeat them
+
+
+def flaw(text: str) -> str:
+    """Return what keeps `text` from being an id, a path or a URL; empty if nothing does."""
+    if len(text) > _LONGEST:
+        return f"has {len(text)} characters, more than {_LONGEST}"
+    return "" if is_steady(text) else "holds control or broken characters"
+
 
 def located(document: Document, place: str, location: str, said: Said) -> Row:
     """Return the row of the track at a `location` that was found at `place`. Raise MixError."""
-    if not is_steady(location):
-        raise document.error(place, "it holds control characters; expected a path or a URL")
+    if found := flaw(location):
+        raise document.error(place, f"it {found}; expected a path or a URL")
     scheme = _SCHEME.match(location)
     match scheme[1].lower() if scheme else "":
         case "http" | "https":

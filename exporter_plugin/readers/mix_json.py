@@ -13,10 +13,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cachestore.text import is_steady, redacted, shown
+from cachestore.text import redacted, shown
 from cachestore.track import RESERVED_SOURCES, Track, is_source_name
 from exporter_plugin.readers.document import Said
-from exporter_plugin.readers.location import looks_like_url
+from exporter_plugin.readers.location import flaw, looks_like_url
 from exporter_plugin.row import Mix
 
 if TYPE_CHECKING:
@@ -137,8 +137,7 @@ class _Fields:
     def exact(self, name: str) -> str | None:
         """Return text that is used as it stands, None if it is not there."""
         text = self._text(name)
-        if text is not None and (not text or not is_steady(text)):
-            found = "holds control or broken characters" if text else "is empty"
+        if text is not None and (found := flaw(text) if text else "is empty"):
             raise self.error(f'"{name}" {found}; expected text')
         return text
 
