@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -150,9 +149,10 @@ class Cache:
         now = time.time()
         for dead in dead_runs(self.store):
             dead.take(self.store)
-        trim_quarantine(self.store, now, self._swept_at, limits.max_size)
+        trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):
             self._carry_out(plan_without_partials(self.store, limits, now))
+        self.store.export_ended(now)
         if self._lost and on_event is not None:
             message = (
                 f"of what was downloaded, {len(self._lost)} will have to be downloaded again: "
@@ -163,11 +163,6 @@ class Cache:
         self._lost.clear()
         self._reasons.clear()
 
-    @cached_property
-    def _swept_at(self) -> float:
-        """When the store was swept before this cache did so, which proves nothing by its own clock."""
-        return self.store.meta().swept_at
-
     def _limits(self) -> Limits:
         return Limits(self.config.max_size, self.config.min_free)
 
@@ -176,7 +171,7 @@ class Cache:
         if self._staged is not None:
             self._staged.hold()
         self.store.look_at_bundles()
-        trim_quarantine(self.store, time.time(), self._swept_at, self.config.max_size)
+        trim_quarantine(self.store, time.time(), self.config.max_size)
 
     def _carry_out(self, plan: Plan) -> None:
         """Evict, and note what of it was downloaded just now."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cachestore.index.reader import Row
     from cachestore.rows.content import BlobRow
 
+_DAY = 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -71,7 +73,8 @@ class MetaRow:
 
     `counts` is how often all rows were counted to put the totals right; as long as it is 0 they mean nothing. `looks`
     goes up when every bundle has to be looked at again, whatever its folders say, `leases` with every change of those.
-    `swept_at` is when the last sweep was, in Unix seconds, `home` where the store was when it was told last.
+    `swept_at` is when the last sweep was, in Unix seconds, `clocks` are two times at which exports ended that swept
+    nothing, a day apart or more, the earlier one first. `home` is where the store was when it was told last.
     """
 
     hits: int = 0
@@ -82,6 +85,7 @@ class MetaRow:
     leases: int = 0
     swept_at: float = 0.0
     home: Home | None = None
+    clocks: tuple[float, float] = (0.0, 0.0)
 
     @staticmethod
     def begun(home: Home) -> MetaRow:
@@ -91,6 +95,18 @@ class MetaRow:
         """
         start = int.from_bytes(os.urandom(6))
         return MetaRow(looks=start, leases=start, home=home)
+
+    def is_of_today(self, now: float) -> bool:
+        """Return whether an export has ended within a day of now, either way."""
+        return abs(now - self.clocks[1]) < _DAY
+
+    def known_at(self, now: float) -> float:
+        """Return what a sweep before took for now, or the end of an export a day ago or more; 0 when none was noted.
+
+        What is to go for its age was that old then, too: one day with a wrong clock takes nothing.
+        """
+        earlier, later = self.clocks
+        return max(self.swept_at, earlier if self.is_of_today(now) else later)
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -109,8 +125,13 @@ class MetaRow:
             amount(row.get("leases", 0)),
             moment(row.get("swept_at", 0.0)),
             None if (home := row.get("home")) is None else _home(*home),
+            _clocks(*row.get("clocks", (0.0, 0.0))),
         )
 
 
 def _home(boot: object, device: object, inode: object) -> Home:
     return Home(typed(boot, str), typed(device, int), typed(inode, int))
+
+
+def _clocks(earlier: object, later: object) -> tuple[float, float]:
+    return moment(earlier), moment(later)

@@ -42,6 +42,7 @@ __all__ = [
     "give_up_partials",
     "give_up_quarantine",
     "sweep",
+    "take_leftovers",
     "trim_quarantine",
 ]
 
@@ -49,6 +50,12 @@ _LONGEST_BEGINNING = 60.0
 
 
 def sweep(store: Store, now: float, cancel: threading.Event | None = None, *, max_size: float) -> None:
+    """Do what `take_leftovers` does, and note when: what is old now, the next sweep may take for its age."""
+    take_leftovers(store, now, cancel, max_size=max_size)
+    store.swept(now)
+
+
+def take_leftovers(store: Store, now: float, cancel: threading.Event | None = None, *, max_size: float) -> None:
     """Take what is left of dead runs and what nothing refers to, and bring up to date what counts and is held.
 
     What is to be old was so at the sweep before, too: one clock that is ahead takes nothing. Quarantine is cut down to
@@ -58,7 +65,6 @@ def sweep(store: Store, now: float, cancel: threading.Event | None = None, *, ma
         found.take(store)
     remove_unnamed(store.root.runs, now - _LONGEST_BEGINNING)
     store.look_at_bundles()
-    store.swept(now)
 
 
 def foresee(store: StoreReader, now: float, cancel: threading.Event | None = None, *, max_size: float) -> Leftovers:
@@ -82,9 +88,9 @@ class _Finding(Protocol):
 
 def _findings(store: StoreReader, now: float, max_size: float, cancel: threading.Event | None) -> Iterator[_Finding]:
     """Yield what is to be taken, in an order that may be taken while this is walked."""
-    swept_at = store.meta().swept_at
-    yield from dead_partials(store, min(now, swept_at))
+    known_at = min(now, store.meta().known_at(now))
+    yield from dead_partials(store, known_at)
     yield from dead_runs(store)
     yield from unindexed(store, cancel)
     yield Misjudged(cancel)
-    yield from surplus(store.root.quarantine, now, swept_at, max_size * QUARANTINE_SHARE)
+    yield from surplus(store.root.quarantine, known_at, max_size * QUARANTINE_SHARE)
