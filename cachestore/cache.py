@@ -147,7 +147,7 @@ class Cache:
     def _evict(self, on_event: OnEvent | None) -> None:
         limits = replace(self._limits(), max_age=self.config.max_age)
         now = time.time()
-        for dead in dead_runs(self.store):
+        for dead in dead_runs(self.store, now):
             dead.take(self.store)
         trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):

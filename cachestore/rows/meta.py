@@ -60,11 +60,22 @@ class Totals:
 
 
 class Home(NamedTuple):
-    """Where a store is: the filesystem and inode of ROOT. Another boot may give the filesystem another number."""
+    """Where a store is: the filesystem and inode of ROOT. Another boot may give the filesystem another number.
+
+    So may another mount: `made_ns` is the ctime of a file there, in ns, which no copy has; 0 if there was none.
+    """
 
     boot: str
     device: int
     inode: int
+    made_ns: int = 0
+
+    def is_left_for(self, now: Home) -> bool:
+        """Return whether a store that was here and is at `now` was copied or moved."""
+        if self.inode != now.inode:
+            return True
+        is_another_disk = self.device != now.device and self.boot == now.boot != ""
+        return is_another_disk and not self.made_ns == now.made_ns != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +112,12 @@ class MetaRow:
         return abs(now - self.clocks[1]) < _DAY
 
     def known_at(self, now: float) -> float:
-        """Return what a sweep before took for now, or the end of an export a day ago or more; 0 when none was noted.
+        """Return until when ages count: until the sweep before, or the end of an export a day before; 0 if none was.
 
         What is to go for its age was that old then, too: one day with a wrong clock takes nothing.
         """
         earlier, later = self.clocks
-        return max(self.swept_at, earlier if self.is_of_today(now) else later)
+        return min(now, max(self.swept_at, earlier if self.is_of_today(now) else later))
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -129,8 +140,8 @@ class MetaRow:
         )
 
 
-def _home(boot: object, device: object, inode: object) -> Home:
-    return Home(typed(boot, str), typed(device, int), typed(inode, int))
+def _home(boot: object, device: object, inode: object, made_ns: object = 0) -> Home:
+    return Home(typed(boot, str), typed(device, int), typed(inode, int), typed(made_ns, int))
 
 
 def _clocks(earlier: object, later: object) -> tuple[float, float]:

@@ -246,7 +246,7 @@ class Store(Housekeeping):
             with self._transaction() as ledger:
                 meta = ledger.meta()
                 if meta is not None and not meta.is_of_today(now):  # no other process was faster
-                    ledger.put_meta(replace(meta, clocks=(meta.clocks[1], now)))
+                    ledger.put_meta(replace(meta, clocks=(meta.clocks[1], now), home=self.home()))
 
     def flush(self) -> None:
         """Write what was noted, in small transactions."""

@@ -88,9 +88,9 @@ class _Finding(Protocol):
 
 def _findings(store: StoreReader, now: float, max_size: float, cancel: threading.Event | None) -> Iterator[_Finding]:
     """Yield what is to be taken, in an order that may be taken while this is walked."""
-    known_at = min(now, store.meta().known_at(now))
+    known_at = store.meta().known_at(now)
     yield from dead_partials(store, known_at)
-    yield from dead_runs(store)
+    yield from dead_runs(store, now)
     yield from unindexed(store, cancel)
     yield Misjudged(cancel)
     yield from surplus(store.root.quarantine, known_at, max_size * QUARANTINE_SHARE)

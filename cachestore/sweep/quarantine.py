@@ -29,13 +29,13 @@ _TIME_TO_SAVE = 86400.0
 
 def trim_quarantine(store: Store, now: float, max_size: float) -> None:
     """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep."""
-    for found in surplus(store.root.quarantine, _known_at(store, now), max_size * QUARANTINE_SHARE):
+    for found in surplus(store.root.quarantine, store.meta().known_at(now), max_size * QUARANTINE_SHARE):
         found.take(store)
 
 
 def give_up_quarantine(store: Store, now: float, size: int) -> bool:
     """Give up to `size` bytes of disk back as `trim_quarantine` does, and return whether anything of it could go."""
-    gone = [*_surplus(_in_order(store.root.quarantine), _known_at(store, now), size)]
+    gone = [*_surplus(_in_order(store.root.quarantine), store.meta().known_at(now), size)]
     for found in gone:
         found.take(store)
     return bool(gone)
@@ -76,10 +76,6 @@ class _Quarantined:
     def take(self, _: Store) -> None:
         with suppress(OSError):
             _remove(self.path)
-
-
-def _known_at(store: StoreReader, now: float) -> float:
-    return min(now, store.meta().known_at(now))
 
 
 def surplus(folder: Path, known_at: float, room: float) -> Iterator[_Quarantined]:
