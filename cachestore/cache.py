@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -147,11 +148,12 @@ class Cache:
     def _evict(self, on_event: OnEvent | None) -> None:
         limits = replace(self._limits(), max_age=self.config.max_age)
         now = time.time()
-        for dead in dead_runs(self.store, now):
+        known_at = self.store.meta().known_at(now)
+        for dead in dead_runs(self.store, known_at):
             dead.take(self.store)
         trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):
-            self._carry_out(plan_without_partials(self.store, limits, now))
+            self._carry_out(plan_without_partials(self.store, limits, now, known_old_at=known_at or math.inf))
         self.store.export_ended(now)
         if self._lost and on_event is not None:
             message = (

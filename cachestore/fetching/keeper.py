@@ -263,10 +263,12 @@ class Keeper:
 
         Return whether there may be more room than before: nothing is refused for what nobody needs.
         """
+        now = time.time()
         if self._has_swept:
-            return give_up_quarantine(self._store, time.time(), missing)
+            return give_up_quarantine(self._store, now, missing)
         self._has_swept = True
-        take_leftovers(self._store, time.time(), self._cancel, max_size=self._bounds.max_size)
+        known_at = self._store.meta().known_at(now)
+        take_leftovers(self._store, now, known_at, self._cancel, max_size=self._bounds.max_size)
         return True
 
     def _room(self) -> Room:

@@ -107,17 +107,21 @@ class MetaRow:
         start = int.from_bytes(os.urandom(6))
         return MetaRow(looks=start, leases=start, home=home)
 
-    def is_of_today(self, now: float) -> bool:
-        """Return whether an export has ended within a day of now, either way."""
+    def is_noted_today(self, now: float) -> bool:
+        """Return whether an export has noted a time within a day of now, either way."""
         return abs(now - self.clocks[1]) < _DAY
 
     def known_at(self, now: float) -> float:
-        """Return until when ages count: until the sweep before, or the end of an export a day before; 0 if none was.
+        """Return until when ages count for an export: until what was noted a day before or more, 0 if nothing was.
 
         What is to go for its age was that old then, too: one day with a wrong clock takes nothing.
         """
-        earlier, later = self.clocks
-        return min(now, max(self.swept_at, earlier if self.is_of_today(now) else later))
+        notes = (self.swept_at, *self.clocks)
+        return min(now, max((note for note in notes if abs(now - note) >= _DAY), default=0.0))
+
+    def known_to_sweep(self, now: float) -> float:
+        """Return until when ages count for a prune: until the sweep before at least; a second one may come soon."""
+        return min(now, max(self.swept_at, self.known_at(now)))
 
     def to_row(self) -> Row:
         """Return the JSON object."""

@@ -242,10 +242,10 @@ class Store(Housekeeping):
 
     def export_ended(self, now: float) -> None:
         """Note once a day what an export takes for now, that ages may be judged without a sweep."""
-        if not self.meta().is_of_today(now):
+        if not self.meta().is_noted_today(now):
             with self._transaction() as ledger:
                 meta = ledger.meta()
-                if meta is not None and not meta.is_of_today(now):  # no other process was faster
+                if meta is not None and not meta.is_noted_today(now):  # no other process was faster
                     ledger.put_meta(replace(meta, clocks=(meta.clocks[1], now), home=self.home()))
 
     def flush(self) -> None:

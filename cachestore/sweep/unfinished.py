@@ -142,12 +142,13 @@ def _changed_at(staging: Path) -> float:
     return math.inf  # somebody changes it just now
 
 
-def dead_runs(store: StoreReader, now: float) -> Iterator[_DeadRun]:
+def dead_runs(store: StoreReader, known_at: float) -> Iterator[_DeadRun]:
     """Yield the runs that have died; `take` removes what one left behind.
 
-    Those of a store that this one was copied from may live, and their locks are there: age decides of what they stage.
+    Those of a store that this one was copied from may live, and their locks are there: age decides of what they stage,
+    which has to be old at `known_at` (Unix seconds).
     """
-    is_moved, long_ago = store.is_moved(), store.meta().known_at(now) - _OLD_STAGING
+    is_moved, long_ago = store.is_moved(), known_at - _OLD_STAGING
     folder, known = store.root.runs, dict(store.runs())
     for run_id in {*known, *run_ids(folder)}:
         if not is_alive(folder, run_id):
