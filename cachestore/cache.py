@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cachestore.config import load_config
-from cachestore.errors import Cancelled
+from cachestore.errors import Busy, Cancelled, NoSpace
 from cachestore.events import Provenance, WarningEvent
 from cachestore.fetching.decide import Policy
 from cachestore.fetching.keeper import Means
@@ -154,7 +154,8 @@ class Cache:
         trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):
             self._carry_out(plan_without_partials(self.store, limits, now, known_old_at=known_at or math.inf))
-        self.store.export_ended(now)
+        with suppress(NoSpace, Busy):  # what was exported is there: the next one notes it
+            self.store.export_ended(now)
         if self._lost and on_event is not None:
             message = (
                 f"of what was downloaded, {len(self._lost)} will have to be downloaded again: "

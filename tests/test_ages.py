@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cachestore.cache import Cache
 from cachestore.config import Config
+from cachestore.errors import NoSpace
 from cachestore.prune import Limits, apply, prune
 from cachestore.rows import MetaRow
+from cachestore.store.writer import Store
 from cachestore.sweep import sweep, take_leftovers
 from tests.stores import put
 
@@ -147,6 +150,19 @@ def test_the_clock_is_noted_once_a_day(cache: Cache, clock: Clock) -> None:
     assert noted() == (0.0, NOW)
     end_exports(cache, clock, 1.1)
     assert noted() == (NOW, NOW + 1.1 * DAY)
+
+
+def test_an_export_that_finds_no_room_to_note_its_clock_has_not_failed(
+    cache: Cache, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def full(store: Store) -> Iterator[None]:
+        raise NoSpace(store.root.path)
+        yield
+
+    monkeypatch.setattr(Store, "_transaction", full)
+    end_exports(cache, clock, 1)
+    assert cache.store.meta().clocks == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
