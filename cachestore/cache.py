@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cachestore.config import load_config
-from cachestore.errors import Cancelled
+from cachestore.errors import Busy, Cancelled, NoSpace
 from cachestore.events import Provenance, WarningEvent
 from cachestore.fetching.decide import Policy
 from cachestore.fetching.keeper import Means
@@ -148,11 +148,14 @@ class Cache:
     def _evict(self, on_event: OnEvent | None) -> None:
         limits = replace(self._limits(), max_age=self.config.max_age)
         now = time.time()
-        for dead in dead_runs(self.store):
+        known_at = self.store.meta().known_at(now)
+        for dead in dead_runs(self.store, known_at):
             dead.take(self.store)
-        trim_quarantine(self.store, now, self._swept_at, limits.max_size)
+        trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):
-            self._carry_out(plan_without_partials(self.store, limits, now))
+            self._carry_out(plan_without_partials(self.store, limits, now, known_old_at=known_at or math.inf))
+        with suppress(NoSpace, Busy):  # what was exported is there: the next one notes it
+            self.store.export_ended(now)
         if self._lost and on_event is not None:
             message = (
                 f"of what was downloaded, {len(self._lost)} will have to be downloaded again: "
@@ -163,11 +166,6 @@ class Cache:
         self._lost.clear()
         self._reasons.clear()
 
-    @cached_property
-    def _swept_at(self) -> float:
-        """When the store was swept before this cache did so, which proves nothing by its own clock."""
-        return self.store.meta().swept_at
-
     def _limits(self) -> Limits:
         return Limits(self.config.max_size, self.config.min_free)
 
@@ -176,7 +174,7 @@ class Cache:
         if self._staged is not None:
             self._staged.hold()
         self.store.look_at_bundles()
-        trim_quarantine(self.store, time.time(), self._swept_at, self.config.max_size)
+        trim_quarantine(self.store, time.time(), self.config.max_size)
 
     def _carry_out(self, plan: Plan) -> None:
         """Evict, and note what of it was downloaded just now."""

@@ -188,8 +188,8 @@ def plan_for(
 ) -> Plan:
     """Return the plan for a store as it is, or as it will be when what is `left` is swept; nothing is locked.
 
-    What is too old was so at `known_old_at` already, else at the last sweep, if there was one: so no single clock that
-    is ahead takes anything for its age. Walking the plan raises Cancelled when `cancel` is set.
+    What is too old was so at `known_old_at` already, else at the last sweep or the end of an export a day before, if
+    there was one: no single clock that is ahead takes anything. Walking the plan raises Cancelled when `cancel` is set.
     """
     left = left or Leftovers()
     free = free_bytes(store.root) + left.disk
@@ -197,7 +197,7 @@ def plan_for(
     exclusive = (store.totals() + change.totals).exclusive
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
     candidates = _candidates(store, change, left, cancel or threading.Event())
-    known_old_at = (store.meta().swept_at or math.inf) if known_old_at is None else known_old_at
+    known_old_at = (store.meta().known_to_sweep(now) or math.inf) if known_old_at is None else known_old_at
     return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, known_old_at=known_old_at, need=need)
 
 
@@ -213,7 +213,7 @@ def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | No
 
     Raise Cancelled when `cancel` is set, as the walk of the plan does.
     """
-    known_old_at = store.meta().swept_at or math.inf  # before this sweep
+    known_old_at = store.meta().known_to_sweep(now) or math.inf  # before this sweep
     giving_up_ballast(store.root, lambda: sweep(store, now, cancel, max_size=limits.max_size))
     return plan_without_partials(store, limits, now, known_old_at=known_old_at, cancel=cancel)
 

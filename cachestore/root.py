@@ -60,6 +60,11 @@ class Root:
         return self._folder("runs")
 
     @property
+    def tag(self) -> Path:
+        """Return the file that tells backup tools to leave ROOT out; it is made with ROOT and never changed."""
+        return self.path / "CACHEDIR.TAG"
+
+    @property
     def ballast(self) -> Path:
         """Return the file that keeps a little of the disk back, for `prune` to begin with when the disk is full."""
         return self.path / "ballast"
@@ -81,10 +86,10 @@ def create_root(path: Path) -> Root:
         refuse_foreign_content(path)
         for folder in (root.blobs, root.partials, root.quarantine, root.runs, root.index):
             folder.mkdir(mode=0o700, exist_ok=True)
-        if not os.path.lexists(tag := path / "CACHEDIR.TAG"):
+        if not os.path.lexists(root.tag):
             with suppress(PermissionError):  # a filesystem without modes
                 path.chmod(0o700)
-            tag.write_text(_CACHEDIR_TAG)
+            root.tag.write_text(_CACHEDIR_TAG)
             load_ballast(root)
     except FileExistsError:
         raise RootUnusable(path, "it is a file", "name a folder with --root") from None

@@ -92,7 +92,7 @@ def _export(
 ) -> list[Outcome]:
     """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows."""
     store = cache.store
-    for dead in dead_runs(store):
+    for dead in dead_runs(store, store.meta().known_at(time.time())):
         dead.take(store)
     with (
         store.run("export", dest=destination.path) as run_id,

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.downloads import answer, rest, unchanged
 from tests.invariants import digest_of
 from tests.neighbours import requested
+from tests.raw_servers import Drip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tests.raw_servers import Answer
+
 
 class Cloud:
-    """Tracks by id, each with its bodies: the first one is served, and after `update()` the last one."""
+    """Tracks by id, each with its bodies: the first one is served, and after `update()` the last one.
+
+    Those that are `slow` come in five pieces, so many seconds apart. `asked` is how often each track was asked for.
+    """
 
     def __init__(self, bodies: Mapping[str, Sequence[bytes]]) -> None:
         self.bodies = {track: [*several] for track, several in bodies.items()}
+        self.slow: dict[str, float] = {}
+        self.asked: Counter[str] = Counter()
         self._version = 0
 
     @property
@@ -32,10 +41,15 @@ class Cloud:
         """Serve the next bodies from now on."""
         self._version += 1
 
-    def __call__(self, head: bytes) -> bytes:
+    def __call__(self, head: bytes) -> Answer:
         if not head:  # its client was killed before it could ask
             return b""
-        body = self.current(requested(head))
+        track = requested(head)
+        self.asked[track] += 1
+        answered = self._answer(head, self.current(track))
+        return Drip(answered, self.slow[track], -(-len(answered) // 5)) if track in self.slow else answered
+
+    def _answer(self, head: bytes, body: bytes) -> bytes:
         etag = f'"{digest_of(body)[-8:]}"'
         lines = [line.partition(": ") for line in head.decode("latin-1").lower().split("\r\n")]
         fields = {name: value for name, _, value in lines}

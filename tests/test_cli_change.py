@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +31,6 @@ from tests.unfinished import TRACK, age, kept, killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Run = Callable[..., str]
 
@@ -207,7 +208,9 @@ def test_prune_says_what_quarantine_has_of_a_bound_that_cannot_be_reached(
 
 def test_prune_tells_how_much_of_quarantine_goes_for_want_of_room(answer: Run, root: Path) -> None:
     for number in (1, 2):
-        (root / "quarantine-v1" / f"photo.jpg-{number:019}").write_bytes(b"?" * 9000)
+        (root / "quarantine-v1" / f"photo.jpg-{time.time_ns() - number * 3 * 86_400 * 10**9}").write_bytes(b"?" * 9000)
+    with Store.open(root) as store:
+        store.swept(time.time())
     foreseen = pruned(answer, "--max-size", "100 kB", "--dry-run")
     assert foreseen["quarantine_freed_bytes"] == 12_288
     assert ", and 12.3 kB of quarantine; then" in answer("prune", "--max-size", "100 kB", "--dry-run")
@@ -292,7 +295,7 @@ def test_prune_by_age_removes_what_was_not_used(answer: Run, monkeypatch: pytest
     assert pruned(answer, "--max-age", "1 h", "--dry-run")["evicted"] == []
     said = answer("prune", "--max-age", "1 h").splitlines()
     assert said[-1] == (
-        "max_age was judged as of the last prune, 8 d ago: what is too old since then, the next one removes"
+        "max_age was judged as of the last prune or export, 8 d ago: what is too old since, the next one removes"
     )
     assert len(listed(answer)) == 3
     assert {victim["reason"] for victim in pruned(answer, "--max-age", "1 h")["evicted"]} == {"max_age"}
@@ -356,6 +359,28 @@ def test_quarantine_is_listed_with_the_time_since_when(answer: Run, root: Path) 
     assert file == {"path": str(path), "size": 4}
     assert str(path) in answer("ls", "--quarantined", "PHOTO")
     assert json.loads(answer("ls", "--quarantined", "--json", "absent")) == []
+
+
+def test_what_stays_in_quarantine_is_named_and_makes_rm_fail(
+    answer: Run, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fixed", "plain"):
+        (root / "quarantine-v1" / f"{name}-{1:019}").write_bytes(b"?" * 5000)
+    fixed, unlink = root / "quarantine-v1" / f"fixed-{1:019}", Path.unlink
+
+    def refused(path: Path, *, missing_ok: bool = False) -> None:
+        if path == fixed:  # as a file with the attribute "immutable"
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(Path, "unlink", refused)
+        assert run(["--root", str(root), "rm", "--quarantined"]) == 1
+    said = capsys.readouterr()
+    assert said.err == f"kept     {fixed}: Operation not permitted\n"
+    assert said.out == f"removed  {root / 'quarantine-v1' / f'plain-{1:019}'}  8.2 kB freed\n"
+    assert list((root / "quarantine-v1").iterdir()) == [fixed]
+    assert answer("rm", "--quarantined") == f"removed  {fixed}  8.2 kB freed\n"
 
 
 # --- one prune at a time
@@ -424,12 +449,14 @@ def test_the_end_of_an_export_leaves_the_bound_to_a_running_prune(root: Path, an
 
 
 def test_at_the_end_of_an_export_quarantine_starves_no_track(root: Path) -> None:
+    days_ago = time.time_ns() - 3 * 86_400 * 10**9
     for number in range(3):
-        (root / "quarantine-v1" / f"photo.jpg-{number:019}").write_bytes(b"?" * 50_000)
+        (root / "quarantine-v1" / f"photo.jpg-{days_ago + number}").write_bytes(b"?" * 50_000)
     with Cache.open(config=Config(root=root, max_size=100_000, min_free=0)) as cache:
+        cache.store.export_ended(time.time() - 100_000)
         cache.enforce_bound()
         assert len(list(cache.store.entries())) == 3
-        assert [path.name for path in (root / "quarantine-v1").iterdir()] == [f"photo.jpg-{2:019}"]
+        assert [path.name for path in (root / "quarantine-v1").iterdir()] == [f"photo.jpg-{days_ago + 2}"]
 
 
 def test_the_end_of_an_export_leaves_an_edit_that_it_found_in_quarantine(root: Path) -> None:

@@ -101,6 +101,16 @@ def cramped(stranger: Stranger, cloud: Cloud) -> None:
     claimed.rename(claimed.with_suffix(".work"))
 
 
+def crowded(stranger: Stranger, cloud: Cloud) -> None:
+    """Leave such a store, and a first row that takes so long that the one behind it is postponed."""
+    cramped(stranger, cloud)
+    config = stranger.home / "config.toml"
+    keys = config.read_text().replace("jobs = 1", "jobs = 2").replace("retries = 0", "retries = 5")
+    config.write_text(f'stall_timeout = "1 s"\n{keys}')  # a third of that is waited with a connection
+    # What comes at once has no record: these have.
+    cloud.slow = {"a": 0.2, "b": 0.02, "c": 0.02}
+
+
 def lost(stranger: Stranger, cloud: Cloud) -> None:
     """Leave a bundle in another order than it is to have, and with the last copy of a local file."""
     (stranger.home / "lost.wav").write_bytes(LOST)
@@ -169,6 +179,7 @@ CASES = {
     "re-export": Case(EXPORT, changed),
     "renumber": Case((*EXPORT, "--renumber", "--template", "{index} {title}"), changed),
     "export larger than the store": Case(EXPORT, cramped),
+    "export with a track that is postponed": Case(EXPORT, crowded),
     "renumber with a hole": Case(RENUMBER, lost, (("export", "whole.json", "DEST"), *MENDING[1:]), kept=LOST),
     "export over damage": Case(EXPORT, spoiled, REPAIRING, "FRESH"),
     "prune": Case(("prune", "--max-size", "8 kB"), littered),
@@ -209,6 +220,14 @@ def test_a_kill_at_any_point_leaves_only_what_is_allowed_and_is_mended(
     record_property(name, told)
     print(f"{name}: {told}")
     assert not faulty, "\n".join(faulty)
+
+
+@pytest.mark.long
+def test_the_track_that_is_to_be_postponed_is(stranger: Stranger, cloud: Cloud) -> None:
+    crowded(stranger, cloud)
+    cloud.slow |= {"a": 0.6}
+    stranger.run(*EXPORT)
+    assert cloud.asked["b"] > 1
 
 
 def wrong(stranger: Stranger, cloud: Cloud, damaged: Collection[str]) -> list[str]:

@@ -707,6 +707,25 @@ def test_a_blob_that_is_damaged_when_it_is_linked_is_fetched_once_more(
     assert_one_terminal_state_each(house.told, rows=3)
 
 
+def test_a_blob_that_is_damaged_whenever_it_is_linked_fails_for_now_and_says_why(
+    house: House, monkeypatch: pytest.MonkeyPatch, music: Music
+) -> None:
+    link = Cache.link
+
+    def damaged(self: Cache, entry: Entry, dest: Path, mode: LinkMode) -> LinkMode:
+        if entry.id == "t1":
+            self.store.blobs.remove(entry.digest)
+        return link(self, entry, dest, mode)
+
+    monkeypatch.setattr(Cache, "link", damaged)
+    result = invoke(house, music, str(house.mix), str(house.dest))
+    sentence = "changed while it was linked, twice; find out which program writes into the store"
+    assert result.return_value == 75
+    assert f"  E.P. - Title t1: its cached file was {sentence}\n1 of 2 is cached; run again: " in result.stderr
+    assert music.downloads() == 3
+    house.assert_nothing_left()
+
+
 def test_what_ends_the_export_as_a_whole_leaves_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> LinkMode:
         raise NoSpace(house.dest)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.blobs import Blobs, hash_file
+from cachestore.boot import boot_id
 from cachestore.links import LinkMode
 from cachestore.prune import Limits, apply, plan_for, prune
-from cachestore.rows import Bundle, BundleFile, Home, Totals
+from cachestore.rows import Bundle, BundleFile, Home, RunRow, Totals
 from cachestore.runs import staging_suffix
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
@@ -166,10 +167,51 @@ def test_what_a_living_export_stages_is_not_swept_by_a_copy_of_its_store(
             assert foresee(reader, time.time(), max_size=math.inf).disk == 0
         with Store.open(elsewhere) as copied:
             sweep(copied, time.time(), max_size=math.inf)
-            assert list(copied.runs()) == []
+            sweep(copied, time.time(), max_size=math.inf)
+            assert not copied.is_alive(run_id)
             assert copied.lease_rows(run_id) == []
+            with copied.run("export", dest=tmp_path / "bundle"):  # it keeps nobody out
+                pass
         assert sorted(path.name for path in staging.iterdir()) == ["1.wav", "copy.wav"]
         assert [living for living, _ in store.runs()] == [run_id]
+
+
+def test_what_a_killed_export_staged_goes_after_a_week_wherever_its_store_is_now(
+    root: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    run_id = "0" * 32
+    with Store.open(root) as store, store._transaction() as ledger:
+        (store.root.runs / run_id).touch()
+        ledger.put_run(run_id, RunRow("export", 0.0, str(tmp_path / "bundle"), reserved=10**9))
+    staging = tmp_path / f".bundle{staging_suffix(run_id)}"
+    (staging / "media").mkdir(parents=True)
+    (staging / "media" / "1.wav").write_bytes(b"1" * 50_000)
+    shutil.copytree(root, elsewhere)
+    shutil.rmtree(root)
+    week = 7 * 86400.0
+    with Store.open(elsewhere) as store:
+        assert store.reserved() == 0
+        for later in (0.0, week - 60):
+            sweep(store, time.time() + later, max_size=math.inf)
+            assert staging.exists()
+    with Store.open(elsewhere) as store:
+        sweep(store, time.time() + week + 60, max_size=math.inf)
+        assert staging.exists()  # by one clock only
+        frees = foresee(store, time.time() + week + 60, max_size=math.inf).disk > 0
+        assert frees is (elsewhere.parent == tmp_path)
+        sweep(store, time.time() + week + 60, max_size=math.inf)
+        assert not staging.exists()
+        assert list(store.runs()) == []
+
+
+def test_the_run_of_a_copied_store_that_has_staged_nothing_is_forgotten(
+    root: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    with Store.open(root) as store, store.run("export", dest=tmp_path / "bundle"):
+        copy(root, elsewhere)
+    with Store.open(elsewhere) as copied:
+        sweep(copied, time.time(), max_size=math.inf)
+        assert list(copied.runs()) == []
 
 
 def test_a_run_that_began_in_the_copy_is_its_own(root: Path, elsewhere: Path, tmp_path: Path) -> None:
@@ -183,12 +225,18 @@ def test_a_run_that_began_in_the_copy_is_its_own(root: Path, elsewhere: Path, tm
         assert [living for living, _ in two.runs()] == [run_id]
 
 
-def test_another_boot_may_call_the_same_disk_otherwise(root: Path, tmp_path: Path) -> None:
+def test_another_boot_or_mount_may_call_the_same_disk_otherwise(root: Path, tmp_path: Path) -> None:
     filled(root, tmp_path / "bundle")
     info = root.stat()
+    made_ns = (root / "CACHEDIR.TAG").stat().st_ctime_ns
     for home, is_moved in [
         (Home("another boot", info.st_dev + 1, info.st_ino), False),
         (Home("another boot", info.st_dev, info.st_ino + 1), True),
+        # A disk that was unplugged, or a copy on another one.
+        (Home(boot_id(), info.st_dev + 1, info.st_ino, made_ns), False),
+        (Home(boot_id(), info.st_dev + 1, info.st_ino, made_ns - 1), True),
+        (Home(boot_id(), info.st_dev + 1, info.st_ino), True),
+        (Home(boot_id(), info.st_dev, info.st_ino, made_ns - 1), False),
     ]:
         with Store.open(root) as store:
             with store._transaction() as ledger:

@@ -171,3 +171,35 @@ def test_editable_files_are_reflinks_where_the_disk_has_them(stranger: Stranger,
     assert json.loads(exported)["copied"] == 3
     assert [own["link_mode"] for own in json.loads(record)["files"] if own["identity"]] == ["reflink"] * 3
     assert checked
+
+
+_KILLED = """
+from pathlib import Path
+from cachestore.rows import RunRow
+from cachestore.store.writer import Store
+with Store.open(Path("DISK/store")) as store, store._transaction() as ledger:
+    ledger.put_run("0" * 32, RunRow("export", 0.0, str(Path("DISK/Other").resolve())))
+Path(f"DISK/.Other.cachestore-{'0' * 32}").mkdir()
+"""
+
+
+@pytest.mark.long
+def test_a_disk_that_is_plugged_in_again_under_another_number_has_the_same_store(
+    stranger: Stranger, cloud: Cloud, image: Path
+) -> None:
+    make_filesystem("mkfs.ext4", image)
+    (stranger.home / "killed.py").write_text(_KILLED)
+    _, device, _, again, left, info = play(
+        stranger,
+        f"loop=$(losetup -f --show {image}) && mount $loop DISK",
+        f"cachestore --root DISK/store export {stranger.mix(*ROWS)} DISK/Friday --json",
+        "stat -c %d DISK",
+        f"{sys.executable} killed.py",
+        f"next=$(losetup -f --show {image}) && umount DISK && losetup -d $loop && loop=$next && mount $loop DISK && "
+        "stat -c %d DISK",
+        "cachestore --root DISK/store prune --quiet && ls -A DISK",
+        "cachestore --root DISK/store info --json",
+    )
+    assert again != device
+    assert {*left.splitlines()} == {"lost+found", "store", "Friday"}
+    assert json.loads(info)["held_bytes"] > 0

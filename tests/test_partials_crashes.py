@@ -278,6 +278,8 @@ def test_what_another_machine_may_be_writing_is_left_alone(tmp_path: Path, boot:
     """Its locks keep nobody out here, and its boot is not ours, or not known."""
     path = killed(tmp_path, b"abc", boot=boot)
     if not sound:
+        path.with_suffix(".json").unlink()
+        path = path.rename(path.with_name(f"{path.name[:33]}{'0' * 32}.work"))
         path.with_suffix(".json").write_text("{")
     reclaim(tmp_path, lambda: False, still=0)
     assert path.read_bytes() == b"abc"
@@ -290,11 +292,26 @@ def test_what_a_kill_left_of_two_files_goes(tmp_path: Path, of: str) -> None:
         path.unlink()
     else:
         path.with_suffix(".json").unlink()
+        path = path.rename(path.with_name(f"{path.name[:33]}{'0' * 32}.work"))
         reclaim(tmp_path, lambda: False, still=0)
         assert path.exists()
         age(path, time.time() - 130)
     reclaim(tmp_path, lambda: True, still=0)
     assert len(names(tmp_path)) == 1
+    reclaim(tmp_path, lambda: False, still=0)
+    assert names(tmp_path) == []
+
+
+def test_what_had_come_at_once_goes_as_soon_as_nobody_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no sidecar: its name tells of which boot it is."""
+    path = killed(tmp_path, b"abc")
+    path.with_suffix(".json").unlink()
+    reclaim(tmp_path, lambda: True, still=0)
+    for boot in ("another one", ""):
+        with monkeypatch.context() as patch:
+            patch.setattr(sidecar, "boot_id", lambda boot=boot: boot)
+            reclaim(tmp_path, lambda: False, still=0)
+            assert path.exists()
     reclaim(tmp_path, lambda: False, still=0)
     assert names(tmp_path) == []
 

@@ -255,7 +255,7 @@ def _print_person(pruning: _Pruning, limits: Limits, settings: Settings, *, dry_
     if limits.max_age is not None and time.time() - pruning.plan.aged_until > _LONG_AGO:
         since = ago(pruning.plan.aged_until)
         click.echo(
-            f"max_age was judged as of the last prune, {since}: what is too old since then, the next one removes"
+            f"max_age was judged as of the last prune or export, {since}: what is too old since, the next one removes"
         )
 
 

@@ -18,7 +18,7 @@ from cachestore.partials import STILL, drop_unclaimed, reclaim
 from cachestore.prune import plan_for
 from cachestore.store.costs import cost_of
 from cachestore.store.reservations import Bounds, Room, room_of
-from cachestore.sweep import a_fetch_lives, give_up_quarantine, sweep
+from cachestore.sweep import a_fetch_lives, give_up_quarantine, take_leftovers
 
 if TYPE_CHECKING:
     import threading
@@ -95,7 +95,6 @@ class Keeper:
         self._began = self._moved = self._next_look = self._took = 0.0
         self._seen = (0, 0)
         self._has_swept = False
-        self._swept_at = 0.0
         self._is_told = self._is_in_vain = False
 
     def begin(self) -> Rooms:
@@ -264,11 +263,12 @@ class Keeper:
 
         Return whether there may be more room than before: nothing is refused for what nobody needs.
         """
+        now = time.time()
         if self._has_swept:
-            return give_up_quarantine(self._store, time.time(), self._swept_at, missing)
+            return give_up_quarantine(self._store, now, missing)
         self._has_swept = True
-        self._swept_at = self._store.meta().swept_at  # the sweep proves nothing by its own clock
-        sweep(self._store, time.time(), self._cancel, max_size=self._bounds.max_size)
+        known_at = self._store.meta().known_at(now)
+        take_leftovers(self._store, now, known_at, self._cancel, max_size=self._bounds.max_size)
         return True
 
     def _room(self) -> Room:

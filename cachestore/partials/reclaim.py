@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cachestore.boot import boot_id
 from cachestore.partials.locks import DownloadLock
 from cachestore.partials.sidecar import (
+    is_of_this_boot,
     is_partial,
     is_plain,
     read_sidecar,
@@ -74,7 +75,7 @@ def _is_judged_by_lock(path: Path) -> bool:
 
 def _give_back(path: Path) -> None:
     known = read_sidecar(sidecar_of(path))
-    if (known is None or known.boot != boot_id()) and was_written(path, within=STILL):
+    if not is_of_this_boot(path, known) and was_written(path, within=STILL):
         return
     with suppress(OSError):  # it is gone, or stays as it is
         if known is None:  # a copy of a blob, or damaged

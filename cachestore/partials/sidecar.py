@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_MARK = 12
 _BYTES = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}\.(part|work)")
 
 
@@ -107,8 +108,21 @@ def track_name(address: str) -> str:
 
 
 def claimed_anew(path: Path) -> Path:
-    """Return a name that no other bytes of the same track have, for who claims those at `path`, or begins them."""
-    return path.with_name(f"{path.name.partition('.')[0]}.{uuid4().hex}.work")
+    """Return a name that no other bytes of the same track have, for who claims those at `path`, or begins them.
+
+    It tells this boot from others, since bytes that came at once have no sidecar.
+    """
+    return path.with_name(f"{path.name.partition('.')[0]}.{_boot_mark()}{uuid4().hex[_MARK:]}.work")
+
+
+def is_of_this_boot(path: Path, known: Sidecar | None) -> bool:
+    """Return whether bytes, of which that is `known`, were claimed on this machine since it was started."""
+    named = path.name.partition(".")[2].startswith(_boot_mark()) if known is None else known.boot == boot_id()
+    return named and boot_id() != ""
+
+
+def _boot_mark() -> str:
+    return track_name(boot_id())[:_MARK]
 
 
 def remove_bytes(path: Path) -> None:

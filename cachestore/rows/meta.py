@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cachestore.index.reader import Row
     from cachestore.rows.content import BlobRow
 
+_DAY = 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -58,11 +60,22 @@ class Totals:
 
 
 class Home(NamedTuple):
-    """Where a store is: the filesystem and inode of ROOT. Another boot may give the filesystem another number."""
+    """Where a store is: the filesystem and inode of ROOT. Another boot may give the filesystem another number.
+
+    So may another mount: `made_ns` is the ctime of a file there, in ns, which no copy has; 0 if there was none.
+    """
 
     boot: str
     device: int
     inode: int
+    made_ns: int = 0
+
+    def is_left_for(self, now: Home) -> bool:
+        """Return whether a store that was here and is at `now` was copied or moved."""
+        if self.inode != now.inode:
+            return True
+        is_another_disk = self.device != now.device and self.boot == now.boot != ""
+        return is_another_disk and not self.made_ns == now.made_ns != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,8 @@ class MetaRow:
 
     `counts` is how often all rows were counted to put the totals right; as long as it is 0 they mean nothing. `looks`
     goes up when every bundle has to be looked at again, whatever its folders say, `leases` with every change of those.
-    `swept_at` is when the last sweep was, in Unix seconds, `home` where the store was when it was told last.
+    `swept_at` is when the last sweep was, in Unix seconds, `clocks` are two times at which exports ended that swept
+    nothing, a day apart or more, the earlier one first. `home` is where the store was when it was told last.
     """
 
     hits: int = 0
@@ -82,6 +96,7 @@ class MetaRow:
     leases: int = 0
     swept_at: float = 0.0
     home: Home | None = None
+    clocks: tuple[float, float] = (0.0, 0.0)
 
     @staticmethod
     def begun(home: Home) -> MetaRow:
@@ -91,6 +106,22 @@ class MetaRow:
         """
         start = int.from_bytes(os.urandom(6))
         return MetaRow(looks=start, leases=start, home=home)
+
+    def is_noted_today(self, now: float) -> bool:
+        """Return whether an export has noted a time within a day of now, either way."""
+        return abs(now - self.clocks[1]) < _DAY
+
+    def known_at(self, now: float) -> float:
+        """Return until when ages count for an export: until what was noted a day before or more, 0 if nothing was.
+
+        What is to go for its age was that old then, too: one day with a wrong clock takes nothing.
+        """
+        notes = (self.swept_at, *self.clocks)
+        return min(now, max((note for note in notes if abs(now - note) >= _DAY), default=0.0))
+
+    def known_to_sweep(self, now: float) -> float:
+        """Return until when ages count for a prune: until the sweep before at least; a second one may come soon."""
+        return min(now, max(self.swept_at, self.known_at(now)))
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -109,8 +140,13 @@ class MetaRow:
             amount(row.get("leases", 0)),
             moment(row.get("swept_at", 0.0)),
             None if (home := row.get("home")) is None else _home(*home),
+            _clocks(*row.get("clocks", (0.0, 0.0))),
         )
 
 
-def _home(boot: object, device: object, inode: object) -> Home:
-    return Home(typed(boot, str), typed(device, int), typed(inode, int))
+def _home(boot: object, device: object, inode: object, made_ns: object = 0) -> Home:
+    return Home(typed(boot, str), typed(device, int), typed(inode, int), typed(made_ns, int))
+
+
+def _clocks(earlier: object, later: object) -> tuple[float, float]:
+    return moment(earlier), moment(later)

@@ -18,7 +18,7 @@ from cachestore.store.counting import recount
 from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.leases import LeaseBook
 from cachestore.store.ledger import Ledger
-from cachestore.store.moving import home_of, move_in
+from cachestore.store.moving import move_in
 from cachestore.store.pauses import in_pieces
 from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import add_blob
@@ -75,7 +75,7 @@ class Housekeeping(StoreReader):
             return
         with self._transaction() as ledger:
             if ledger.meta() is None:
-                ledger.put_meta(MetaRow.begun(home_of(self.root)))
+                ledger.put_meta(MetaRow.begun(self.home()))
         self.recount()
         self.look_at_bundles()
 
@@ -149,7 +149,7 @@ class Housekeeping(StoreReader):
         """Note that a sweep was made."""
         with self._transaction() as ledger:
             if meta := ledger.meta():
-                ledger.put_meta(replace(meta, swept_at=now, home=home_of(self.root)))
+                ledger.put_meta(replace(meta, swept_at=now, home=self.home()))
 
     def recount(self) -> None:
         """Put right the totals, and whatever else follows from other rows."""

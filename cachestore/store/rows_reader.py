@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.boot import boot_id
-from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, MetaRow, get_as, seen_row
+from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, Home, MetaRow, get_as, seen_row
 from cachestore.runs import is_alive
 
 if TYPE_CHECKING:
@@ -53,10 +53,15 @@ class RowsReader:
 
     def is_moved(self) -> bool:
         """Return whether the store was copied or moved since: its rows tell of other files and of others' runs."""
-        then, now = self.meta().home, self.root.path.stat()
-        if then is None:
-            return False
-        return then.inode != now.st_ino or (then.device != now.st_dev and then.boot == boot_id() != "")
+        home = self.meta().home
+        return home is not None and home.is_left_for(self.home())
+
+    def home(self) -> Home:
+        """Return where the store is now."""
+        info, made_ns = self.root.path.stat(), 0
+        with suppress(OSError):
+            made_ns = self.root.tag.stat().st_ctime_ns
+        return Home(boot_id(), info.st_dev, info.st_ino, made_ns)
 
     def is_alive(self, run_id: str) -> bool:
         """Return whether a run lives."""

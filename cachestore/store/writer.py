@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -238,6 +239,14 @@ class Store(Housekeeping):
     def count(self, *, hits: int, misses: int) -> None:
         """Note how many tracks were found and how many had to be downloaded."""
         self._pending.count(hits, misses)
+
+    def export_ended(self, now: float) -> None:
+        """Note once a day what an export takes for now, that ages may be judged without a sweep."""
+        if not self.meta().is_noted_today(now):
+            with self._transaction() as ledger:
+                meta = ledger.meta()
+                if meta is not None and not meta.is_noted_today(now):  # no other process was faster
+                    ledger.put_meta(replace(meta, clocks=(meta.clocks[1], now), home=self.home()))
 
     def flush(self) -> None:
         """Write what was noted, in small transactions."""

@@ -42,6 +42,7 @@ __all__ = [
     "give_up_partials",
     "give_up_quarantine",
     "sweep",
+    "take_leftovers",
     "trim_quarantine",
 ]
 
@@ -49,22 +50,29 @@ _LONGEST_BEGINNING = 60.0
 
 
 def sweep(store: Store, now: float, cancel: threading.Event | None = None, *, max_size: float) -> None:
+    """Do what `take_leftovers` does, and note when: what is old now, the next sweep may take for its age."""
+    take_leftovers(store, now, store.meta().known_to_sweep(now), cancel, max_size=max_size)
+    store.swept(now)
+
+
+def take_leftovers(
+    store: Store, now: float, known_at: float, cancel: threading.Event | None = None, *, max_size: float
+) -> None:
     """Take what is left of dead runs and what nothing refers to, and bring up to date what counts and is held.
 
-    What is to be old was so at the sweep before, too: one clock that is ahead takes nothing. Quarantine is cut down to
-    its share of `max_size`. Raise Cancelled when `cancel` is set.
+    What is to be old was so at `known_at` (Unix seconds), too: one clock that is ahead takes nothing. Quarantine is cut
+    down to its share of `max_size`. Raise Cancelled when `cancel` is set.
     """
-    for found in _findings(store, now, max_size, cancel):
+    for found in _findings(store, known_at, max_size, cancel):
         found.take(store)
     remove_unnamed(store.root.runs, now - _LONGEST_BEGINNING)
     store.look_at_bundles()
-    store.swept(now)
 
 
 def foresee(store: StoreReader, now: float, cancel: threading.Event | None = None, *, max_size: float) -> Leftovers:
     """Return what a sweep would give back, and take nothing. Raise Cancelled when `cancel` is set."""
     left = Leftovers()
-    for found in _findings(store, now, max_size, cancel):
+    for found in _findings(store, store.meta().known_to_sweep(now), max_size, cancel):
         found.foresee(store, left)
     left.unindexed.sort(key=lambda blob: blob[1].used_at)
     return left
@@ -80,11 +88,12 @@ class _Finding(Protocol):
         """Take it, if it is still so."""
 
 
-def _findings(store: StoreReader, now: float, max_size: float, cancel: threading.Event | None) -> Iterator[_Finding]:
+def _findings(
+    store: StoreReader, known_at: float, max_size: float, cancel: threading.Event | None
+) -> Iterator[_Finding]:
     """Yield what is to be taken, in an order that may be taken while this is walked."""
-    swept_at = store.meta().swept_at
-    yield from dead_partials(store, min(now, swept_at))
-    yield from dead_runs(store)
+    yield from dead_partials(store, known_at)
+    yield from dead_runs(store, known_at)
     yield from unindexed(store, cancel)
     yield Misjudged(cancel)
-    yield from surplus(store.root.quarantine, now, swept_at, max_size * QUARANTINE_SHARE)
+    yield from surplus(store.root.quarantine, known_at, max_size * QUARANTINE_SHARE)

@@ -27,18 +27,15 @@ _OLD_QUARANTINE = 30 * 86400.0
 _TIME_TO_SAVE = 86400.0
 
 
-def trim_quarantine(store: Store, now: float, swept_at: float, max_size: float) -> None:
-    """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep.
-
-    `swept_at` is when a sweep was made before, in Unix seconds, 0 when there was none.
-    """
-    for found in surplus(store.root.quarantine, now, swept_at, max_size * QUARANTINE_SHARE):
+def trim_quarantine(store: Store, now: float, max_size: float) -> None:
+    """Cut quarantine down to its share of `max_size`, for who enforces that and does not sweep."""
+    for found in surplus(store.root.quarantine, store.meta().known_at(now), max_size * QUARANTINE_SHARE):
         found.take(store)
 
 
-def give_up_quarantine(store: Store, now: float, swept_at: float, size: int) -> bool:
+def give_up_quarantine(store: Store, now: float, size: int) -> bool:
     """Give up to `size` bytes of disk back as `trim_quarantine` does, and return whether anything of it could go."""
-    gone = [*_surplus(_in_order(store.root.quarantine), now, swept_at, size)]
+    gone = [*_surplus(_in_order(store.root.quarantine), store.meta().known_at(now), size)]
     for found in gone:
         found.take(store)
     return bool(gone)
@@ -81,10 +78,13 @@ class _Quarantined:
             _remove(self.path)
 
 
-def surplus(folder: Path, now: float, swept_at: float, room: float) -> Iterator[_Quarantined]:
-    """Yield what was put into quarantine long ago, and what is more than `room`, in bytes of disk."""
+def surplus(folder: Path, known_at: float, room: float) -> Iterator[_Quarantined]:
+    """Yield what was put into quarantine long ago, and what is more than `room`, in bytes of disk.
+
+    What is old was so at `known_at` (Unix seconds).
+    """
     found = _in_order(folder)
-    yield from _surplus(found, now, swept_at, sum(cost for *_, cost in found) - room)
+    yield from _surplus(found, known_at, sum(cost for *_, cost in found) - room)
 
 
 def _in_order(folder: Path) -> list[tuple[bool, float, Path, int]]:
@@ -98,15 +98,11 @@ def _in_order(folder: Path) -> list[tuple[bool, float, Path, int]]:
 
 
 def _surplus(
-    found: Sequence[tuple[bool, float, Path, int]], now: float, swept_at: float, too_much: float
+    found: Sequence[tuple[bool, float, Path, int]], known_at: float, too_much: float
 ) -> Iterator[_Quarantined]:
-    """Yield what goes. What may be an edit stays for a day, and the newest for longer: that costs what it costs.
-
-    The day is over by the clock of the sweep before, too, if there was one.
-    """
-    a_day_ago = min(now, swept_at or now) - _TIME_TO_SAVE
+    """Yield what goes. What may be an edit stays for a day, and the newest for longer: that costs what it costs."""
     for position, (may_be_edit, when, path, cost) in enumerate(found, 1):
-        is_kept = may_be_edit and (position == len(found) or when > a_day_ago)
-        if (too_much > 0 and not is_kept) or when < min(now, swept_at) - _OLD_QUARANTINE:
+        is_kept = may_be_edit and (position == len(found) or when > known_at - _TIME_TO_SAVE)
+        if (too_much > 0 and not is_kept) or when < known_at - _OLD_QUARANTINE:
             too_much -= cost
             yield _Quarantined(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from cachestore.store.writer import Store
     from cachestore.sweep.leftovers import Leftovers
 
-_OLD_PARTIAL = 7 * 86400.0
+_OLD_PARTIAL = _OLD_STAGING = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +97,35 @@ def _is_of_use(store: StoreReader, rest: Sidecar | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _DeadRun:
-    """A run that has died: its lock file, its staging folders in `dest` or beside it, and its rows, if it has any."""
+    """A run that has died: its lock file, its staging folders in `dest` or beside it, and its rows, if it has any.
+
+    Of what it staged, that goes in which nothing was made since `before` (Unix seconds).
+    """
 
     id: str
     dest: str | None
     has_row: bool
+    before: float
 
     def foresee(self, store: StoreReader, left: Leftovers) -> None:
         device = store.root.device
-        for staging in self._staged():  # on another disk, perhaps
+        for staging in self._left_alone():  # on another disk, perhaps
             left.add(info for info in files_below(staging) if info.st_dev == device)
 
     def take(self, store: Store) -> None:
         if not remove_if_dead(store.root.runs, self.id):
             return
-        for staging in self._staged():
+        for staging in self._left_alone():
             shutil.rmtree(staging, ignore_errors=True)
         store.let_go(self.id, store.leased_by(self.id))
         # An unplugged disk may come back, and then nothing but the row tells what lies there.
-        if self.has_row and (self.dest is None or Path(self.dest).parent.is_dir()):
+        is_there = self.dest is None or Path(self.dest).parent.is_dir()
+        if self.has_row and is_there and not any(self._staged()):
             store.forget_runs([self.id])
+
+    def _left_alone(self) -> Iterator[Path]:
+        """Yield the staging folders that go."""
+        return (staging for staging in self._staged() if _changed_at(staging) < self.before)
 
     def _staged(self) -> Iterator[Path]:
         for place in (Path(self.dest), Path(self.dest).parent) if self.dest is not None else ():
@@ -124,14 +135,24 @@ class _DeadRun:
                     yield staging
 
 
-def dead_runs(store: StoreReader) -> Iterator[_DeadRun]:
+def _changed_at(staging: Path) -> float:
+    """Return when something was last made or written there, in Unix seconds; linked files are as old as their blobs."""
+    with suppress(OSError):
+        return max(path.lstat().st_mtime for path in (staging, *children(staging)))
+    return math.inf  # somebody changes it just now
+
+
+def dead_runs(store: StoreReader, known_at: float) -> Iterator[_DeadRun]:
     """Yield the runs that have died; `take` removes what one left behind.
 
-    Those of a store that this one was copied from may live, and what they stage is no business of ours.
+    Those of a store that this one was copied from may live, and their locks are there: age decides of what they stage,
+    which has to be old at `known_at` (Unix seconds).
     """
-    is_moved = store.is_moved()
+    is_moved, long_ago = store.is_moved(), known_at - _OLD_STAGING
     folder, known = store.root.runs, dict(store.runs())
     for run_id in {*known, *run_ids(folder)}:
         if not is_alive(folder, run_id):
             run = known.get(run_id)
-            yield _DeadRun(run_id, run.dest if run and not is_moved else None, has_row=run is not None)
+            is_foreign = run is not None and (is_moved or run.is_foreign)
+            dest, before = run.dest if run else None, long_ago if is_foreign else math.inf
+            yield _DeadRun(run_id, dest, run is not None, before)
