@@ -13,6 +13,7 @@ import pytest
 from cachestore import blobs
 from cachestore.errors import DestinationError, LinkError, NoSpace
 from cachestore.links import REFUSALS, LinkMode, NoMoreNames, copy_private, link
+from cachestore.quantities import format_size
 from tests.invariants import blobs_of
 from tests.refusals import Refusal, run_refused
 from tests.stranger import row, snapshot
@@ -249,6 +250,21 @@ def test_a_store_that_cannot_be_written_says_so_and_stays_right(
     assert sentence in ran.err
     assert str(stranger.root) in ran.err
     stranger.run("fetch", "open:t-flac", "open:t-mp3")
+    stranger.run("verify")
+
+
+@pytest.mark.parametrize("number", named([errno.EPERM, errno.EACCES]))
+def test_a_file_that_is_locked_is_told_by_who_cannot_remove_it(stranger: Stranger, cloud: Nginx, number: int) -> None:
+    stranger.configure(cloud.url, min_age=0)
+    stranger.run("fetch", "open:t-flac")
+    refusal = Refusal("unlink", number, "/blobs-v1/")
+    assert "locked against removal" in run_refused(stranger, refusal, "rm", "open:t-flac", code=1).err
+    ran = run_refused(stranger, refusal, "prune", "--max-size", "0", code=4)
+    assert "stays: locked against removal" in ran.out
+    [blob] = blobs_of(stranger.root).values()
+    cost = format_size(blob.stat().st_blocks * 512)
+    assert f"removed 0 tracks, 0 B; then {cost} of 0 B used" in ran.out
+    assert f"{cost} locked against removal" in ran.err
     stranger.run("verify")
 
 
