@@ -17,6 +17,7 @@ from cachestore.quantities import format_size
 from tests.invariants import blobs_of
 from tests.refusals import Refusal, run_refused
 from tests.stranger import row, snapshot
+from tests.test_stress import spoil
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -279,6 +280,32 @@ def test_what_cannot_be_read_is_neither_thrown_away_nor_downloaded_again(
     assert str(next(iter(blobs_of(stranger.root).values()))) in ran.err
     assert snapshot(stranger.root / "blobs-v1") == before
     assert len(cloud.requests()) == asked
+
+
+def test_what_cannot_be_read_fails_its_own_track_alone(stranger: Stranger, cloud: Nginx) -> None:
+    before = kept(stranger)
+    [blob] = blobs_of(stranger.root).values()
+    refusal = Refusal("read", errno.EIO, str(blob))
+    mix = stranger.mix(row("t-mp3"), row("t-flac"))
+    ran = run_refused(stranger, refusal, "export", mix, "AGAIN", "--on-error", "skip", code=3)
+    assert (
+        f"cannot be read ({blob}: Input/output error); mend that, or have it downloaded again: cachestore rm" in ran.err
+    )
+    assert [path.suffix for path in (stranger.home / "AGAIN" / "media").iterdir()] == [".mp3"]
+    assert before.items() <= snapshot(stranger.root / "blobs-v1").items()
+    stranger.run("export", mix, "AGAIN")
+
+
+def test_a_file_that_was_changed_and_locked_fails_its_own_track_alone(stranger: Stranger, cloud: Nginx) -> None:
+    stranger.export(row("t-flac"))
+    [blob] = blobs_of(stranger.root).values()
+    spoil(blob, 500)
+    mix = stranger.mix(row("t-mp3"), row("t-flac"))
+    refusal = Refusal("unlink", errno.EPERM, str(blob))
+    ran = run_refused(stranger, refusal, "export", mix, "AGAIN", "--on-error", "skip", code=3)
+    assert f"was changed and cannot be put away ({blob}: Operation not permitted); unlock it" in ran.err
+    assert [path.suffix for path in (stranger.home / "AGAIN" / "media").iterdir()] == [".mp3"]
+    assert stranger.run("export", mix, "AGAIN").code == 0
 
 
 @pytest.mark.parametrize("command", ["verify", "repair"])
