@@ -316,6 +316,7 @@ def test_what_cannot_be_read_is_told_by_verify_and_left_by_repair(
     ran = run_refused(stranger, Refusal("read", errno.EIO, "/blobs-v1/"), command, code=1)
     assert snapshot(stranger.root / "blobs-v1") == before
     assert "unreadable" in ran.out
+    assert command == "repair" or ran.out.endswith("\nto mend this, run: cachestore repair\n")
     stranger.run("verify")
 
 
