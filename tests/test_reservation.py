@@ -282,6 +282,19 @@ def test_what_is_locked_keeps_nothing_else_from_making_room(
     assert [cache.find(track) is not None for track in (one, two, three)] == [True, False, True]
 
 
+def test_what_was_unlocked_goes_at_the_end_of_the_next_export(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(max_size=SIZE)
+    entry = put(cache.store, "1", bytes(2 * SIZE))
+    with monkeypatch.context() as locking:
+        lock(locking, cache.store.blobs.path(entry.digest))
+        cache.enforce_bound()
+        assert len(list(cache.store.entries())) == 1
+    cache.enforce_bound()
+    assert list(cache.store.entries()) == []
+
+
 def test_what_is_pinned_leaves_no_room_and_nobody_waits_for_it(open_cache: Callable[..., Cache]) -> None:
     cache = open_cache(max_size=COST + SIZE // 2)
     one, two = tracks(2)
