@@ -154,13 +154,17 @@ def _named(path: Path) -> Iterator[None]:
 
 
 class Blobs:
-    """The folder of blobs: ``<algorithm>/ab/cd/<rest>``. What a symlink would lead to is not among them."""
+    """The folder of blobs: ``<algorithm>/ab/cd/<rest>``. What a symlink would lead to is not among them.
+
+    `locked` are the digests of those that could not be removed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._prefix = f"{folder / ALGORITHM}{os.sep}"
         self._inner = slice(len(self._prefix), len(self._prefix) + len("ab/cd"))
         self._seen: set[str] = set()
+        self.locked: set[str] = set()
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
@@ -225,11 +229,16 @@ class Blobs:
         return None
 
     def remove(self, digest: str) -> None:
-        """Unlink the blob; it may be gone already. Raise RootUnusable as `stat`."""
+        """Unlink the blob; it may be gone already. Raise RootUnusable as `stat`, PermissionError if it is locked."""
         place = self._place(digest)
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             self._reach(place)
             os.unlink(place)  # noqa: PTH108 - a million of them
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except PermissionError:
+            self.locked.add(digest)
+            raise
 
     def _reach(self, place: str) -> None:
         """See that folders lead to a place, and no symlink; those that did are not looked at again.

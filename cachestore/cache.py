@@ -141,6 +141,7 @@ class Cache:
         if lock is None:
             return
         try:
+            self.store.blobs.locked.clear()  # they may have been unlocked since
             self._evict(on_event)
         finally:
             lock.release()

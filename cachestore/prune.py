@@ -19,6 +19,7 @@ from cachestore.errors import Cancelled
 from cachestore.root import free_bytes, giving_up_ballast
 from cachestore.rows import batches
 from cachestore.store.costs import unfinished_bytes
+from cachestore.store.evict import LOCKED, Eviction
 from cachestore.sweep import Leftovers, foresee_partials, give_up_partials, sweep
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from cachestore.entry import Entry
     from cachestore.rows import BlobRow
-    from cachestore.store.evict import Eviction
     from cachestore.store.looking import HeldChange
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
@@ -267,6 +267,7 @@ def _candidates(
             own = tuple(entries[key] for key in row.keys if key in entries)
             why = HELD if change.is_held(digest, right) else PINNED if pinned.intersection(row.keys) else ""
             why = why or leases.on_blob(digest) or (UNREADABLE if row.keys and not own else "")
+            why = why or (LOCKED if digest in store.blobs.locked else "")
             is_alone = is_file(info) and info.st_nlink - left.links[info.st_ino] == 1
             frees = right.cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
             yield Candidate(digest, own, row.used_at, row.size, right.cost, frees, why)

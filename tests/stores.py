@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cachestore.blobs import BlobDigest, hash_file
 from cachestore.links import LinkMode
@@ -18,6 +20,7 @@ from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -76,6 +79,33 @@ def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr("cachestore.store.witnesses.hash_file", counting)
     return hashed
+
+
+def lock(monkeypatch: pytest.MonkeyPatch, locked: Path) -> None:
+    """Let the system refuse to remove a file, as it does when it was locked in Finder, or by chattr +i."""
+    unlink = os.unlink
+
+    def unlink_unless_locked(path: str | Path, **options: int) -> None:
+        if os.fspath(path) == str(locked):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", unlink_unless_locked)
+
+
+def count_blocks_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no file have more than one block, as on ZFS for some seconds after it was written."""
+
+    def counted_late(call: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def counted(*arguments: Any, **options: Any) -> os.stat_result:  # noqa: ANN401 - those of any stat
+            info = call(*arguments, **options)
+            names = [name for name in dir(info) if name.startswith("st_")]
+            return os.stat_result(tuple(info), {name: getattr(info, name) for name in names} | {"st_blocks": 1})
+
+        return counted
+
+    for name in ("stat", "lstat"):
+        monkeypatch.setattr(os, name, counted_late(getattr(os, name)))
 
 
 def held_staging(store: Store, run_id: str, dest: Path, entry: Entry) -> Path:

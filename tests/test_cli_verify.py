@@ -54,6 +54,7 @@ def test_a_lost_index_is_recovered_from_the_bundle(stranger: Stranger, cloud: Ng
     found = stranger.run("verify", "--json").facts
     assert [problem["kind"] for problem in found["problems"]] == ["unindexed", "unindexed"]
     assert (found["ok"], found["complete"]) == (True, True)
+    assert stranger.run("verify").out.splitlines()[-1].endswith("for each run: cachestore repair --adopt DEST")
     assert not (stranger.root / "index-v1").exists()
     assert stranger.run("prune", "--json").facts["evicted"] == []
     assert len(stranger.blobs()) == 2

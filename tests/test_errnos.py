@@ -13,9 +13,11 @@ import pytest
 from cachestore import blobs
 from cachestore.errors import DestinationError, LinkError, NoSpace
 from cachestore.links import REFUSALS, LinkMode, NoMoreNames, copy_private, link
+from cachestore.quantities import format_size
 from tests.invariants import blobs_of
 from tests.refusals import Refusal, run_refused
 from tests.stranger import row, snapshot
+from tests.test_stress import spoil
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -252,6 +254,21 @@ def test_a_store_that_cannot_be_written_says_so_and_stays_right(
     stranger.run("verify")
 
 
+@pytest.mark.parametrize("number", named([errno.EPERM, errno.EACCES]))
+def test_a_file_that_is_locked_is_told_by_who_cannot_remove_it(stranger: Stranger, cloud: Nginx, number: int) -> None:
+    stranger.configure(cloud.url, min_age=0)
+    stranger.run("fetch", "open:t-flac")
+    refusal = Refusal("unlink", number, "/blobs-v1/")
+    assert "locked against removal" in run_refused(stranger, refusal, "rm", "open:t-flac", code=1).err
+    ran = run_refused(stranger, refusal, "prune", "--max-size", "0", code=4)
+    assert "stays: locked against removal" in ran.out
+    [blob] = blobs_of(stranger.root).values()
+    cost = format_size(blob.stat().st_blocks * 512)
+    assert f"removed 0 tracks, 0 B; then {cost} of 0 B used" in ran.out
+    assert f"{cost} locked against removal" in ran.err
+    stranger.run("verify")
+
+
 @pytest.mark.parametrize("command", [("export", "mix.json", "AGAIN"), ("fetch", "open:t-flac")])
 def test_what_cannot_be_read_is_neither_thrown_away_nor_downloaded_again(
     stranger: Stranger, cloud: Nginx, command: tuple[str, ...]
@@ -265,6 +282,32 @@ def test_what_cannot_be_read_is_neither_thrown_away_nor_downloaded_again(
     assert len(cloud.requests()) == asked
 
 
+def test_what_cannot_be_read_fails_its_own_track_alone(stranger: Stranger, cloud: Nginx) -> None:
+    before = kept(stranger)
+    [blob] = blobs_of(stranger.root).values()
+    refusal = Refusal("read", errno.EIO, str(blob))
+    mix = stranger.mix(row("t-mp3"), row("t-flac"))
+    ran = run_refused(stranger, refusal, "export", mix, "AGAIN", "--on-error", "skip", code=3)
+    assert (
+        f"cannot be read ({blob}: Input/output error); mend that, or have it downloaded again: cachestore rm" in ran.err
+    )
+    assert [path.suffix for path in (stranger.home / "AGAIN" / "media").iterdir()] == [".mp3"]
+    assert before.items() <= snapshot(stranger.root / "blobs-v1").items()
+    stranger.run("export", mix, "AGAIN")
+
+
+def test_a_file_that_was_changed_and_locked_fails_its_own_track_alone(stranger: Stranger, cloud: Nginx) -> None:
+    stranger.export(row("t-flac"))
+    [blob] = blobs_of(stranger.root).values()
+    spoil(blob, 500)
+    mix = stranger.mix(row("t-mp3"), row("t-flac"))
+    refusal = Refusal("unlink", errno.EPERM, str(blob))
+    ran = run_refused(stranger, refusal, "export", mix, "AGAIN", "--on-error", "skip", code=3)
+    assert f"was changed and cannot be put away ({blob}: Operation not permitted); unlock it" in ran.err
+    assert [path.suffix for path in (stranger.home / "AGAIN" / "media").iterdir()] == [".mp3"]
+    assert stranger.run("export", mix, "AGAIN").code == 0
+
+
 @pytest.mark.parametrize("command", ["verify", "repair"])
 def test_what_cannot_be_read_is_told_by_verify_and_left_by_repair(
     stranger: Stranger, cloud: Nginx, command: str
@@ -273,6 +316,7 @@ def test_what_cannot_be_read_is_told_by_verify_and_left_by_repair(
     ran = run_refused(stranger, Refusal("read", errno.EIO, "/blobs-v1/"), command, code=1)
     assert snapshot(stranger.root / "blobs-v1") == before
     assert "unreadable" in ran.out
+    assert command == "repair" or ran.out.endswith("\nto mend this, run: cachestore repair\n")
     stranger.run("verify")
 
 

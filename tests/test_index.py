@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import diskcache
 import pytest
 
-from cachestore.errors import Busy, Cancelled, IndexDamaged
+from cachestore.errors import Busy, Cancelled, IndexDamaged, RootUnusable
 from cachestore.index import writer
 from cachestore.index.reader import DATABASE, IndexReader
 from cachestore.index.writer import Index
@@ -268,6 +268,42 @@ def locked_elsewhere(folder: Path) -> Iterator[Event]:
     yield release
     release.set()
     process.join()
+
+
+def test_a_reader_leaves_out_no_log_with_something_in_it(
+    folder: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = IndexReader._connect_in
+
+    def connect_where_nothing_can_be_made(self: IndexReader, mode: str) -> sqlite3.Connection:
+        if mode == "mode=ro":
+            error = sqlite3.OperationalError("unable to open database file")
+            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise error
+        return connect(self, mode)
+
+    monkeypatch.setattr(IndexReader, "_connect_in", connect_where_nothing_can_be_made)
+    with index.transaction() as rows:
+        rows.set("a:1", {"name": "one"})
+    with pytest.raises(RootUnusable, match="mount it writable"):
+        IndexReader(folder)
+    index.close()  # now the log is in the database
+    with closing(IndexReader(folder)) as reader:
+        assert reader.get("a:1") == {"name": "one"}
+
+
+def test_what_somebody_keeps_for_himself_is_busy_and_not_read_without_its_log(
+    folder: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.close()
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, **(options | {"timeout": 0})))
+    with closing(connect(folder / DATABASE, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("CREATE TABLE mine (number)")
+        with pytest.raises(Busy):
+            IndexReader(folder)
+    IndexReader(folder).close()
 
 
 def test_readers_do_not_wait_for_a_writer(folder: Path, locked_elsewhere: Event) -> None:

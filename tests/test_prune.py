@@ -31,9 +31,11 @@ from cachestore.prune import (
 )
 from cachestore.root import BALLAST, drop_ballast
 from cachestore.rows import Bundle, BundleFile
+from cachestore.store.evict import LOCKED
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from tests.stores import etag, put
+from tests.invariants import faults
+from tests.stores import etag, lock, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -212,6 +214,37 @@ def test_what_was_pinned_or_used_since_the_plan_stays_and_is_reported(
     assert gone(outcomes) == ["c"]
     assert plan.over_max_size > 0
     assert [list(done.stayed.values()) for done in outcomes] == [["pinned"], ["used since"], []]
+
+
+def test_what_is_locked_stays_whole_and_keeps_nothing_else(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = [put(store, name, name.encode() * 10_000) for name in "abc"]
+    lock(monkeypatch, store.blobs.path(first.digest))
+    plan = plan_for(store, Limits(max_size=0), later(store))
+    outcomes = list(apply(store, plan))
+    assert gone(outcomes) == ["b", "c"]
+    assert outcomes[0].stayed == {first.key: LOCKED}
+    assert plan.over_max_size == outcomes[0].victim.blob.cost
+    assert store.find(Track("s", "a")) == first
+    assert faults(store.root.path, {f"s:{name}": [name.encode() * 10_000] for name in "abc"}) == []
+
+
+def test_the_next_plan_of_a_process_leaves_out_what_is_locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = [put(store, name, name.encode() * 10_000) for name in "ab"]
+    lock(monkeypatch, store.blobs.path(first.digest))
+    limits = Limits(max_size=15_000)
+    assert gone(apply(store, plan_for(store, limits, later(store)))) == []
+    assert gone(apply(store, plan_for(store, limits, later(store)))) == ["b"]
+
+
+def test_a_file_of_a_lost_index_that_is_locked_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = put(store, "a", b"a" * 10_000).digest
+    store.forget(["e:s:a@" + etag("1").hex, f"b:{digest}"])
+    prune(store, Limits(max_size=0, min_age=HOUR), NOW)
+    lock(monkeypatch, store.blobs.path(digest))
+    [eviction] = store.evict_unindexed([digest])
+    assert (eviction.kept_because, eviction.freed) == (LOCKED, 0)
+    assert store.blobs.path(digest).exists()
+    assert store.known_blobs([digest]) == {digest}
 
 
 def test_a_blob_in_a_living_bundle_is_held_until_the_bundle_is_deleted(store: Store, tmp_path: Path) -> None:

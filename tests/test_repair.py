@@ -206,7 +206,7 @@ def test_a_file_that_the_disk_cannot_read_is_left_and_said(store: Store, monkeyp
         patch.setattr("cachestore.verify.judge.hash_file", fail)
         [done] = mend(store)
     assert (done.problem.kind, done.mended) == ("unreadable", False)
-    assert done.action == "cannot be mended: Input/output error"
+    assert done.action == "cannot be mended: Input/output error; cachestore rm has it downloaded again"
     assert store.find(Track("s", "a")) == entry
     assert verify(store).problems == ()
 

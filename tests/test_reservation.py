@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
@@ -38,7 +39,7 @@ from tests.invariants import faults, leftovers
 from tests.library import make_wave
 from tests.neighbours import Street, is_downloading, ranged, requested
 from tests.raw_servers import Gate
-from tests.stores import put
+from tests.stores import count_blocks_late, lock, put
 from tests.stranger import row
 from tests.test_stress import spoil
 from tests.unfinished import age, killed
@@ -245,6 +246,53 @@ def test_a_disk_below_min_free_has_no_room_and_says_what_to_do(open_cache: Calla
     said = str(result.error)
     assert said.startswith(f"T0: there is no room for its {format_size(COST - SIDECAR)}: min_free keeps")
     assert said.endswith(" are; free space there or lower min_free")
+
+
+def test_the_bound_holds_on_a_disk_that_counts_the_blocks_of_a_file_some_seconds_late(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(max_size=3 * COST)
+    with monkeypatch.context() as late:
+        count_blocks_late(late)
+        for track in tracks(5):
+            assert errors(list(cache.fetch([track]))) == []
+        assert usage(cache.store).bounded_bytes >= 2 * SIZE
+    assert cost_of(cache.store.root.blobs) <= 3 * COST
+
+
+def test_a_file_that_was_not_just_written_costs_its_blocks(store: Store) -> None:
+    sparse = store.root.quarantine / "sparse"
+    sparse.touch()
+    os.truncate(sparse, 10**6)
+    assert cost_of(sparse) == 10**6
+    os.utime(sparse, (0, time.time() - 100))
+    assert cost_of(sparse) == sparse.stat().st_blocks * 512 < 10**6
+
+
+def test_what_is_locked_keeps_nothing_else_from_making_room(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(max_size=3 * SIZE)
+    one, two, three = tracks(3)
+    list(cache.fetch([one]))
+    list(cache.fetch([two]))
+    [kept] = cache.store.named(one)
+    lock(monkeypatch, cache.store.blobs.path(kept.digest))
+    assert errors(list(cache.fetch([three]))) == []
+    assert [cache.find(track) is not None for track in (one, two, three)] == [True, False, True]
+
+
+def test_what_was_unlocked_goes_at_the_end_of_the_next_export(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(max_size=SIZE)
+    entry = put(cache.store, "1", bytes(2 * SIZE))
+    with monkeypatch.context() as locking:
+        lock(locking, cache.store.blobs.path(entry.digest))
+        cache.enforce_bound()
+        assert len(list(cache.store.entries())) == 1
+    cache.enforce_bound()
+    assert list(cache.store.entries()) == []
 
 
 def test_what_is_pinned_leaves_no_room_and_nobody_waits_for_it(open_cache: Callable[..., Cache]) -> None:

@@ -272,9 +272,25 @@ def test_what_cannot_be_removed_from_quarantine_is_told_and_what_has_another_nam
 
     monkeypatch.setattr(Path, "unlink", fixed)
     outcomes = {path.name.rpartition("-")[0]: outcome for path, outcome in empty_quarantine(store)}
-    assert isinstance(outcomes.pop("fixed"), PermissionError)
-    assert outcomes == {"linked": 0, "plain": 8192}
+    assert outcomes == {"fixed": "Operation not permitted", "linked": 0, "plain": 8192}
     assert quarantined(store) == ["fixed"]
+
+
+def test_a_folder_that_somebody_else_put_into_quarantine_is_named_and_all_else_goes(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = store.root.quarantine
+    for name in ("mine", f"index-{1:019}"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_bytes(b"?" * 8192)
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to(tmp_path)
+    outcomes = {path.name: outcome for path, outcome in empty_quarantine(store)}
+    assert str(outcomes.pop("mine")).startswith("a folder that cachestore has not put there")
+    assert {*outcomes} == {f"index-{1:019}", "link", "pipe"}
+    assert outcomes[f"index-{1:019}"] == 8192
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+    assert tmp_path.is_dir()
 
 
 def test_what_nobody_has_written_to_goes_before_what_may_be_an_edit(store: Store) -> None:

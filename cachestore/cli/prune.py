@@ -137,6 +137,14 @@ class _Pruning:
         totals = self.store.totals() + self.store.held_change().totals + self._left.change
         return replace(totals, exclusive=totals.exclusive - self.plan.cost) if dry_run else totals
 
+    def bounded(self, *, dry_run: bool) -> int:
+        """Return the bytes that max_size bounds after the prune, or as they would be."""
+        from cachestore.store.costs import unfinished_bytes
+
+        if dry_run:
+            return self.plan.bounded
+        return self.totals(dry_run=False).exclusive + unfinished_bytes(self.store.root)  # a failure ends it half-way
+
     def raise_failure(self, *, dry_run: bool) -> None:
         """Raise what ended the prune too early, or BoundUnreachable when a bound does not hold after it."""
         if self._failure is not None:
@@ -244,13 +252,13 @@ def _print_person(pruning: _Pruning, limits: Limits, settings: Settings, *, dry_
     rows = _rows(pruning, verbose=settings.verbose > 0)
     header = ("TRACK", "ADDRESS", "FREED", "LAST USE", "WHY", *(["DIGEST"] if settings.verbose else []))
     print_table(header, rows, right=frozenset({2}))
-    held = pruning.totals(dry_run=dry_run).held
+    used, held = pruning.bounded(dry_run=dry_run), pruning.totals(dry_run=dry_run).held
     verb = "would remove" if dry_run else "removed"
     besides = (("unfinished downloads", pruning.partial), ("quarantine", pruning.quarantine))
     more = "".join(f", and {format_size(size)} of {what}" for what, size in besides if size)
     click.echo(
         f"{verb} {count(pruning.gone, 'track')}, {format_size(pruning.freed)}{more}; then "
-        f"{format_size(pruning.plan.bounded)} of {format_size(limits.max_size)} used, {format_size(held)} held"
+        f"{format_size(used)} of {format_size(limits.max_size)} used, {format_size(held)} held"
     )
     if limits.max_age is not None and time.time() - pruning.plan.aged_until > _LONG_AGO:
         since = ago(pruning.plan.aged_until)

@@ -49,9 +49,9 @@ def _empty_quarantine(settings: Settings) -> int:
     code = 0
     with settings.store() as store, store.run("rm"):
         for path, outcome in empty_quarantine(store):
-            if isinstance(outcome, OSError):
+            if isinstance(outcome, str):
                 code = 1
-                click.echo(plain(f"kept     {path}: {outcome.strerror}"), err=True)
+                click.echo(plain(f"kept     {path}: {outcome}"), err=True)
             elif not settings.quiet:
                 click.echo(plain(f"removed  {path}  {format_size(outcome)} freed"))
     return code

@@ -105,8 +105,10 @@ def _print_person(check: Verification, problems: Iterator[Problem], settings: Se
     click.echo(f"checked {count(check.checked, 'file')}, found {count(check.found, 'problem')}")
     if not check.complete:
         click.echo(f"not complete: {count(check.left, 'file')} left, where the next verify with --time-limit goes on")
-    if check.found:
+    if not check.ok:
         click.echo("to mend this, run: cachestore repair")
+    elif check.found:
+        click.echo("they do no harm; their tracks are found in bundles, for each run: cachestore repair --adopt DEST")
 
 
 def _row(problem: Problem, *, with_digest: bool) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
+from cachestore.errors import TrackError
 from cachestore.fetching.decide import Hit, candidates
 from cachestore.fetching.wanted import stored_of
 
@@ -11,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cachestore.entry import Entry
-    from cachestore.errors import TrackError
     from cachestore.fetching.telling import Teller
     from cachestore.fetching.wanted import Wanted
     from cachestore.store.writer import Store
+
+
+_OF_ONE_FILE = frozenset({errno.EIO, errno.EACCES, errno.EPERM})
 
 
 class Holdings:
@@ -35,13 +39,40 @@ class Holdings:
             wanted.whole, wanted.gave_way = candidates(wanted.track, entries_of_track), False
         entries = {entry.key: entry for wanted in several for entry in wanted.whole}
         self._store.lease(self._run_id, [entry.digest for wanted in several for entry in wanted.whole])
-        whole = {entry.key for entry in self._store.whole(list(entries.values()))}
-        for entry in (entry for key, entry in entries.items() if key not in whole):
-            self._tell.damaged(entry, self._store.retire(entry.digest))
+        refused: dict[str, TrackError] = {}
+        whole = self._whole([*entries.values()], refused)
+        for entry in (entry for key, entry in entries.items() if not (key in whole or key in refused)):
+            self._put_away(entry, refused)
         for wanted in several:
+            wanted.refused = next((refused[entry.key] for entry in wanted.whole if entry.key in refused), None)
             ended += [entry.digest for entry in wanted.whole if entry.key not in whole]
             wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
         self._store.unlease(self._run_id, ended)
+
+    def _whole(self, entries: Sequence[Entry], refused: dict[str, TrackError]) -> set[str]:
+        """Return the keys of the entries that are whole; the error of one that cannot be read is `refused`."""
+        try:
+            return {entry.key for entry in self._store.whole(entries)}
+        except OSError as error:
+            if len(entries) > 1:
+                return set().union(*(self._whole([entry], refused) for entry in entries))
+            [entry] = entries
+            remedy = f"mend that, or have it downloaded again: cachestore rm {entry.key}"
+            refused[entry.key] = self._refusal(entry, error, "cannot be read", remedy)
+            return set()
+
+    def _put_away(self, entry: Entry, refused: dict[str, TrackError]) -> None:
+        try:
+            self._tell.damaged(entry, self._store.retire(entry.digest))
+        except OSError as error:
+            refused[entry.key] = self._refusal(entry, error, "was changed and cannot be put away", "unlock it")
+
+    def _refusal(self, entry: Entry, error: OSError, what: str, remedy: str) -> TrackError:
+        """Return the failure of a track whose file a disk or a lock keeps from us. Raise what is not of that file."""
+        if error.errno not in _OF_ONE_FILE or str(error.filename) != str(self._store.blobs.path(entry.digest)):
+            raise error
+        reason = f"its file in the cache {what} ({error.filename}: {error.strerror}); {remedy}"
+        return TrackError(entry.address, entry.label, reason)
 
     def settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
         """Give a track its outcome, and end the leases on what it is not about."""

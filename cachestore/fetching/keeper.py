@@ -234,11 +234,13 @@ class Keeper:
                 pass
             missing = plan.missing
             if not missing:
+                known = len(self._store.blobs.locked)
                 self._means.evict(self._plan(room, need))
-                is_made = self._fits(number, need)
-                if is_made or self._has_swept:
-                    return is_made
-                self._makes_last_room(need)  # the totals may be wrong, too
+                if self._fits(number, need):
+                    return True
+                # The next plan leaves out what is locked; the totals may be wrong, too.
+                if len(self._store.blobs.locked) == known and (self._has_swept or not self._makes_last_room(need)):
+                    return False
             elif missing > waited_for(self._store.root, plan, room, track, lives=self._another_lives()):
                 if not self._makes_last_room(missing):
                     raise refusal(track, need, self._bounds, room, cost_of(self._store.root.quarantine))

@@ -132,7 +132,7 @@ class FetchRun:
         now = time.time()
         questions: list[Question] = []
         for wanted in several:
-            decision = decide(wanted.track, wanted.whole, self._policy, now)
+            decision = wanted.refused or decide(wanted.track, wanted.whole, self._policy, now)
             if isinstance(decision, Ask):
                 questions.append(Question(wanted.number, wanted.track, decision.known, wanted.stored))
             else:

@@ -33,8 +33,8 @@ def refusal(track: Track, need: int, bounds: Bounds, room: Room, quarantined: in
         reason = f"it takes {size}, and max_size allows {format_size(bounds.max_size)} for the whole store; raise it"
     elif room.bounded + room.reserved + need > bounds.max_size:
         reason = (
-            f"there is no room for its {size}: max_size allows {format_size(bounds.max_size)}, and what is pinned, in "
-            f"quarantine, unfinished or in use stays; unpin tracks or raise max_size{_besides(quarantined)}"
+            f"there is no room for its {size}: max_size allows {format_size(bounds.max_size)}, and what is pinned, "
+            f"locked, in quarantine, unfinished or in use stays; unpin tracks or raise max_size{_besides(quarantined)}"
         )
     else:
         reason = (

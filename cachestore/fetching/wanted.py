@@ -24,9 +24,9 @@ Stored = frozenset[tuple[str, float]]
 class Wanted:
     """One distinct track, the rows that ask for it, the outcome once there is one.
 
-    When it was last looked up, the store had `stored` of it, of which `whole` may serve it. When it `gave_way`, none of
-    that is leased any more; when it is `delivered`, a row has had its result; `told`, its end was told, though it may
-    have to be asked for again.
+    When it was last looked up, the store had `stored` of it, of which `whole` may serve it; `refused` is why it cannot
+    be served at all. When it `gave_way`, none of that is leased any more; when it is `delivered`, a row has had its
+    result; `told`, its end was told, though it may have to be asked for again.
     """
 
     number: int
@@ -34,6 +34,7 @@ class Wanted:
     rows: list[int]
     stored: Stored = frozenset()
     whole: list[Entry] = field(default_factory=list)
+    refused: TrackError | None = None
     outcome: Hit | TrackError | None = None
     downloaded: bool = False
     gave_way: bool = False

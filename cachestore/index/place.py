@@ -20,6 +20,12 @@ def is_there(database: Path) -> bool:
     return _is_file(database)
 
 
+def has_log(database: Path) -> bool:
+    """Return whether a log lies beside the database, in which there may be what it does not have yet."""
+    log = Path(f"{database}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
 def _is_file(path: Path) -> bool:
     try:
         mode = path.lstat().st_mode

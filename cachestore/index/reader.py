@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cachestore.errors import Busy, IndexDamaged, NoSpace, RootUnusable
-from cachestore.index.place import is_there
+from cachestore.index.place import has_log, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -234,16 +234,16 @@ class IndexReader:
     def _connect(self) -> sqlite3.Connection:
         """Open the database read-only; on a read-only mount SQLite needs to be told that nobody writes.
 
-        One that is not there has no rows.
+        It leaves the log out then, and with it what was written last: one with something in it has to be read. A
+        database that is not there has no rows.
         """
         if not is_there(self._path):
             return _nothing()
         try:
             return self._connect_in("mode=ro")
-        except sqlite3.OperationalError:
-            pass
         except sqlite3.Error as error:
-            raise_ours(error, self._path)
+            if not isinstance(error, sqlite3.OperationalError) or is_busy(error) or has_log(self._path):
+                raise_ours(error, self._path)
         try:
             return self._connect_in("mode=ro&immutable=1")
         except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -19,8 +20,19 @@ if TYPE_CHECKING:
 # The witness of a blob that was put away: no file has the inode 0.
 NO_FILE = Witness(0, 0, 0, 0)
 
+_SETTLING = 60.0  # seconds
+
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry) if field.init)
 _texts = itemgetter("source", "id", "media_type", "ext", "label")
+
+
+def cost_of_file(info: os.stat_result) -> int:
+    """Return the bytes of disk that a file costs.
+
+    One that was just written may have no blocks yet, and costs what it is long: ZFS counts some seconds later.
+    """
+    cost = info.st_blocks * 512
+    return max(cost, info.st_size) if time.time() - info.st_mtime < _SETTLING else cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class BlobRow:
         return replace(
             self,
             size=info.st_size,
-            cost=info.st_blocks * 512,
+            cost=cost_of_file(info),
             witness=witness_of(info),
             boot=boot,
             holders=holders,
@@ -90,7 +102,7 @@ class BlobRow:
             return self
         if info.st_ino != self.witness.inode:
             return self.seen(info, "")
-        cost = info.st_blocks * 512
+        cost = cost_of_file(info)
         return self if cost == self.cost else replace(self, cost=cost)
 
     def put_away(self) -> BlobRow:

@@ -7,6 +7,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cachestore.rows import cost_of_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -21,7 +23,7 @@ def unfinished_bytes(root: Root) -> int:
 
 def cost_of(path: Path) -> int:
     """Return the bytes of disk that a file costs, or all files below a folder, 0 when there is nothing."""
-    return sum(info.st_blocks * 512 for info in files_below(path))
+    return sum(map(cost_of_file, files_below(path)))
 
 
 def files_below(path: Path) -> Iterator[os.stat_result]:

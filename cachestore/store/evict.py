@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
 GONE = "gone already"
+LOCKED = "locked against removal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,13 @@ def evict(ledger: Ledger, blobs: Blobs, quarantine: Path, key: str, may_go: MayG
         entry = replace(entry, pinned=True)
     if reason := may_go(entry, ledger.blob(entry.digest)):
         return Eviction(key, kept_because=reason)
+    try:
+        freed = _release(ledger, blobs, quarantine, entry)
+    except PermissionError:
+        return Eviction(key, kept_because=LOCKED)
     ledger.drop_entry(key)
     ledger.put_track(entry.address, track.without(entry.version.hex))
-    return Eviction(key, freed=_release(ledger, blobs, quarantine, entry))
+    return Eviction(key, freed=freed)
 
 
 def remove(ledger: Ledger, blobs: Blobs, quarantine: Path, entry: Entry, may_go: MayGo, *, unpin: bool) -> Eviction:
@@ -90,16 +95,24 @@ def evict_unindexed(
         return Eviction(digest, kept_because=GONE)
     if reason := "indexed since" if row.keys else may_go(row):
         return Eviction(digest, kept_because=reason)
-    return Eviction(digest, freed=_remove(ledger, blobs, quarantine, digest))
+    try:
+        return Eviction(digest, freed=_remove(ledger, blobs, quarantine, digest))
+    except PermissionError:
+        return Eviction(digest, kept_because=LOCKED)
 
 
 def _remove(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> int:
+    """Remove a blob and its row, and return the bytes that freed. Raise PermissionError, leaving both, if it is locked.
+
+    Who locked a file of a bundle has locked the cache's name for it, too.
+    """
     info = blobs.stat(digest)
-    ledger.drop_blob(digest)
     if info is not None and not is_file(info):
         blobs.move(digest, quarantine)
+        ledger.drop_blob(digest)
         return 0
     blobs.remove(digest)
+    ledger.drop_blob(digest)
     return info.st_blocks * 512 if info is not None and info.st_nlink == 1 else 0
 
 

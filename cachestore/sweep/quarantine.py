@@ -41,26 +41,33 @@ def give_up_quarantine(store: Store, now: float, size: int) -> bool:
     return bool(gone)
 
 
-def empty_quarantine(store: Store) -> Iterator[tuple[Path, int | OSError]]:
+def empty_quarantine(store: Store) -> Iterator[tuple[Path, int | str]]:
     """Remove what is in quarantine, and yield the path of each and the bytes of disk it freed, or why it stays.
 
     All files go, whoever put them there, since all count; of folders those that were put away.
     """
     for path in sorted(children(store.root.quarantine)):
-        if moved_at(path.name) is not None or path.is_file():
-            left = Leftovers()
-            left.add(files_below(path))
-            try:
-                _remove(path)
-            except OSError as error:
-                yield path, error
-            else:
-                yield path, left.disk
+        yield path, _emptied(path)
+
+
+def _emptied(path: Path) -> int | str:
+    if moved_at(path.name) is None and _is_folder(path):
+        return "a folder that cachestore has not put there; move it away if you need it, or remove it"
+    left = Leftovers()
+    left.add(files_below(path))
+    try:
+        _remove(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    return left.disk
 
 
 def _remove(path: Path) -> None:
-    is_folder = path.is_dir() and not path.is_symlink()
-    shutil.rmtree(path) if is_folder else path.unlink()
+    shutil.rmtree(path) if _is_folder(path) else path.unlink()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,11 @@ def _drop_blob(store: Store, problem: Problem, where: str) -> Repair:
 
 def _read_again(store: Store, problem: Problem) -> Repair:
     """Leave a file that cannot be read: that is the disk's failure, or a mode's, and no damage that is known."""
-    whole_witness(store.blobs.path(problem.digest), problem.digest)
+    try:
+        whole_witness(store.blobs.path(problem.digest), problem.digest)
+    except OSError as error:
+        again = "; cachestore rm has it downloaded again" if store.entries_of([problem.key]) else ""
+        return Repair(problem, f"cannot be mended: {error.strerror or error}{again}", mended=False)
     return Repair(problem, "left alone: it can be read by now")
 
 
