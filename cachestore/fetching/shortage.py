@@ -23,7 +23,7 @@ def waited_for(root: Root, plan: Plan, room: Room, track: Track, *, lives: bool)
     What there is of `track` itself is no such thing. `lives` is whether another run may have partials.
     """
     partials = sum(map(cost_of, may_come_free(root.partials, but=track.address, lives=lives)))
-    return plan.stayed[IN_USE] + room.reserved + partials
+    return plan.stayed[IN_USE] + room.reserved + room.announced + partials
 
 
 def refusal(track: Track, need: int, bounds: Bounds, room: Room, quarantined: int) -> NoRoom:
@@ -31,7 +31,7 @@ def refusal(track: Track, need: int, bounds: Bounds, room: Room, quarantined: in
     size = format_size(need)
     if need > bounds.max_size:
         reason = f"it takes {size}, and max_size allows {format_size(bounds.max_size)} for the whole store; raise it"
-    elif room.bounded + room.reserved + need > bounds.max_size:
+    elif room.bounded + room.reserved + room.announced + need > bounds.max_size:
         reason = (
             f"there is no room for its {size}: max_size allows {format_size(bounds.max_size)}, and what is pinned, in "
             f"quarantine, unfinished or in use stays; unpin tracks or raise max_size{_besides(quarantined)}"

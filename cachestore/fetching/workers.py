@@ -96,7 +96,10 @@ class Workers:
                 self._reports.put(report)
 
     def _room_of(self, number: int) -> Room:
-        return self._rooms.room_of(number, lambda need: self._is_granted(RoomWanted(number, need, Future())))
+        def is_granted(need: int, least: int) -> bool:
+            return self._is_granted(RoomWanted(number, need, least, Future()))
+
+        return self._rooms.room_of(number, is_granted)
 
     def _is_granted(self, wish: RoomWanted) -> bool:
         """Return whether the run grants room. It answers at once, unless its caller is busy or there is none now."""

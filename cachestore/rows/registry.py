@@ -112,13 +112,15 @@ def _stamp(inode: object, mtime_ns: object, ctime_ns: object) -> Stamp:
 class RunRow:
     """A run that may write: what it is, since when (Unix seconds), where it publishes.
 
-    `reserved` are the bytes of disk that its downloads still have to write, or a little more.
+    `reserved` are the bytes of disk that its downloads still have to write, or a little more; `announced` those that
+    they will have to reserve besides.
     """
 
     command: str
     started_at: float
     dest: str | None = None
     reserved: int = 0
+    announced: int = 0
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -128,7 +130,8 @@ class RunRow:
     def from_row(row: Row) -> RunRow:
         """Return the value of a JSON object; the first stores had no reservations in it."""
         dest = None if row["dest"] is None else str(place(row["dest"]))
-        return RunRow(typed(row["command"], str), moment(row["started_at"]), dest, amount(row.get("reserved", 0)))
+        command, started_at = typed(row["command"], str), moment(row["started_at"])
+        return RunRow(command, started_at, dest, amount(row.get("reserved", 0)), amount(row.get("announced", 0)))
 
 
 @dataclass(frozen=True, slots=True)
