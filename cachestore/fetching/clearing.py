@@ -116,7 +116,7 @@ class Clearing:
         self._means.look()
         self.reclaim(still=STILL)
         while True:
-            theirs = room_of(self._store, but=self._run_id)
+            before, theirs = self._moment(), room_of(self._store, but=self._run_id)
             room = self._with_ours(theirs)
             plan = self._plan(room, need + room.announced)
             for _ in plan:
@@ -128,11 +128,22 @@ class Clearing:
                 if is_made or self._has_swept:
                     return is_made
                 self._makes_last_room(need)  # the totals may be wrong, too
-            elif missing > waited_for(self._store.root, plan, room, track, lives=self._another_lives()):
+            elif missing > self._waited_for(number, plan, room, track):
+                if self._moment() != before:
+                    return False  # what others got on with meanwhile was counted in part: nothing is refused for that
                 if not self._makes_last_room(missing):
                     raise refusal(track, need, self._bounds, room, cost_of(self._store.root.quarantine))
             elif not (drop_unclaimed(self._store.root.partials, missing, but=track.address) or self._give_way(number)):
                 return False
+
+    def _moment(self) -> tuple[object, ...]:
+        """Return what is another when somebody has got on: a body that is published is a partial no more."""
+        store = self._store
+        return store.totals(), cost_of(store.root.partials), store.announced(), store.reserved()
+
+    def _waited_for(self, number: int, plan: Plan, room: Room, track: Track) -> int:
+        kept = self.rooms.written(number)
+        return waited_for(self._store.root, plan, room, track, kept, lives=self._another_lives())
 
     def _another_lives(self) -> bool:
         """Return whether a run lives that may have claimed partials, besides this one."""

@@ -90,6 +90,11 @@ class Rooms:
         body = self._bodies.get(number)
         return body is not None and need <= body.announced
 
+    def written(self, number: int) -> int:
+        """Return how many bytes of disk the body of a track has taken."""
+        body = self._bodies.get(number)
+        return 0 if body is None else body.written
+
     def withdraw(self, number: int) -> tuple[int, int]:
         """Take back what nobody has taken, and what is announced to one body, which wants it now.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cachestore.errors import NoRoom
-from cachestore.partials import may_come_free
+from cachestore.partials import files_of, may_come_free
 from cachestore.quantities import format_size
 from cachestore.store.costs import cost_of
 from cachestore.store.leases import IN_USE
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
 
-def waited_for(root: Root, plan: Plan, room: Room, track: Track, *, lives: bool) -> int:
+def waited_for(root: Root, plan: Plan, room: Room, track: Track, kept: int, *, lives: bool) -> int:
     """Return how many bytes of disk will come free, or can be evicted, when those are done who need them.
 
-    What there is of `track` itself is no such thing. `lives` is whether another run may have partials.
+    What is `kept` of `track` itself is no such thing; what there is besides, another run has made of it. `lives` is
+    whether another run may have partials.
     """
     partials = sum(map(cost_of, may_come_free(root.partials, but=track.address, lives=lives)))
+    partials += max(0, sum(map(cost_of, files_of(root.partials, track.address))) - kept)
     return plan.stayed[IN_USE] + room.reserved + room.announced + partials
 
 

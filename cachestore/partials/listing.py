@@ -138,6 +138,11 @@ def may_come_free(folder: Path, *, but: str, lives: bool) -> Iterator[Path]:
             yield from (path, sidecar_of(path))
 
 
+def files_of(folder: Path, address: str) -> list[Path]:
+    """Return the files of the partials of a track."""
+    return [*folder.glob(f"{track_name(address)}.*.*")]
+
+
 def _unclaimed(folder: Path, but: str | None) -> list[Path]:
     spared = track_name(but) if but is not None else " "  # no name begins so
     return [
