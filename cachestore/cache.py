@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 from cachestore.config import load_config
 from cachestore.errors import Busy, Cancelled, NoSpace
 from cachestore.events import Provenance, WarningEvent
+from cachestore.fetching.clearing import Means
 from cachestore.fetching.decide import Policy
-from cachestore.fetching.keeper import Means
 from cachestore.fetching.run import FetchRun
 from cachestore.fetching.telling import Teller
 from cachestore.fetching.wanted import Result

@@ -54,7 +54,7 @@ def usage(store: StoreReader) -> Usage:
         held_bytes=totals.held,
         partial_bytes=cost_of(store.root.partials),
         quarantine_bytes=cost_of(store.root.quarantine),
-        reserved_bytes=store.reserved(),
+        reserved_bytes=store.announced() + store.reserved(),
         hits=meta.hits,
         misses=meta.misses,
         oldest_used_at=next((row.used_at for _, row in store.least_recently_used()), None),

@@ -4,6 +4,7 @@
 
     bytes                    sent, then the connection is closed (a cut, if they promise more)
     Stall(data)              sent, and then nothing until the test ends
+    Reset(data)              sent, and then the connection is reset
     Drip(data, 0.1, 512)     sent slowly: 512 bytes, 0.1 seconds of nothing, 512 bytes, ... (0.1 and 512 are yours)
     Gate(first, rest)        `first` is sent; `rest` once the test has called ``gate.open()``
     a function               called with the request's head, returns one of the above
@@ -16,6 +17,7 @@ download.
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +40,17 @@ class Stall:
     def play(self, connection: socket.socket, stopped: threading.Event) -> None:
         connection.sendall(self.data)
         stopped.wait(_PATIENCE * 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """An answer that ends in a reset of the connection."""
+
+    data: bytes = b""
+
+    def play(self, connection: socket.socket, _stopped: threading.Event) -> None:
+        connection.sendall(self.data)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +95,7 @@ class Gate:
                 return
 
 
-Answer = bytes | Stall | Drip | Gate
+Answer = bytes | Stall | Reset | Drip | Gate
 Answers = Answer | Callable[[bytes], Answer]
 
 

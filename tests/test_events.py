@@ -200,7 +200,7 @@ try:
             tell(WarningEvent("stale", "nor this"))
 except Cancelled:
     print("cancelled", file=sys.stderr)
-print("into the void")
+print("of a plugin")
 """
 
 
@@ -214,7 +214,7 @@ def test_a_reader_that_leaves_cancels_the_run_quietly() -> None:
         assert b'"start"' in child.stdout.readline()
         child.stdout.close()
         child.stdin.close()
-        assert child.stderr.read() == b"cancelled\n"
+        assert child.stderr.read() == b"cancelled\nof a plugin\n"
     assert child.returncode == 0
 
 

@@ -201,7 +201,7 @@ def test_a_redirect_to_what_is_no_url_fails_its_track_only(
 
     stranger.configure(raw_server(respond).url, jobs=1)
     told = stranger.run("fetch", "open:bad", "open:a", "open:b", code=1)
-    assert "open:bad: the server redirects to something that is no URL" in told.err
+    assert "open:bad: the server redirects to something that is no http(s) URL; check the source" in told.err
     assert stored(stranger) == set(BODIES.values())
 
 

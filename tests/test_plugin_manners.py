@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _POINTS = '[project.entry-points."cachestore.sources"]\nrude = "my_package:Rude"\n'
 # Each does one thing that no source should, and shows by a file that it has begun.
 _MODULE = """
-import multiprocessing, os, sys, threading, time
+import multiprocessing, os, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def child(source):
 def exit_hook(source):
     import atexit
     atexit.register(hang)
+
+
+def prints(source):
+    print("from the source")
+    os.write(1, b"past Python\\n")
+    subprocess.run(["echo", "from a child"])
+    raise ValueError
 
 
 class Rude:
@@ -146,3 +154,12 @@ def test_more_interrupts_end_the_process_without_a_word_of_python(rude: Stranger
     # The second one ends the process at once, if that has not told its exit code yet.
     assert (out, exit_code) in {("", 130), ("", -signal.SIGINT)}
     assert err in {"", "cachestore: cancelled; what was finished stays in the cache\n"}
+
+
+def test_what_a_plugin_prints_is_no_event(rude: Stranger) -> None:
+    configure(rude, "prints")
+    ran = rude.run("fetch", "rude:1", "--events", "ndjson", code=1)
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    assert [event["type"] for event in events[:1] + events[-1:]] == ["start", "end"]
+    for words in ("from the source", "past Python", "from a child"):
+        assert words in ran.err.splitlines()

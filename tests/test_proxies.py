@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.downloads import answer
+from tests.raw_servers import Reset
 from tests.servers import program
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.stranger import Stranger
 
 HUSH = "pr0xy-hush"
+_CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Tunnel:
@@ -164,6 +166,28 @@ def test_a_proxy_that_does_not_connect_is_told(
     assert f"no connection to the proxy 127.0.0.1:{closed_port}: connection refused" in told
     stranger.environment["HTTPS_PROXY"] = "proxy.invalid:3128"
     assert "the name of the proxy proxy.invalid:3128 does not resolve" in stranger.run("fetch", "open:t", code=75).err
+
+
+@pytest.mark.parametrize("reply", [_CONNECTED, Reset(_CONNECTED)], ids=["close", "reset"])
+def test_a_proxy_that_closes_what_it_has_connected_is_told(
+    stranger: Stranger, raw_server: StartRawServer, reply: bytes | Reset
+) -> None:
+    proxy = raw_server(reply)
+    stranger.configure("https://music.invalid")
+    stranger.environment["HTTPS_PROXY"] = proxy.url
+    place = f"the proxy {proxy.url.removeprefix('http://')}"
+    told = stranger.run("fetch", "open:t", code=75).err
+    assert f"{place} closed the connection to music.invalid before TLS was agreed on" in told
+
+
+def test_a_proxy_that_does_not_answer_is_told(stranger: Stranger, raw_server: StartRawServer) -> None:
+    proxy = raw_server(b"", b"SSH-2.0\r\n\r\n")
+    stranger.configure("http://music.invalid")
+    stranger.environment["HTTP_PROXY"] = proxy.url
+    place = f"the proxy {proxy.url.removeprefix('http://')}"
+    told = stranger.run("fetch", "open:t", code=75).err
+    assert f"{place} closed the connection to music.invalid without an answer" in told
+    assert f"the answer of {place} is no HTTP" in stranger.run("fetch", "open:t", code=1).err
 
 
 def test_a_proxy_that_refuses_its_password_is_asked_once_a_track_and_named_without_it(

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from cachestore.cache import Cache
 from cachestore.config import Config, SourceConfig
 from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarge, Truncated
 from cachestore.events import State, TrackEvent, WarningEvent
-from cachestore.fetching import keeper
+from cachestore.fetching import clearing, keeper
 from cachestore.fetching.rooms import Rooms
 from cachestore.links import LinkMode
 from cachestore.partials import DownloadLock, Partial, claim
@@ -27,7 +28,7 @@ from cachestore.rows import LEASES, RUNS, LeaseRow, Totals
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.store import costs
 from cachestore.store.costs import cost_of
-from cachestore.store.reservations import SIDECAR, Bounds, Room, cost_of_body, room_of
+from cachestore.store.reservations import SIDECAR, Announced, Bounds, Room, cost_of_body, room_of
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track
@@ -606,7 +607,7 @@ def test_a_fetch_that_may_download_nothing_looks_at_no_partials(
     open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = open_cache()
-    monkeypatch.setattr(keeper, "reclaim", lambda *_, **__: pytest.fail("it listed the partials"))
+    monkeypatch.setattr(clearing, "reclaim", lambda *_, **__: pytest.fail("it listed the partials"))
     assert len(errors(list(cache.fetch(tracks(1), offline=True)))) == 1
 
 
@@ -677,20 +678,180 @@ def test_what_is_dropped_of_a_body_is_reserved_anew() -> None:
     asked: list[int] = []
     kept, need = 150_000 + SIDECAR, COST - 150_000 - SIDECAR
     rooms.expect(0, kept)
-    rooms.grant(0, need, 0)
+    rooms.grant(0, need, need)
 
-    def ask(size: int) -> bool:
+    def ask(size: int, _least: int) -> bool:
         asked.append(size)
-        rooms.grant(0, size, 0)
+        rooms.grant(0, size, size)
         return True
 
     take = rooms.room_of(0, ask)
-    take(SIZE, 150_000)
+    take(SIZE, SIZE, 150_000)
     assert (asked, rooms.reserved) == ([], need)
-    take(SIZE, 0)
+    take(SIZE, SIZE, 0)
     assert (asked, rooms.reserved) == ([150_000], COST - SIDECAR)
-    take(SIZE, SIZE)
+    take(SIZE, SIZE, SIZE)
     assert (len(asked), rooms.reserved) == (1, COST - SIDECAR - SIZE)
+
+
+# A length is only announced
+
+
+LARGE = 12 * SIZE
+FULL = 20 * COST
+
+
+def serve_large(head: bytes) -> bytes:
+    """Answer as `serve`, with a large body for the track `large`."""
+    track = requested(head)
+    return answer(body(track, LARGE if track == "large" else SIZE), f'ETag: "{track}"')
+
+
+def lie(_head: bytes) -> bytes:
+    return answer(body("large")[:10], 'ETag: "large"', length=19 * SIZE)
+
+
+def filled(cache: Cache) -> Cache:
+    """Fill a store of the size `FULL`."""
+    assert errors(list(cache.fetch(tracks(18)))) == []
+    return cache
+
+
+def large() -> list[Track]:
+    return [Track("cloud", "large", title="Large")]
+
+
+def test_a_length_that_is_a_lie_evicts_no_more_than_a_small_body_would(open_cache: Callable[..., Cache]) -> None:
+    cache = filled(open_cache(lambda head: lie(head) if requested(head) == "large" else serve(head), max_size=FULL))
+    [result] = cache.fetch(large())
+    assert isinstance(result.error, Truncated)
+    assert cache.store.totals().entries >= 17
+    assert cache.store.announced() == cache.store.reserved() == 0
+
+
+def test_a_large_body_evicts_as_it_comes_and_the_bound_holds_at_every_byte(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = filled(open_cache(serve_large, max_size=FULL))
+    write, seen = Partial.write, []
+    most = threading.Lock()
+
+    def noted(self: Partial, chunk: bytes) -> None:
+        write(self, chunk)
+        with most, Store.open(cache.store.root.path) as other:
+            assert room_of(other).bounded <= FULL
+            seen.append((self.received, other.totals().entries))
+
+    monkeypatch.setattr(Partial, "write", noted)
+    assert errors(list(cache.fetch(large()))) == []
+    assert len({entries for _, entries in seen}) > 2
+    for received, entries in seen:
+        assert (18 - entries) * COST <= 2 * received + FULL / 10 + 2 * COST
+
+
+def test_what_is_announced_to_one_run_is_promised_to_no_other(store: Store, other: Store) -> None:
+    bounds = Bounds(100_000, 0)
+    with store.run("fetch") as one, other.run("fetch") as two:
+        first = Announced(10_000, own=20_000)
+        assert store.reserve(one, 90_000, spare=500, unwritten=0, bounds=bounds, announced=first) == 10_000
+        assert (store.reserved(), store.announced(), usage(other).reserved_bytes) == (10_000, 100_000, 110_000)
+        for known, granted in ((-1, 0), (99_999, 0), (100_000, 5_000)):
+            late = Announced(5_000, known=known)
+            assert other.reserve(two, 50_000, spare=0, unwritten=0, bounds=bounds, announced=late) == granted
+        store.lower(one, 0, 0)
+        store.write_notes()
+        assert other.announced(but=two) == 0
+        assert other.reserve(two, 50_000, spare=0, unwritten=0, bounds=bounds, announced=late) == 50_000
+    assert store.announced() == 0
+
+
+def test_the_steps_of_a_body_grow_with_what_has_come() -> None:
+    rooms = Rooms()
+    asked: list[int] = []
+    whole = 100 * SIZE
+
+    def ask(need: int, least: int) -> bool:
+        asked.append(least)
+        assert rooms.is_announced(0, need) is (len(asked) > 1)
+        rooms.withdraw(0)
+        rooms.grant(0, need, max(least, SIZE))
+        return True
+
+    take = rooms.room_of(0, ask)
+    take(whole, 0, 0)
+    for received in range(10_000, whole, 10_000):
+        take(whole, received, received - 10_000)
+        assert rooms.reserved <= max(received, SIZE) + 10_000
+        assert rooms.reserved + rooms.announced + received >= whole
+    assert len(asked) < 12
+
+
+def test_a_large_body_goes_on_while_a_row_before_it_waits_for_its_end(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_UNTOLD", 0.0)
+    whole = serve_large(b"GET /large HTTP/1.1")
+    gate = Gate(whole[:100_000], whole[100_000:])
+    asked: list[str] = []
+
+    def respond(head: bytes) -> Answer:
+        asked.append(requested(head))
+        if requested(head) == "large":
+            return gate if asked.count("large") == 1 else whole
+        if requested(head) == "first":
+            gate.wait()
+            come_true(lambda: any(path.stat().st_size for path in partials.glob("*.work")))
+            return answer(body("first", 9 * SIZE))
+        return serve(head)
+
+    cache = filled(open_cache(respond, max_size=FULL))
+    partials = cache.store.root.partials
+    told: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, WarningEvent) and event.code == "waiting_for_room":
+            gate.open()
+        elif isinstance(event, TrackEvent) and event.state is State.DONE:
+            told.append(event.track)
+
+    first = Track("cloud", "first", title="First")
+    assert errors(list(cache.fetch([first, *large()], on_event=hear, jobs=2))) == []
+    assert told == ["cloud:large", "cloud:first"]
+
+
+@pytest.mark.long
+def test_two_large_bodies_in_a_full_store_come_one_after_the_other(open_cache: Callable[..., Cache]) -> None:
+    whole = serve_large(b"GET /large HTTP/1.1")
+    gate = Gate(whole[:100_000], whole[100_000:])
+    cache = filled(open_cache(lambda head: gate if requested(head) == "large" else serve(head), max_size=FULL))
+    other = open_cache(lambda head: answer(body("other", LARGE), 'ETag: "other"'), max_size=FULL)
+    waits = threading.Event()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, WarningEvent) and event.code == "waiting_for_room":
+            waits.set()
+
+    said: list[str] = []
+    path = cache.store.root.path
+
+    def neighbour() -> None:
+        with Cache.open(replace(other.config, root=path)) as mine:
+            said.extend(errors(list(mine.fetch([Track("cloud", "other", title="Other")], on_event=hear))))
+
+    def open_when_waiting() -> None:
+        gate.wait()
+        thread.start()
+        waits.wait(60)
+        gate.open()
+
+    thread = threading.Thread(target=neighbour)
+    opening = threading.Thread(target=open_when_waiting)
+    opening.start()
+    for result in cache.fetch(large()):
+        assert result.error is None
+    opening.join()
+    thread.join()
+    assert (said, waits.is_set()) == ([], True)
 
 
 # An export larger than the store

@@ -112,6 +112,23 @@ def test_redirects_that_lead_nowhere_are_refused(desk: Desk, raw_server: StartRa
     assert len(server.received) <= 6
 
 
+@pytest.mark.parametrize(
+    "location",
+    ["http://xn--a/", "//xn--a.example/", "http://[::1", "http://[zz]/", "http://h:0/", "http://h:99999/", "x:"],
+)
+def test_a_redirect_to_what_is_no_url_is_said_so_and_not_tried_again(
+    desk: Desk, raw_server: StartRawServer, location: str
+) -> None:
+    server = raw_server(redirect(location))
+    error = refusal(desk, server.url, retries=2)
+    what = "the server redirects to something that is no http(s) URL; check the source, or tell who runs the server"
+    assert (type(error), error.reason, len(server.received)) == (BadResponse, what, 1)
+
+
+def test_an_address_of_ipv6_is_told_as_it_is_written(desk: Desk, raw_server: StartRawServer) -> None:
+    assert " and no connection to [::1]:1: " in refusal(desk, raw_server(redirect("http://[::1]:1/")).url).reason
+
+
 def test_a_host_that_cannot_be_reached_is_named_with_the_redirect_to_it(
     desk: Desk, raw_server: StartRawServer, closed_port: int
 ) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import select
+import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ _MIN_INTERVAL = 0.2  # seconds between two progress events of one track
 _TICK = 0.05  # seconds
 _GRACE = 0.7  # seconds that a reader has after a cancel to make room for what is still to be told
 _PIECE: int = getattr(select, "PIPE_BUF", 512)  # bytes that can be written without waiting to what has room at all
+_STDOUT = 1
 _RESULTS = {0: "ok", 3: "partial", 129: "cancelled", 130: "cancelled", 143: "cancelled"}
 
 
@@ -122,6 +125,20 @@ class EventStream:
     def _leave(self) -> None:
         self._reader_gone = True
         discard(self._out)
+
+
+def own_stdout() -> BinaryIO:
+    """Return stdout for the events alone: what a plugin prints, or its children, goes to stderr until the process ends.
+
+    It is not given back: threads that a plugin has left may still print when `end` is told.
+    """
+    with suppress(OSError):  # it is no file, or there is no stderr
+        if sys.stdout.fileno() == _STDOUT:
+            sys.stdout.flush()
+            ours = os.dup(_STDOUT)
+            os.dup2(sys.stderr.fileno(), _STDOUT)
+            return open(ours, "wb")  # noqa: PTH123 - it stays open as long as the process
+    return sys.stdout.buffer
 
 
 def _room_of(out: BinaryIO) -> Callable[[float], bool]:

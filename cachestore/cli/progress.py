@@ -45,9 +45,9 @@ def reporter(
 
 def _choose(cancel: threading.Event, *, quiet: bool, events: str | None) -> Reporter:
     if events == "ndjson":
-        from cachestore.cli.ndjson import EventStream
+        from cachestore.cli.ndjson import EventStream, own_stdout
 
-        return EventStream(sys.stdout.buffer, cancel)
+        return EventStream(own_stdout(), cancel)
     if is_drawable() and not quiet:
         from cachestore.cli.bars import Bars
 

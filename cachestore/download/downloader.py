@@ -52,7 +52,7 @@ class Downloader:
         *,
         renew: Renew,
         watch: Watch,
-        room: Room = lambda _size, _written: None,
+        room: Room = lambda _whole, _size, _written: None,
         is_late: Callable[[], bool] = lambda: False,
     ) -> Body | NotModified | Elsewhere:
         """Return the bytes of a track, unless the server has one of the `known` versions where that is known from.
@@ -110,7 +110,7 @@ class Downloader:
     @contextmanager
     def _claimed(self, track: Track, lock: DownloadLock, room: Room) -> Iterator[Partial]:
         address, cancel, remains = track.address, self._web.cancel, self._remains
-        with claim(self._folder, address, lock, cancel, remains, take_room=lambda size: room(size, 0)) as mine:
+        with claim(self._folder, address, lock, cancel, remains, take_room=lambda size: room(size, size, 0)) as mine:
             remains.expect(address)  # what this attempt leaves, another one may go on with
             yield mine
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from cachestore.partials import Partial
     from cachestore.version import Version
 
-# Lets a body grow to a size, of which so many bytes are written; called before every chunk. Raises Postponed or NoRoom.
-Room = Callable[[int, int], None]
+# Lets a body that will have one size, as far as is known, grow to another, of which so many bytes are written; called
+# before every chunk. Raises Postponed or NoRoom.
+Room = Callable[[int, int, int], None]
 
 
 class Postponed(Exception):

@@ -209,7 +209,7 @@ class Transfer:
         """Take in a body that brings the partial to `end`, if it says where that is; None to ask for it once more."""
         self._is_origin_fresh = False
         start = partial.received
-        self._take_room(partial, end or start)
+        self._take_room(partial, end or start, start)
         self.watch.received(start, partial.total)
         for chunk in self.web.chunks(self.track, response, before=partial.received, total=partial.total):
             size = partial.received + len(chunk)
@@ -217,7 +217,7 @@ class Transfer:
             if end is not None and size > end:
                 partial.clear()
                 raise self._refused("the server sent more bytes than it announced")
-            self._take_room(partial, end or size)
+            self._take_room(partial, end or size, size)
             partial.write(chunk)
             self.watch.received(partial.received, partial.total)
         if partial.received != partial.total:  # a socket that was shut down looks like the end of the body
@@ -236,10 +236,10 @@ class Transfer:
             found = _promises(response, said, start=start, end=end, partial=is_rest)
             partial.promise([promise for promise in found if promise not in partial.promised])
 
-    def _take_room(self, partial: Partial, size: int) -> None:
-        """Let the partial grow to `size` bytes. Raise Postponed or NoRoom."""
+    def _take_room(self, partial: Partial, whole: int, size: int) -> None:
+        """Let the partial grow to `size` bytes of `whole`, as far as that is known. Raise Postponed or NoRoom."""
         try:
-            self.room(size, partial.received)
+            self.room(whole, size, partial.received)
         except Postponed as postponed:
             postponed.kept = partial.received if partial.resumable else 0
             raise

@@ -120,7 +120,7 @@ class NotAudio(TrackError):
 
 
 class TooLarge(TrackError):
-    """The body is larger than `max_track_size`."""
+    """The body is larger than `max_track_size`, or than a file of the store's disk can be."""
 
     code = "too_large"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
 from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, TrackError
+from cachestore.fetching.mishaps import removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class Arrivals:
         return 0.0 if len(self._waiting) >= _MOST else max(0.0, self._since + _PATIENCE - time.monotonic())
 
     def publish(self) -> None:
-        """Publish one group together; when a body collides with another, each by itself, so that only that one fails.
+        """Publish one group together; when one collides with another or is gone, each by itself: only that one fails.
 
         Raise NoSpace, Busy or Cancelled.
         """
@@ -58,7 +59,7 @@ class Arrivals:
             return
         try:
             self._put(group)
-        except DigestCollision:
+        except (DigestCollision, FileNotFoundError):
             for report in group:
                 self._put_alone(report)
 
@@ -76,7 +77,7 @@ class Arrivals:
         self._leave(time.monotonic() + _SYNC)
 
     def _put(self, arrived: Sequence[Arrived]) -> None:
-        """Publish together, or nothing. Raise DigestCollision, NoSpace, Busy or Cancelled."""
+        """Publish together, or nothing. Raise DigestCollision, FileNotFoundError, NoSpace, Busy or Cancelled."""
         entries = self._store.put([report.incoming for report in arrived], self.run_id)
         self._release(arrived)
         for report, entry in zip(arrived, entries, strict=True):
@@ -86,10 +87,16 @@ class Arrivals:
         try:
             self._put([report])
         except DigestCollision as error:
-            report.incoming.path.unlink(missing_ok=True)
-            self._release([report])
-            track = report.incoming.track
-            self._settle(report.number, TrackError(track.address, track.label, str(error)))
+            self._drop(report, TrackError(report.incoming.track.address, report.incoming.track.label, str(error)))
+        except FileNotFoundError:
+            if report.incoming.path.exists():
+                raise
+            self._drop(report, removed(report.incoming.track, report.incoming.path.parent))
+
+    def _drop(self, report: Arrived, error: TrackError) -> None:
+        report.incoming.path.unlink(missing_ok=True)
+        self._release([report])
+        self._settle(report.number, error)
 
     def _release(self, arrived: Sequence[Arrived]) -> None:
         for report in arrived:

@@ -81,10 +81,14 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class RoomWanted:
-    """The thread that downloads the track waits for `need` bytes of disk; `answer` is whether it may have them."""
+    """The thread that downloads the track waits for `need` bytes of disk, or `least` of them for a beginning.
+
+    `answer` is whether it may have some.
+    """
 
     number: int
     need: int
+    least: int
     answer: Future[bool]
 
 

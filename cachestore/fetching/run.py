@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from cachestore.entry import Entry
+    from cachestore.fetching.clearing import Means
     from cachestore.fetching.decide import Policy
-    from cachestore.fetching.keeper import Means
     from cachestore.fetching.reports import Report
     from cachestore.fetching.rooms import Rooms
     from cachestore.fetching.telling import Teller

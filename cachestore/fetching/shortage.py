@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cachestore.errors import NoRoom
-from cachestore.partials import may_come_free
+from cachestore.partials import files_of, may_come_free
 from cachestore.quantities import format_size
 from cachestore.store.costs import cost_of
 from cachestore.store.leases import IN_USE
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
 
-def waited_for(root: Root, plan: Plan, room: Room, track: Track, *, lives: bool) -> int:
+def waited_for(root: Root, plan: Plan, room: Room, track: Track, kept: int, *, lives: bool) -> int:
     """Return how many bytes of disk will come free, or can be evicted, when those are done who need them.
 
-    What there is of `track` itself is no such thing. `lives` is whether another run may have partials.
+    What is `kept` of `track` itself is no such thing; what there is besides, another run has made of it. `lives` is
+    whether another run may have partials.
     """
     partials = sum(map(cost_of, may_come_free(root.partials, but=track.address, lives=lives)))
-    return plan.stayed[IN_USE] + room.reserved + partials
+    partials += max(0, sum(map(cost_of, files_of(root.partials, track.address))) - kept)
+    return plan.stayed[IN_USE] + room.reserved + room.announced + partials
 
 
 def refusal(track: Track, need: int, bounds: Bounds, room: Room, quarantined: int) -> NoRoom:
@@ -31,7 +33,7 @@ def refusal(track: Track, need: int, bounds: Bounds, room: Room, quarantined: in
     size = format_size(need)
     if need > bounds.max_size:
         reason = f"it takes {size}, and max_size allows {format_size(bounds.max_size)} for the whole store; raise it"
-    elif room.bounded + room.reserved + need > bounds.max_size:
+    elif room.bounded + room.reserved + room.announced + need > bounds.max_size:
         reason = (
             f"there is no room for its {size}: max_size allows {format_size(bounds.max_size)}, and what is pinned, "
             f"locked, in quarantine, unfinished or in use stays; unpin tracks or raise max_size{_besides(quarantined)}"

@@ -18,6 +18,7 @@ from cachestore.errors import CacheStoreError, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.asking import Asker
 from cachestore.fetching.lookout import Lookout
+from cachestore.fetching.mishaps import failure_of, is_removed
 from cachestore.fetching.reports import ON_THE_WAY, Failed, Question, Report, RoomWanted
 from cachestore.sources.crew import Crew
 from cachestore.store.reservations import SIDECAR, cost_of_body
@@ -96,7 +97,10 @@ class Workers:
                 self._reports.put(report)
 
     def _room_of(self, number: int) -> Room:
-        return self._rooms.room_of(number, lambda need: self._is_granted(RoomWanted(number, need, Future())))
+        def is_granted(need: int, least: int) -> bool:
+            return self._is_granted(RoomWanted(number, need, least, Future()))
+
+        return self._rooms.room_of(number, is_granted)
 
     def _is_granted(self, wish: RoomWanted) -> bool:
         """Return whether the run grants room. It answers at once, unless its caller is busy or there is none now."""
@@ -120,11 +124,22 @@ class Workers:
             self._questions.put((number, turn, question))
             time.sleep(_TICK)
 
+    def _answered(self, asker: Asker, question: Question) -> Report:
+        """Answer a question, and once more from the first byte if somebody removed what was written."""
+        partials = self._root.partials
+        try:
+            return asker.answer(question, self._reports.put)
+        except FileNotFoundError as error:
+            if not is_removed(error, partials):
+                raise
+            partials.mkdir(mode=0o700, exist_ok=True)
+        return asker.answer(question, self._reports.put)
+
     def _answer(self, asker: Asker, question: Question) -> Report:
         try:
             self._web.raise_if_cancelled()
             with self._web.one_deadline():
-                return asker.answer(question, self._reports.put)
+                return self._answered(asker, question)
         except Postponed as postponed:
             kept = postponed.kept + SIDECAR if postponed.kept else 0
             return reports.Postponed(question.number, cost_of_body(postponed.size) - kept, kept)
@@ -132,7 +147,7 @@ class Workers:
             return Failed(question.number, error)
         except BaseException as error:  # noqa: BLE001 - a fault of ours fails its track, and is told
             if isinstance(error, OSError) and error.filename is not None:  # of the store's disk
-                return Failed(question.number, error)
+                return Failed(question.number, failure_of(question.track, error, self._root.partials) or error)
             place = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"internal error ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})"
             track = question.track

@@ -132,10 +132,15 @@ def may_come_free(folder: Path, *, but: str, lives: bool) -> Iterator[Path]:
 
     What is claimed may be gone on with if a run `lives` that may have claimed it, or if it was just written.
     """
-    for path in folder.iterdir():
+    for path in folder.glob("*"):
         is_bytes = is_partial(path) and not path.name.startswith(track_name(but)) and is_plain(path)
         if is_bytes and (path.suffix == ".part" or lives or was_written(path, within=STILL)):
             yield from (path, sidecar_of(path))
+
+
+def files_of(folder: Path, address: str) -> list[Path]:
+    """Return the files of the partials of a track."""
+    return [*folder.glob(f"{track_name(address)}.*.*")]
 
 
 def _unclaimed(folder: Path, but: str | None) -> list[Path]:

@@ -38,7 +38,7 @@ def reclaim(folder: Path, may_be_owned: Callable[[], bool], *, still: float) -> 
     done. What does not say that it was written under this boot may be another machine's, whose locks keep nobody out
     here: it has to be still for two minutes.
     """
-    left = [path for path in folder.iterdir() if _is_left(path)]
+    left = [path for path in folder.glob("*") if _is_left(path)]
     unsure = [path for path in left if not _is_judged_by_lock(path) and not was_written(path, within=still)]
     if unsure and not may_be_owned():
         for path in unsure:

@@ -112,14 +112,16 @@ def _stamp(inode: object, mtime_ns: object, ctime_ns: object) -> Stamp:
 class RunRow:
     """A run that may write: what it is, since when (Unix seconds), where it publishes.
 
-    `reserved` are the bytes of disk that its downloads still have to write, or a little more. One that `is_foreign` was
-    begun in the store that this one was copied or moved from, and may live there.
+    `reserved` are the bytes of disk that its downloads still have to write, or a little more; `announced` those that
+    they will have to reserve besides. One that `is_foreign` was begun in the store that this one was copied or moved
+    from, and may live there.
     """
 
     command: str
     started_at: float
     dest: str | None = None
     reserved: int = 0
+    announced: int = 0
     is_foreign: bool = False
 
     def to_row(self) -> Row:
@@ -135,6 +137,7 @@ class RunRow:
             moment(row["started_at"]),
             dest,
             amount(row.get("reserved", 0)),
+            amount(row.get("announced", 0)),
             typed(row.get("is_foreign", False), bool),
         )
 

@@ -24,7 +24,7 @@ from cachestore.store.pending import PendingWrites
 from cachestore.store.publish import add_blob
 from cachestore.store.reader import StoreReader
 from cachestore.store.registry import Registry
-from cachestore.store.reservations import room_besides, set_reserved
+from cachestore.store.reservations import AT_ONCE, Announced, Bounds, room_besides, set_reserved
 
 if TYPE_CHECKING:
     import threading
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from cachestore.rows import BlobRow, Bundle
     from cachestore.store.evict import Eviction, MayGo
     from cachestore.store.leases import Leases
-    from cachestore.store.reservations import Bounds
 
 _BLOBS_PER_TRANSACTION = 100
 # Ended leases are written with nothing else when there are so many, and not more often than that, in seconds.
@@ -53,7 +52,7 @@ class Housekeeping(StoreReader):
         self._pending = PendingWrites()
         self._registry = Registry(self, self._transaction, self._write_noted)
         self._books: dict[str, LeaseBook] = {}
-        self._lowered: dict[str, int] = {}
+        self._lowered: dict[str, tuple[int, int]] = {}
         self._noted_at = -math.inf
 
     @contextmanager
@@ -87,8 +86,8 @@ class Housekeeping(StoreReader):
             yield ledger
             for book in self._books.values():
                 book.write(ledger)
-            while self._lowered:
-                set_reserved(ledger, *self._lowered.popitem())
+            for run_id in [*self._lowered]:
+                set_reserved(ledger, run_id, *self._lowered.pop(run_id))
             ledger.settle()
 
     def _write_noted(self, ledger: Ledger, rows: Mapping[str, BlobRow]) -> None:
@@ -216,7 +215,8 @@ class Housekeeping(StoreReader):
         lock = RunLock(self.root.runs)
         try:
             with self._transaction() as ledger:
-                if dest is not None and str(dest) in self._destinations():
+                others = self.runs() if dest is not None else ()
+                if any(run.dest == str(dest) and self.is_alive(run_id) for run_id, run in others):
                     raise Busy(str(dest))
                 ledger.put_run(lock.id, RunRow(command, time.time(), str(dest) if dest else None))
             self._books[lock.id] = LeaseBook(lock.id)
@@ -228,9 +228,6 @@ class Housekeeping(StoreReader):
                 self.forget_runs([lock.id])
         finally:
             lock.release()
-
-    def _destinations(self) -> set[str]:
-        return {run.dest for run_id, run in self.runs() if run.dest and self.is_alive(run_id)}
 
     def lease(self, run_id: str, digests: Iterable[str]) -> None:
         """Keep blobs from being evicted until the run ends or has ended as many leases on them as it took."""
@@ -275,22 +272,25 @@ class Housekeeping(StoreReader):
             rows = self.blob_rows_of(batch)
             yield from (digest for digest, row in rows.items() if run_id in row.holders)
 
-    def reserve(self, run_id: str, need: int, *, spare: int, unwritten: int, bounds: Bounds) -> int:
+    def reserve(
+        self, run_id: str, need: int, *, spare: int, unwritten: int, bounds: Bounds, announced: Announced = AT_ONCE
+    ) -> int:
         """Reserve `need` bytes of disk for a run, up to `spare` more if there is room, and return how many; 0: no room.
 
         `unwritten` is what the run still has to write of what it reserved before. Nothing else stays reserved for it.
+        Of what is `announced` less may be reserved.
         """
         quarantined = cost_of(self.root.quarantine)
         with self._transaction() as ledger:
             self._lowered.pop(run_id, None)
-            left = bounds.left(room_besides(self, quarantined, but=run_id)) - unwritten
-            granted = min(need + spare, left) if left >= need else 0
-            set_reserved(ledger, run_id, unwritten + granted)
+            room = room_besides(self, quarantined, but=run_id)
+            granted = announced.granted(bounds.left(room) - unwritten, room.announced, need, spare)
+            set_reserved(ledger, run_id, unwritten + granted, announced.after(need, granted))
         return granted
 
-    def lower(self, run_id: str, reserved: int) -> None:
-        """Let a run have no more reserved than that; it is written with whatever is written next."""
-        self._lowered[run_id] = reserved
+    def lower(self, run_id: str, reserved: int, announced: int = 0) -> None:
+        """Let a run have no more reserved, or announced, than that; it is written with whatever is written next."""
+        self._lowered[run_id] = reserved, announced
 
     def write_notes(self) -> None:
         """Write the leases and reservations that were ended."""

@@ -27,7 +27,7 @@ from cachestore.store.leases import Leases, run_of
 from cachestore.store.rows_reader import RowsReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import TypeVar
 
@@ -183,8 +183,15 @@ class StoreReader(RowsReader):
 
     def reserved(self, but: str = "") -> int:
         """Return how many bytes of disk the downloads of living runs still have to write, without those of one run."""
-        rows = [(run_id, run.reserved) for run_id, run in self.runs() if run.reserved and run_id != but]
-        return sum(reserved for run_id, reserved in rows if self.is_alive(run_id))
+        return self._living_sum(but, lambda run: run.reserved)
+
+    def announced(self, but: str = "") -> int:
+        """Return how many bytes of disk they will have to reserve besides."""
+        return self._living_sum(but, lambda run: run.announced)
+
+    def _living_sum(self, but: str, figure: Callable[[RunRow], int]) -> int:
+        figures = [(run_id, figure(run)) for run_id, run in self.runs() if run_id != but]
+        return sum(some for run_id, some in figures if some and self.is_alive(run_id))
 
     def leases(self) -> Leases:
         """Return what the living runs need."""

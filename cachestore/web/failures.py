@@ -99,10 +99,10 @@ def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], st
         case httpx.ProxyError():
             return _proxy_diagnosis(error, place)
         case httpx.RemoteProtocolError() if "disconnected" not in str(error):
-            return BadResponse, f"the answer of {place} is no HTTP"
+            return BadResponse, f"the answer of {_proxy(error.request.url) or place} is no HTTP"
         case httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
             return SourceError, f"no request to {place} can be made of its URL and headers; check the source"
-    return Unreachable, f"{place} closed the connection without an answer"
+    return Unreachable, f"{_closing(error.request.url, place)} without an answer"
 
 
 def _proxy_diagnosis(error: httpx.ProxyError, place: str) -> tuple[type[TrackError], str]:
@@ -122,8 +122,9 @@ def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[Trac
         match cause:
             case ssl.SSLCertVerificationError():
                 return TlsError, f"the certificate of {place} was not accepted: {_objection(cause)}"
-            case ssl.SSLEOFError() | ssl.SSLZeroReturnError():  # as a reset: what is overloaded, or restarts, does it
-                return Unreachable, f"{place} closed the connection before TLS was agreed on"
+            case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionResetError() | BrokenPipeError():
+                # What is overloaded, or restarts, does it. A connection that was not made yet cannot be reset.
+                return Unreachable, f"{_closing(error.request.url, place)} before TLS was agreed on"
             case ssl.SSLError():
                 return TlsError, f"no TLS connection to {place}: {_words(cause.reason)}"
             case socket.gaierror():
@@ -131,6 +132,12 @@ def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[Trac
             case OSError(strerror=str(strerror)):
                 return Unreachable, f"no connection to {proxy or place}: {strerror.lower()}"
     return Unreachable, f"no connection to {place}"
+
+
+def _closing(url: httpx.URL, place: str) -> str:
+    """Return who closed a connection, as far as can be known here: a proxy, if there is one."""
+    proxy = _proxy(url)
+    return f"{proxy} closed the connection to {place}" if proxy else f"{place} closed the connection"
 
 
 def _proxy(url: httpx.URL) -> str:
@@ -167,4 +174,5 @@ def _place(url: httpx.URL, secrets: Collection[str] = ()) -> str:
     host = url.raw_host.decode("ascii")
     if is_echo(host, {secret.lower() for secret in secrets}):
         return "a host that it names"
+    host = f"[{host}]" if ":" in host else host
     return host if url.port is None else f"{host}:{url.port}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_URL = "the server redirects to something that is no http(s) URL; check the source, or tell who runs the server"
 _FOR_ANYONE = frozenset(
     {
         b"accept",
@@ -41,7 +42,7 @@ def follow(
 
     Userinfo of the URL becomes Basic authorization. Another authority gets only the headers that are for anyone, and
     what was taken away does not come back: the extension ``foreign`` of the response tells; ``hops`` are the requests
-    that led to it. Raise RefusedAnswer, Cancelled, httpx.HTTPError or, for a target that is no URL, httpx.InvalidURL.
+    that led to it. Raise RefusedAnswer, Cancelled or httpx.HTTPError.
     """
     url, headers = _without_userinfo(url, headers)
     is_foreign = False
@@ -69,8 +70,9 @@ def _target(response: httpx.Response) -> httpx.URL | None:
         return None
     try:
         target = response.request.url.join(response.headers["location"]).copy_with(userinfo=b"")
-    except ValueError:  # of urllib, which httpx joins with
-        raise RefusedAnswer("the server redirects to something that is no URL") from None
+        _ = target.host  # decodes an international name, which not every text is
+    except (httpx.InvalidURL, ValueError):  # the latter of urllib, which httpx joins with, and of the decoding
+        raise RefusedAnswer(_NO_URL) from None
     if (response.request.url.scheme, _authority(target).scheme) == ("https", "http"):
         raise RefusedAnswer("the server redirects from https to http")
     return target
@@ -89,4 +91,4 @@ def _authority(url: httpx.URL) -> Authority:
     try:
         return authority_of(str(url))
     except ValueError:
-        raise RefusedAnswer("the server redirects to something that is no http(s) URL") from None
+        raise RefusedAnswer(_NO_URL) from None

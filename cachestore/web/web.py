@@ -136,9 +136,6 @@ class Web:
             raise network_failure(track, error, target, self._secrets | sent_secrets(url, sent)) from None
         except RefusedAnswer as error:
             raise BadResponse(track.address, track.label, error.reason) from None
-        except httpx.InvalidURL:
-            reason = "the server redirects to something that is no URL"
-            raise BadResponse(track.address, track.label, reason) from None
 
     def chunks(
         self, track: Track, response: httpx.Response, *, before: int = 0, total: int | None = None
