@@ -7,8 +7,10 @@ import itertools
 import json
 import logging
 import socket
+import sys
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
@@ -221,6 +223,29 @@ def test_a_server_that_really_drips_is_given_up(tmp_path: Path, raw_server: Star
         web = Web(client, Retries(0, 60.0), threading.Event())
         with pytest.raises(TimedOut, match="too slowly"):
             web.document(TRACK, server.url)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses connections")
+def test_a_server_that_takes_no_connection_is_away_until_it_answers() -> None:
+    with full_port() as port, open_client(connect_timeout=0.1, stall_timeout=0.3, jobs=1) as client:
+        wait = Mock(return_value=False)
+        web = Web(client, Retries(2, 60.0, wait=wait), threading.Event())
+        for _ in range(3):
+            with pytest.raises(Unreachable, match=f"no connection to 127.0.0.1:{port} in time"):
+                web.document(TRACK, f"http://127.0.0.1:{port}")
+        assert wait.call_count == 2
+        web.close()
+
+
+@contextmanager
+def full_port() -> Iterator[int]:
+    """Give a port whose queue of connections is full, so that nobody is answered."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        for _ in range(4):
+            connection = waiting.enter_context(socket.socket())
+            connection.setblocking(False)
+            connection.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 def test_headers_that_drip_are_given_up(tmp_path: Path, raw_server: StartRawServer) -> None:

@@ -69,7 +69,7 @@ class BadStatus(TrackError):
 
 
 class Unreachable(TrackError):
-    """No connection: refused, reset, or the name does not resolve."""
+    """No connection: refused, reset, not made in time, or the name does not resolve."""
 
     code = "unreachable"
     retryable = True
@@ -83,7 +83,7 @@ class TlsError(TrackError):
 
 
 class TimedOut(TrackError):
-    """The server did not connect or send in time."""
+    """The server did not answer or send in time."""
 
     code = "timeout"
     retryable = True
