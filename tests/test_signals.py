@@ -142,14 +142,16 @@ raise SystemExit(cancel.exit_code)
 def test_a_cancel_is_heard_though_nobody_reads_what_is_written(out: str, how: str, code: int) -> None:
     command = [sys.executable, "-c", _TALKATIVE.replace("OUT", out)]
     silent, room = os.pipe()
-    with subprocess.Popen(command, stdin=subprocess.PIPE, **{out: room}) as process:  # type: ignore[call-overload]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, **{out: room}) as process,  # type: ignore[call-overload]
+        os.fdopen(silent, "rb"),
+    ):
         os.close(room)
         come_true(lambda: is_full(silent))
         began = time.monotonic()
         process.stdin.close() if how == "stdin" else process.send_signal(getattr(signal, how))
         assert process.wait(10) == code
         assert time.monotonic() - began < 3
-    os.close(silent)
 
 
 def test_who_reads_slowly_hears_all_after_a_cancel() -> None:
