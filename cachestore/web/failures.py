@@ -76,6 +76,9 @@ def network_failure(track: Track, error: httpx.HTTPError, asked: httpx.URL, secr
         kind, reason = BadResponse, f"{first} redirects to {place}, where no request can be made"
     elif place != first:
         reason = f"{first} redirects to another server, and {reason}"
+    if kind is Unreachable:
+        is_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
+        return Unreachable(track.address, track.label, reason, is_there=is_there)
     return kind(track.address, track.label, reason)
 
 
