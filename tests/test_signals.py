@@ -127,20 +127,27 @@ def test_a_second_interrupt_ends_a_process_that_does_not_come_to_an_end() -> Non
 
 _TALKATIVE = """
 import sys
+from threading import Thread
 from cachestore.cli.signals import cancel_on_signals
-from cachestore.errors import Cancelled
-with cancel_on_signals(stdin_eof=True) as cancel:
+def talk():
     while not cancel.is_set():
         print("x" * 1000, file=sys.OUT, flush=True)
+with cancel_on_signals(stdin_eof=True) as cancel:
+    if "WHO" == "another":
+        drawing = Thread(target=talk)
+        drawing.start()
+        drawing.join()
+    else:
+        talk()
 print("cancelled", file=sys.OUT, flush=True)
 raise SystemExit(cancel.exit_code)
 """
 
 
-@pytest.mark.parametrize("out", ["stdout", "stderr"])
+@pytest.mark.parametrize(("who", "out"), [("main", "stdout"), ("main", "stderr"), ("another", "stderr")])
 @pytest.mark.parametrize(("how", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("stdin", 130)])
-def test_a_cancel_is_heard_though_nobody_reads_what_is_written(out: str, how: str, code: int) -> None:
-    command = [sys.executable, "-c", _TALKATIVE.replace("OUT", out)]
+def test_a_cancel_is_heard_though_nobody_reads_what_a_thread_writes(who: str, out: str, how: str, code: int) -> None:
+    command = [sys.executable, "-c", _TALKATIVE.replace("OUT", out).replace("WHO", who)]
     silent, room = os.pipe()
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, **{out: room}) as process,  # type: ignore[call-overload]

@@ -6,7 +6,7 @@ import select
 import signal
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -144,15 +144,18 @@ def _set_when_asked(cancel: Cancel, arrived: SimpleQueue[int]) -> None:
 def _leave_silent_readers() -> None:
     """Let what is still to be written go nowhere where nobody reads: a program may not read what it does not expect.
 
-    The main thread may wait in a write to it. After a signal that is tried again, on what has taken the reader's place.
+    Threads may wait in a write to it. After a signal that is tried again, on what has taken the reader's place.
     """
     from cachestore.cli.output import discard
 
     silent = [out for out in (sys.stdout, sys.stderr) if not _is_read(out)]
     for out in silent:
         discard(out)
-    if silent and _WAKING is not None:
-        signal.pthread_kill(threading.main_thread().ident or 0, _WAKING)
+    if not silent or _WAKING is None:
+        return
+    for thread in threading.enumerate():
+        with suppress(ProcessLookupError):  # it has just ended
+            signal.pthread_kill(thread.ident or 0, _WAKING)
 
 
 def _is_read(out: TextIO) -> bool:
