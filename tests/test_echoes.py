@@ -89,6 +89,17 @@ def test_no_part_of_a_secret_is_left_in_the_name_of_a_file(token: str) -> None:
     assert SECRET not in file_name(headers.get("Content-Disposition", ""))
 
 
+def test_a_secret_with_a_slash_is_known_again_however_often_it_is_encoded() -> None:
+    token = f"{SECRET}/x=="
+    for times in range(1, 4):
+        said = token
+        for _ in range(times):
+            said = quote(said, "")
+        headers = httpx.Headers({"Content-Disposition": f"attachment; filename*=UTF-8''{said}.wav"})
+        drop_echoes(headers, {token})
+        assert not headers
+
+
 @pytest.mark.parametrize("url", [f"http://{SECRET}.invalid/x", f"http://{SECRET.upper()}.invalid:81/x"])
 def test_a_host_that_says_a_secret_is_not_shown(url: str) -> None:
     request, asked = httpx.Request("GET", url), httpx.URL("https://host/a")

@@ -42,6 +42,16 @@ class KeptAlive(Gate):
                 connection.sendall(self.second)
 
 
+class Late(KeptAlive):
+    """A connection that brings one answer, and `second`, and its end, when the next one is asked for."""
+
+    def play(self, connection: socket.socket, stopped: threading.Event) -> None:
+        connection.sendall(FIRST)
+        connection.settimeout(20)
+        connection.recv(65536)
+        connection.sendall(self.second)
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     made = open_desk(tmp_path / "partials")
@@ -49,7 +59,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         yield made
 
 
-def no_other_thread(_: Flights, request: httpx.Request, _patience: float) -> httpx.Response:
+def no_other_thread(_: Flights, request: httpx.Request, _deadline: float) -> httpx.Response:
     raise AssertionError(request)
 
 
@@ -105,3 +115,12 @@ def test_a_connection_that_is_closed_is_replaced_by_another_thread(
     web = desk.web(retries=3)
     assert [web.document(TRACK, server.url).content for _ in range(3)] == [b"first"] * 3
     assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("late", [b"", b"<html>the rest of what was said before</html>"])
+def test_what_is_wrong_with_a_connection_that_was_used_before_is_no_fault_of_the_next_answer(
+    desk: Desk, raw_server: StartRawServer, late: bytes
+) -> None:
+    web, server = desk.web(retries=0), raw_server(Late(late), answer(b"second"))
+    assert [web.document(TRACK, server.url).content for _ in range(2)] == [b"first", b"second"]
+    assert len(server.received) == 2

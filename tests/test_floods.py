@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections import Counter
@@ -27,6 +24,7 @@ from cachestore.root import create_root
 from cachestore.track import Track
 from tests.downloads import come_true
 from tests.library import make_wave
+from tests.test_signals import is_full
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,12 +126,6 @@ def test_a_signal_ends_a_run_whose_events_nobody_reads(config: Config, tmp_path:
         assert process.wait(20) == 143
         assert time.monotonic() - began < 3
         process.stdout.close()
-
-
-def is_full(pipe: int) -> bool:
-    """Return whether little more goes into a pipe; what is in it stays there."""
-    [held] = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
-    return bool(held > 55_000)
 
 
 def started(config: Config, folder: Path, more: int = 0) -> subprocess.Popen[bytes]:

@@ -153,7 +153,9 @@ def test_a_refusal_by_another_origin_is_no_refusal_of_the_credentials(
 # Servers that are down
 
 
-def test_a_server_that_is_down_costs_its_retries_once(stranger: Stranger, raw_server: StartRawServer) -> None:
+def test_a_server_that_answers_nothing_any_more_costs_its_retries_twice(
+    stranger: Stranger, raw_server: StartRawServer
+) -> None:
     is_up = [True]
 
     def respond(head: bytes) -> bytes:
@@ -166,7 +168,7 @@ def test_a_server_that_is_down_costs_its_retries_once(stranger: Stranger, raw_se
     is_up.clear()
     server.received.clear()
     assert stranger.run("fetch", *tracks).out == "4 tracks: 4 cached\n"
-    assert len(server.received) == 3 + 1 + 1 + 1
+    assert len(server.received) == 3 + 3 + 1 + 1
 
 
 def test_a_fault_in_one_worker_fails_its_track_only(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +18,7 @@ import pytest
 
 from cachestore.cli.signals import Cancel, cancel_on_signals
 from cachestore.errors import Cancelled
+from tests.downloads import come_true
 from tests.raw_servers import Stall
 
 if TYPE_CHECKING:
@@ -117,6 +121,60 @@ def test_a_second_interrupt_ends_a_process_that_does_not_come_to_an_end() -> Non
         assert expect() == "cancelled\n"
         _interrupt(process)
         assert process.wait(10) == -signal.SIGINT
+
+
+# Who does not read
+
+_TALKATIVE = """
+import sys
+from threading import Thread
+from cachestore.cli.signals import cancel_on_signals
+def talk():
+    while not cancel.is_set():
+        print("x" * 1000, file=sys.OUT, flush=True)
+with cancel_on_signals(stdin_eof=True) as cancel:
+    if "WHO" == "another":
+        drawing = Thread(target=talk)
+        drawing.start()
+        drawing.join()
+    else:
+        talk()
+print("cancelled", file=sys.OUT, flush=True)
+raise SystemExit(cancel.exit_code)
+"""
+
+
+@pytest.mark.parametrize(("who", "out"), [("main", "stdout"), ("main", "stderr"), ("another", "stderr")])
+@pytest.mark.parametrize(("how", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("stdin", 130)])
+def test_a_cancel_is_heard_though_nobody_reads_what_a_thread_writes(who: str, out: str, how: str, code: int) -> None:
+    command = [sys.executable, "-c", _TALKATIVE.replace("OUT", out).replace("WHO", who)]
+    silent, room = os.pipe()
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, **{out: room}) as process,  # type: ignore[call-overload]
+        os.fdopen(silent, "rb"),
+    ):
+        os.close(room)
+        come_true(lambda: is_full(silent))
+        began = time.monotonic()
+        process.stdin.close() if how == "stdin" else process.send_signal(getattr(signal, how))
+        assert process.wait(10) == code
+        assert time.monotonic() - began < 3
+
+
+def test_who_reads_slowly_hears_all_after_a_cancel() -> None:
+    command = [sys.executable, "-c", _TALKATIVE.replace("OUT", "stderr")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        come_true(lambda: is_full(process.stderr.fileno()))  # type: ignore[union-attr]
+        process.terminate()
+        *_, last = process.stderr
+        assert last == "cancelled\n"
+
+
+def is_full(pipe: int) -> bool:
+    """Return whether little more goes into a pipe; what is in it stays there."""
+    [held] = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return bool(held > 55_000)
 
 
 # The end of standard input

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
 _T = TypeVar("_T")
+_GRACE = 700  # milliseconds that a reader has after a cancel to make room for what is still to be told
+_WAKING = getattr(signal, "SIGURG", None)  # which by itself does nothing
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -20,6 +24,21 @@ class Cancel(threading.Event):
     """Set when the run is to stop; `signum` is the signal that asked for it, SIGINT when it was none."""
 
     signum: int = signal.SIGINT
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._farewell: threading.Thread | None = None
+
+    def set(self) -> None:
+        """Set the event, and soon after it wait for nobody any more who does not read what we write."""
+        self._farewell = threading.Thread(target=_leave_silent_readers, name="farewell", daemon=True)
+        self._farewell.start()
+        super().set()
+
+    def settle(self) -> None:
+        """Wait until it is known who reads, so that what is said last finds room."""
+        if self._farewell is not None:
+            self._farewell.join()
 
     @property
     def exit_code(self) -> int:
@@ -63,6 +82,7 @@ def cancel_on_signals(*, stdin_eof: bool = False) -> Iterator[Cancel]:
     cancel = Cancel()
     with ExitStack() as watched:
         watched.enter_context(cancel.coded())
+        watched.callback(cancel.settle)
         if threading.current_thread() is threading.main_thread():
             watched.enter_context(_caught(cancel))
         if stdin_eof:
@@ -80,6 +100,8 @@ def _caught(cancel: Cancel) -> Iterator[None]:
     setter = threading.Thread(target=_set_when_asked, args=(cancel, arrived), name="cancel", daemon=True)
     setter.start()
     previous = {number: signal.signal(number, _handler(arrived)) for number in _SIGNALS if not _ignored(number)}
+    if _WAKING is not None:
+        previous[_WAKING] = signal.signal(_WAKING, lambda *_: None)
     try:
         yield
     finally:
@@ -117,3 +139,30 @@ def _set_when_asked(cancel: Cancel, arrived: SimpleQueue[int]) -> None:
         if not cancel.is_set():
             cancel.signum = number
             cancel.set()
+
+
+def _leave_silent_readers() -> None:
+    """Let what is still to be written go nowhere where nobody reads: a program may not read what it does not expect.
+
+    Threads may wait in a write to it. After a signal that is tried again, on what has taken the reader's place.
+    """
+    from cachestore.cli.output import discard
+
+    silent = [out for out in (sys.stdout, sys.stderr) if not _is_read(out)]
+    for out in silent:
+        discard(out)
+    if not silent or _WAKING is None:
+        return
+    for thread in threading.enumerate():
+        with suppress(ProcessLookupError):  # it has just ended
+            signal.pthread_kill(thread.ident or 0, _WAKING)
+
+
+def _is_read(out: TextIO) -> bool:
+    """Return whether there is, or soon will be, room in `out`, or that cannot be told."""
+    try:
+        poll = select.poll()
+        poll.register(out.fileno(), select.POLLOUT)
+    except (OSError, ValueError, AttributeError):  # no file; Windows
+        return True
+    return bool(poll.poll(_GRACE))

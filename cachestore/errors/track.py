@@ -68,9 +68,14 @@ class BadStatus(TrackError):
         self.exit_code = 75 if self.retryable else 1
 
 
+@dataclass(eq=False)
 class Unreachable(TrackError):
-    """No connection: refused, reset, or the name does not resolve."""
+    """No connection: refused, reset, not made in time, or the name does not resolve.
 
+    Or one without an answer, when the server `is_there`: that may be so of one track only.
+    """
+
+    is_there: bool = field(default=False, kw_only=True)
     code = "unreachable"
     retryable = True
     exit_code = 75
@@ -83,7 +88,7 @@ class TlsError(TrackError):
 
 
 class TimedOut(TrackError):
-    """The server did not connect or send in time."""
+    """The server did not answer or send in time."""
 
     code = "timeout"
     retryable = True

@@ -72,7 +72,7 @@ def drop_echoes(headers: MutableMapping[str, str], secrets: Collection[str]) -> 
     secrets = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
     if not secrets:
         return
-    cut = {_cut(secret) for secret in secrets}
+    cut = secrets | {_cut(secret) for secret in secrets}
     for name in _KEPT:
         said = headers.get(name, "")
         if not said:

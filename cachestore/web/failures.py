@@ -76,6 +76,9 @@ def network_failure(track: Track, error: httpx.HTTPError, asked: httpx.URL, secr
         kind, reason = BadResponse, f"{first} redirects to {place}, where no request can be made"
     elif place != first:
         reason = f"{first} redirects to another server, and {reason}"
+    if kind is Unreachable:
+        is_there = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
+        return Unreachable(track.address, track.label, reason, is_there=is_there)
     return kind(track.address, track.label, reason)
 
 
@@ -92,7 +95,7 @@ def body_failure(
 
 def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], str]:
     match error:
-        case httpx.ConnectError():
+        case httpx.ConnectError() | httpx.ConnectTimeout():
             return _connect_diagnosis(error, place)
         case httpx.TimeoutException():
             return TimedOut, f"{place} did not answer in time"
@@ -116,7 +119,7 @@ def _refusal_of(proxy: str) -> str:
     return f"{proxy} refused its credentials ({known}); check user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
 
 
-def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[TrackError], str]:
+def _connect_diagnosis(error: httpx.ConnectError | httpx.ConnectTimeout, place: str) -> tuple[type[TrackError], str]:
     proxy = _proxy(error.request.url)
     for cause in _causes(error):
         match cause:
@@ -131,7 +134,7 @@ def _connect_diagnosis(error: httpx.ConnectError, place: str) -> tuple[type[Trac
                 return Unreachable, f"the name {f'of {proxy}' if proxy else place} does not resolve"
             case OSError(strerror=str(strerror)):
                 return Unreachable, f"no connection to {proxy or place}: {strerror.lower()}"
-    return Unreachable, f"no connection to {place}"
+    return Unreachable, f"no connection to {place}{' in time' if isinstance(error, httpx.ConnectTimeout) else ''}"
 
 
 def _closing(url: httpx.URL, place: str) -> str:

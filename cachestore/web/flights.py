@@ -86,8 +86,11 @@ class Flights:
         """
         usual = self._client.timeout
         timeout = httpx.Timeout(_least(usual.read, left), connect=_least(usual.connect, left), pool=None)
-        request, patience = request_of(self._client, url, headers, timeout), _least(self._patience, left)
-        response = self._answer_at_once(request, patience) or self._answer(request, patience)
+        request, deadline = (
+            request_of(self._client, url, headers, timeout),
+            time.monotonic() + _least(self._patience, left),
+        )
+        response = self._answer_at_once(request, deadline) or self._answer(request, deadline)
         self._watch.until(response, left)
         try:
             yield response
@@ -145,8 +148,8 @@ class Flights:
         else:
             _shut_down(_connection(flight))
 
-    def _answer_at_once(self, request: httpx.Request, patience: float) -> httpx.Response | None:
-        """Return the answer that comes on a connection that is there, None when there is none to ask on."""
+    def _answer_at_once(self, request: httpx.Request, deadline: float) -> httpx.Response | None:
+        """Return the answer that comes on a connection that is there, None when there is none that brings one."""
 
         def raise_if_unsafe(step: str, _info: object) -> None:
             if step.endswith(_CONNECTING):
@@ -159,15 +162,16 @@ class Flights:
             if self.aborted:
                 raise Cancelled
             self._asked.add(request)
-        deadline = time.monotonic() + patience
-        self._watch.expect(request, patience)
+        self._watch.expect(request, deadline - time.monotonic())
         try:
             response = _sent(self._client, request)
         except _NoConnectionError:
             return None
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
             if time.monotonic() >= deadline:
                 raise httpx.ReadTimeout("no headers in time", request=request) from None
+            if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) and not self.aborted:
+                return None
             raise
         finally:
             self._watch.forget(request)
@@ -179,7 +183,7 @@ class Flights:
                 self._end(response)
         return response
 
-    def _answer(self, request: httpx.Request, patience: float) -> httpx.Response:
+    def _answer(self, request: httpx.Request, deadline: float) -> httpx.Response:
         future: Future[httpx.Response] = Future()
         with self._lock:
             if self.aborted:
@@ -189,7 +193,7 @@ class Flights:
         sender = sender or _Sender(self._deliver_all)
         sender.tasks.put((request, future))
         try:
-            return _result(future, request, patience)
+            return _result(future, request, deadline - time.monotonic())
         except CancelledError:
             raise Cancelled from None
         finally:

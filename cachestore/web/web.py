@@ -6,6 +6,7 @@ import json
 import math
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _LARGEST_DOCUMENT = 16 * 10**6
 _LEAST_WAIT = 0.05  # seconds
+_AWAY = 2  # connections without an answer, all retries of one counted as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Web:
         self.retries = retries
         self.cancel = cancel
         self._until = threading.local()
-        self._away: set[Authority | None] = set()
+        self._unanswered: Counter[Authority | None] = Counter()
         self._secrets: set[str] = set()
         self._flights = Flights(client)
         self._client = client
@@ -120,8 +122,8 @@ class Web:
             raise SourceError(track.address, track.label, reason)
         try:
             with follow(self._flights, target, sent, self._left) as response:
-                if self._away:
-                    self._away.discard(_server(url))  # whatever the answer says, somebody gave it
+                if self._unanswered:
+                    self._unanswered.pop(_server(url), None)  # whatever the answer says, somebody gave it
                 response.headers.encoding = "latin-1"
                 asked = [(str(hop.url), hop.headers) for hop in response.extensions["hops"]]
                 if asked[0][0] != url:
@@ -198,18 +200,19 @@ class Web:
         """Return what `attempt` returns in the end, as `Retries.run` does, within the deadline of this thread.
 
         A server that could not be reached with all retries is away: until it answers, with whatever status, nobody
-        waits for it to be reached. A 503 is an answer, and gets its retries.
+        waits for it to be reached. One that takes a connection and closes it is away when it has done so twice: once
+        may be the fault of what was asked for. A 503 is an answer, and gets its retries.
         """
 
         def is_away(error: TrackError) -> bool:
-            return isinstance(error, Unreachable) and _server(url) in self._away
+            return isinstance(error, Unreachable) and self._unanswered[_server(url)] >= _AWAY
 
         try:
             return self.retries.run(
                 attempt, deadline=self.deadline, cancel=self.cancel, advanced=advanced, hopeless=is_away
             )
-        except Unreachable:
-            self._away.add(_server(url))
+        except Unreachable as error:
+            self._unanswered[_server(url)] += 1 if error.is_there else _AWAY
             raise
 
     def raise_if_late(self, track: Track, reason: str = "it took longer than total_timeout allows") -> None:
