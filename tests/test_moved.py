@@ -182,7 +182,7 @@ def test_what_a_killed_export_staged_goes_after_a_week_wherever_its_store_is_now
     run_id = "0" * 32
     with Store.open(root) as store, store._transaction() as ledger:
         (store.root.runs / run_id).touch()
-        ledger.put_run(run_id, RunRow("export", 0.0, str(tmp_path / "bundle"), reserved=10**9))
+        ledger.put_run(run_id, RunRow("export", 0.0, str(tmp_path / "bundle"), reserved=10**9, announced=10**9))
     staging = tmp_path / f".bundle{staging_suffix(run_id)}"
     (staging / "media").mkdir(parents=True)
     (staging / "media" / "1.wav").write_bytes(b"1" * 50_000)
@@ -190,7 +190,7 @@ def test_what_a_killed_export_staged_goes_after_a_week_wherever_its_store_is_now
     shutil.rmtree(root)
     week = 7 * 86400.0
     with Store.open(elsewhere) as store:
-        assert store.reserved() == 0
+        assert store.reserved() == store.announced() == 0
         for later in (0.0, week - 60):
             sweep(store, time.time() + later, max_size=math.inf)
             assert staging.exists()

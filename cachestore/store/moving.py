@@ -27,5 +27,5 @@ def move_in(store: RowsReader, transact: Transact) -> None:
             for key in (*map(RUNS.key, store.names(RUNS)), *map(LEASES.key, store.names(LEASES))):
                 ledger.drop(key)
             for run_id, run in staging.items():
-                ledger.put_run(run_id, replace(run, reserved=0, is_foreign=True))
+                ledger.put_run(run_id, replace(run, reserved=0, announced=0, is_foreign=True))
             ledger.put_meta(replace(meta, counts=0, looks=meta.looks + 1, home=store.home()))
