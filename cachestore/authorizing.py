@@ -83,8 +83,10 @@ def url_secrets(url: str) -> set[str]:
 
     A user's name beside them is none: it may well be in a title.
     """
+    if not _MAY_HIDE.search(url):
+        return set()
     try:
-        parts = urlsplit(url if _MAY_HIDE.search(url) else "")
+        parts = urlsplit(url)
     except ValueError:
         return set()  # it is never sent
     logins = [parts.netloc.rpartition("@")[0], *(login for _, login in _INNER.findall(parts.path))]

@@ -15,6 +15,7 @@ import threading
 import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -28,16 +29,18 @@ from cachestore.track import Origin, Track
 from cachestore.version import Version, VersionKind
 from cachestore.web import Web
 from cachestore.web.client import open_client
+from cachestore.web.flights import Flights
 from cachestore.web.retries import Retries
 from tests.servers import TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import httpx
 
     from cachestore.download import Elsewhere, NotModified
+    from cachestore.web.client import Client
     from tests.servers import RawServer
 
 TRACK = Track("studio", "t42", title="Opus")
@@ -121,7 +124,7 @@ class Options(TypedDict, total=False):
 class Desk:
     """A downloader with everything it needs, and what it was seen doing."""
 
-    client: httpx.Client
+    client: Client
     folder: Path
     seconds: float = 1000.0
     now: float = 1_700_000_000.0
@@ -217,6 +220,33 @@ def open_desk(folder: Path, *, stall_timeout: float = 5.0) -> Desk:
     """Return a desk whose partials are in `folder`; close its client."""
     folder.mkdir(exist_ok=True)
     return Desk(open_client(connect_timeout=min(5.0, stall_timeout), stall_timeout=stall_timeout, jobs=4), folder)
+
+
+class _Played(Flights):
+    """Requests that a function answers."""
+
+    def __init__(self, client: Client, respond: Callable[[httpx.Request], httpx.Response]) -> None:
+        super().__init__(client)
+        self._respond = respond
+
+    @contextmanager
+    def get(self, url: httpx.URL, headers: httpx.Headers, left: float) -> Iterator[httpx.Response]:
+        if self.aborted:
+            raise Cancelled
+        request = self._client.request(url, headers)
+        response = self._respond(request)
+        response.request = request
+        yield response
+
+
+def played(
+    respond: Callable[[httpx.Request], httpx.Response], seconds: float = 60.0, cancel: threading.Event | None = None
+) -> Web:
+    """Return a web without a network, whose answers come from a function, with so many seconds for each track."""
+    client = open_client(connect_timeout=5.0, stall_timeout=5.0, jobs=1)
+    web = Web(client, Retries(0, seconds), cancel or threading.Event())
+    web._flights = _Played(client, respond)
+    return web
 
 
 def hiding(url: str) -> str:

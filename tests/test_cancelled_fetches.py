@@ -18,7 +18,6 @@ from cachestore.fetching.asking import Asker
 from cachestore.fetching.reports import Arrived, Failed, RoomWanted
 from cachestore.fetching.run import FetchRun
 from cachestore.fetching.workers import Workers
-from cachestore.sources import registry
 from cachestore.store import publish
 from cachestore.store.writer import Store
 from cachestore.track import Track
@@ -182,7 +181,7 @@ def test_a_cancel_does_not_wait_for_a_plugin_that_is_being_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     points = EntryPoints([EntryPoint("slow", f"{__name__}:Slow", "cachestore.sources")])
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
     begun: list[threading.Thread] = []
     config = Config(root=tmp_path / "root", sources={"slow": SourceConfig("slow", "slow", {})})
     with Cache.open(config) as opened:

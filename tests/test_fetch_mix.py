@@ -127,6 +127,6 @@ def test_without_a_reader_of_mixes_there_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str | None, code: int, sentence: str
 ) -> None:
     points = EntryPoints([EntryPoint("broken", value, mixes.ENTRY_POINTS)] if value else [])
-    monkeypatch.setattr(mixes, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
     assert run(["fetch", "--mix", "mix.json"]) == code
     assert sentence in capsys.readouterr().err

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from cachestore.errors import TimedOut
+from cachestore.errors import ConfigError, TimedOut
 from cachestore.web.client import open_client
 from cachestore.web.flights import Flights
 from tests.downloads import TRACK, Desk, aborted_after, answer, open_desk
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from cachestore.web.connection import Connection
     from tests.conftest import StartRawServer
 
 FIRST = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
@@ -59,8 +61,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         yield made
 
 
-def no_other_thread(_: Flights, request: httpx.Request, _deadline: float) -> httpx.Response:
-    raise AssertionError(request)
+def no_other_thread(_: Flights, url: httpx.URL, _until: float) -> Connection:
+    raise AssertionError(url)
 
 
 @pytest.mark.parametrize("second", [b"", b"HTTP/1.1 102 Soon\r\n\r\n"])
@@ -70,7 +72,7 @@ def test_an_abort_ends_the_wait_for_a_second_answer(
     kept = KeptAlive(second)
     web, url = desk.web(), raw_server(kept).url
     assert web.document(TRACK, url).content == b"first"
-    monkeypatch.setattr(Flights, "_answer", no_other_thread)
+    monkeypatch.setattr(Flights, "_dialed", no_other_thread)
     assert aborted_after(web, lambda: web.document(TRACK, url), kept.asked.is_set) < 1
 
 
@@ -84,7 +86,7 @@ def test_a_second_answer_is_waited_for_until_the_deadline_and_no_longer(
         flights = Flights(client)
         with flights.get(url, headers, 60) as response:
             assert b"".join(flights.body(response)) == b"first"
-        monkeypatch.setattr(Flights, "_answer", no_other_thread)
+        monkeypatch.setattr(Flights, "_dialed", no_other_thread)
         began = time.monotonic()
         with pytest.raises(httpx.TimeoutException), flights.get(url, headers, 0.2):
             pytest.fail("there was no answer")
@@ -124,3 +126,42 @@ def test_what_is_wrong_with_a_connection_that_was_used_before_is_no_fault_of_the
     web, server = desk.web(retries=0), raw_server(Late(late), answer(b"second"))
     assert [web.document(TRACK, server.url).content for _ in range(2)] == [b"first", b"second"]
     assert len(server.received) == 2
+
+
+def test_as_many_connections_are_kept_alive_as_there_are_workers_and_none_after_the_end(
+    raw_server: StartRawServer,
+) -> None:
+    url, headers = httpx.URL(raw_server(KeptAlive()).url), httpx.Headers()
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=2) as client, ExitStack() as answers:
+        flights = Flights(client)
+        several = [answers.enter_context(flights.get(url, headers, 60)) for _ in range(4)]
+        assert [b"".join(flights.body(response)) for response in several[:3]] == [b"first"] * 3
+        assert len(client._idle) == 0
+        answers.close()
+        assert len(client._idle) == 2
+        with flights.get(httpx.URL(raw_server(answer(b"x")).url), headers, 60):
+            flights.close()
+            assert len(client._idle) == 0
+        assert len(client._idle) == 0
+
+
+def test_a_connection_that_was_not_used_for_long_is_not_used_again(
+    desk: Desk, raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cachestore.web.client._EXPIRY", 0.0)
+    server, web = raw_server(KeptAlive(), answer(b"second")), desk.web()
+    assert [web.document(TRACK, server.url).content for _ in range(2)] == [b"first", b"second"]
+
+
+def test_a_bundle_that_turns_out_to_be_none_when_tls_is_spoken_is_told(
+    tmp_path: Path, raw_server: StartRawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    with open_client(connect_timeout=5, stall_timeout=5, jobs=1) as client:
+        web = Desk(client, tmp_path).web()
+        assert web.document(TRACK, raw_server(answer(b"x")).url).content == b"x"
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
+                web.document(TRACK, raw_server(answer(b"x")).url.replace("http", "https"))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tenacity import wait_none
 
 from cachestore.cache import Cache
 from cachestore.config import SourceConfig
@@ -51,7 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Sequence[bytes]:
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait between attempts."""
-    monkeypatch.setattr(retries, "_BACKOFF", wait_none())
+    monkeypatch.setattr(retries, "_backoff", lambda _: 0.0)
     monkeypatch.setattr(web, "Retries", partial(Retries, wait=lambda cancel, _: cancel.is_set()))
 
 

@@ -492,7 +492,7 @@ def crates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Config:
     """A configuration with the sources ``crate``, ``broken`` and so on, by the names of the classes above."""
     names = ("crate", "broken", "halting", "undone", "cancelling", "straying")
     points = EntryPoints(EntryPoint(name, f"{__name__}:{name.title()}", registry._GROUP) for name in names)
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
     return Config(root=tmp_path, sources={name: SourceConfig(name, name, {}) for name in names})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from base64 import b64encode
@@ -32,12 +33,16 @@ _CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Tunnel:
-    """A proxy for https: every name is this machine for it, and it passes bytes both ways."""
+    """A proxy for https: every name is this machine for it, and it passes bytes both ways.
 
-    def __init__(self) -> None:
+    With `tls` it is asked by https itself.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[bytes] = []
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -56,6 +61,9 @@ class Tunnel:
                 self._threads[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError):
+            if self._tls is not None:
+                client = self._tls.wrap_socket(client, server_side=True)
         with client, suppress(OSError):
             head = client.recv(65536)
             self.asked.append(head)
@@ -68,7 +76,8 @@ class Tunnel:
 def _pass_on(one: socket.socket, other: socket.socket) -> None:
     """Pass bytes both ways until one side has no more."""
     while True:
-        ready, _, _ = select.select([one, other], [], [], 20)
+        kept = [side for side in (one, other) if isinstance(side, ssl.SSLSocket) and side.pending()]
+        ready = kept or select.select([one, other], [], [], 20)[0]
         for side in ready:
             data = side.recv(65536)
             if not data:
@@ -124,6 +133,42 @@ def test_https_goes_through_a_tunnel_that_sees_nothing(
     assert stranger.blobs()[0].read_bytes() == library["flac"].data
     assert tunnel.asked[0].startswith(f"CONNECT 127.0.0.1:{server.port} ".encode())
     assert not any(b"uthorization" in head for head in tunnel.asked)
+
+
+@pytest.fixture
+def secret_tunnel(certified: tuple[ssl.SSLContext, Path]) -> Iterator[Tunnel]:
+    running = Tunnel(certified[0])
+    yield running
+    running.stop()
+
+
+def test_https_goes_through_a_tunnel_that_is_asked_by_https(
+    stranger: Stranger, nginx: StartNginx, music: Path, tmp_path: Path, secret_tunnel: Tunnel,
+    certified: tuple[ssl.SSLContext, Path], library: Mapping[str, Sample],
+) -> None:  # fmt: skip
+    server = nginx(music, tls=True)
+    bundles = tmp_path / "bundles.pem"
+    bundles.write_bytes(server.ca.read_bytes() + certified[1].read_bytes())
+    stranger.configure(server.url)
+    stranger.environment |= {"HTTPS_PROXY": secret_tunnel.url, "SSL_CERT_FILE": str(bundles)}
+    tracks = ("studio:t-flac", "studio:t-mp3", "studio:t-wav")
+    stranger.run("fetch", *tracks, "--jobs", "1")
+    assert {path.read_bytes() for path in stranger.blobs()} == {library[name].data for name in ("flac", "mp3", "wav")}
+    assert stranger.run("fetch", *tracks, "--jobs", "1").out == "3 tracks: 3 cached\n"
+    assert [request.status for request in server.requests()] == [200] * 3 + [304] * 3
+    assert len(secret_tunnel.asked) == 2  # its connection is kept alive
+
+
+def test_http_goes_through_a_proxy_that_is_asked_by_https(
+    stranger: Stranger, raw_server: StartRawServer, certified: tuple[ssl.SSLContext, Path],
+    library: Mapping[str, Sample],
+) -> None:  # fmt: skip
+    proxy = raw_server(answer(library["flac"].data), tls=certified[0])
+    stranger.configure("http://music.invalid")
+    stranger.environment |= {"HTTP_PROXY": proxy.url, "SSL_CERT_FILE": str(certified[1])}
+    stranger.run("fetch", "open:t-flac")
+    assert stranger.blobs()[0].read_bytes() == library["flac"].data
+    assert proxy.received[0].startswith(b"GET http://music.invalid/")
 
 
 def test_a_proxy_is_told_its_password_and_nobody_else_is(

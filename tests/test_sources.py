@@ -1,26 +1,26 @@
 from __future__ import annotations
 
-import threading
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachestore.config import Config, SourceConfig
 from cachestore.errors import ConfigError, NotFound, SourceError
-from cachestore.sources import registry
 from cachestore.sources.registry import Sources
 from cachestore.sources.template import Template
 from cachestore.track import Origin, Track, url_track
-from cachestore.web.retries import Retries
-from cachestore.web.web import Web
+from tests.downloads import played
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import httpx
+
+    from cachestore.web.web import Web
 
 STREAM = "https://music.example/api/tracks/{id}/stream"
 BEARER = {"Authorization": "Bearer ${STUDIO_TOKEN}"}
@@ -33,7 +33,7 @@ def unasked() -> Web:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise AssertionError(f"{request.url} was asked for")
 
-    return Web(httpx.Client(transport=httpx.MockTransport(refuse)), Retries(0, 1.0), threading.Event())
+    return played(refuse, 1.0)
 
 
 def sources(environ: Mapping[str, str] = ENVIRON, **tables: Mapping[str, object]) -> Sources:
@@ -290,7 +290,7 @@ class Shelf:
 @pytest.fixture
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Sources:
     points = EntryPoints([EntryPoint("shelf", f"{__name__}:Shelf", "cachestore.sources")])
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
     return sources(
         books={"kind": "shelf", "base": "https://shelf.example"}, empty={"kind": "shelf"}, other={"kind": "shelves"}
     )
@@ -315,7 +315,7 @@ def test_a_third_party_that_cannot_start_is_a_mistake_of_the_configuration(shelf
 
 
 def test_a_url_starts_no_source_of_a_third_party(shelf: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: pytest.fail(f"{group} was looked up"))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: pytest.fail(f"{group} was looked up"))
     assert resolve(shelf, url_track("https://shelf.example/t1")).headers == {}
 
 

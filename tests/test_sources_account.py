@@ -16,18 +16,17 @@ import pytest
 
 from cachestore.config import Config, SourceConfig, expand
 from cachestore.errors import Busy, Cancelled, ConfigError, NoSpace, SourceError, TrackError, Unauthorized
-from cachestore.sources import registry
 from cachestore.sources.account import Account
 from cachestore.sources.base import Description, Playlist, PlaylistTrack
 from cachestore.sources.registry import Sources
 from cachestore.track import Origin, Track
 from cachestore.version import Version, VersionKind
-from cachestore.web.retries import Retries
-from cachestore.web.web import Web
-from tests.downloads import come_true
+from tests.downloads import come_true, played
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from cachestore.web.web import Web
 
 TRACK = Track("mine", "t1", title="Opus")
 URL = "https://mine.example/t1"
@@ -57,7 +56,7 @@ class Asked:
 
 def asked(monkeypatch: pytest.MonkeyPatch, to: str) -> Account:
     points = EntryPoints([EntryPoint("asked", f"{__name__}:Asked", "cachestore.sources")])
-    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points.select(group=group))
     table = {"token": "${TK}", "to": to}
     config = Config(root=Path("/nowhere"), sources={"mine": SourceConfig("mine", "asked", table)})
     return Sources(config, web_for(1.0), {"TK": SECRET}).account("mine")
@@ -65,8 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, to: str) -> Account:
 
 def web_for(seconds: float) -> Web:
     """Return a web that has so many seconds for a track, and that nobody answers."""
-    transport = httpx.MockTransport(lambda _: httpx.Response(500))
-    return Web(httpx.Client(transport=transport), Retries(0, seconds), threading.Event())
+    return played(lambda _: httpx.Response(500), seconds)
 
 
 def refuse(account: Account) -> str:

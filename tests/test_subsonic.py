@@ -36,6 +36,7 @@ from cachestore.version import Version, VersionKind
 from cachestore.web.client import open_client
 from cachestore.web.retries import Retries
 from cachestore.web.web import Web
+from tests.downloads import played
 from tests.music_servers import music_folder
 from tests.servers import replace
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import StartSubsonic
     from tests.library import Sample
-    from tests.music_servers import Subsonic
+from tests.music_servers import Subsonic
 
 USER, PASSWORD, KEY = "dj", "sésame & s3cret", "k3y/s3cret+"
 URL = "https://music.example/navi"
@@ -124,8 +125,9 @@ class Server:
 
 
 def web_of(server: Callable[[httpx.Request], httpx.Response] | None, cancel: threading.Event | None = None) -> Web:
-    transport = httpx.MockTransport(server) if server is not None else None
-    return Web(httpx.Client(transport=transport, trust_env=False), Retries(0, 60.0), cancel or threading.Event())
+    if server is not None:
+        return played(server, cancel=cancel)
+    return Web(open_client(connect_timeout=5, stall_timeout=5, jobs=1), Retries(0, 60.0), cancel or threading.Event())
 
 
 def source(

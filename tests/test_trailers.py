@@ -118,4 +118,4 @@ def test_a_real_server_says_it_behind_the_body(desk: Desk, nginx: StartNginx, tm
     web = desk.web()
     web.document(TRACK, f"{server.url}/x")
     web.document(TRACK, f"{server.url}/x")
-    assert len(desk.client._transport._pool.connections) == 1  # type: ignore[attr-defined]
+    assert len(desk.client._idle) == 1

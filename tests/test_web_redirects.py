@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,9 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachestore.errors import BadResponse, SourceError, TrackError, Unreachable
-from cachestore.web import Web
-from cachestore.web.retries import Retries
-from tests.downloads import OPENED_BY, SECRET, TRACK, Desk, answer, asked, hiding, open_desk, told
+from tests.downloads import OPENED_BY, SECRET, TRACK, Desk, answer, asked, hiding, open_desk, played, told
 from tests.servers import TOKEN
 
 if TYPE_CHECKING:
@@ -180,7 +177,7 @@ def test_wherever_a_redirect_leads_no_other_origin_is_told_the_token(location: s
             told_to.add((request.url.scheme, request.url.host, request.url.port))
         return httpx.Response(302, headers=[(b"Location", location.encode("latin-1"))], request=request)
 
-    with httpx.Client(transport=httpx.MockTransport(respond)) as client, pytest.raises(TrackError) as caught:
-        Web(client, Retries(0, 60.0), threading.Event()).document(TRACK, f"http://dj:{SECRET}@api/t42")
+    with pytest.raises(TrackError) as caught:
+        played(respond).document(TRACK, f"http://dj:{SECRET}@api/t42")
     told(caught.value)
     assert told_to == {("http", "api", None)}

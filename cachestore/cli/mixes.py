@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import click
@@ -27,6 +26,8 @@ def open_mix(mix: str) -> TracksOf:
 
     Raise MixError, UsageError when no package reads mixes, or PluginBroken when the one that does cannot be loaded.
     """
+    from importlib.metadata import entry_points  # slow to import
+
     points = entry_points(group=ENTRY_POINTS)
     if not points:
         raise click.UsageError("--mix needs a package that reads mixes, and none is installed")

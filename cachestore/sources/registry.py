@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from functools import cached_property
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from cachestore.aside import is_interrupt
@@ -73,6 +72,8 @@ class Sources:
     def _make(self, config: SourceConfig) -> Source:
         if config.kind in _KINDS:
             return _KINDS[config.kind](config, self._environ, self._web)
+        from importlib.metadata import entry_points  # slow to import
+
         points = entry_points(group=_GROUP)
         if config.kind not in points.names:
             kinds = nearest(config.kind, [*_KINDS, *sorted(points.names)])

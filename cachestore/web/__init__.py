@@ -6,9 +6,13 @@ pace       whether the bytes of a body come fast enough
 hops       redirects, followed by hand
 authority  which server a URL names
 flights    requests under way, and how another thread ends them
-parser     what came behind an answer, and its trailer fields
-watchdog   ending those that take too long
-client     the HTTP client that all requests of a run share
+client     the HTTP client that all requests of a run share, and its connections
+dialing    how a connection is made
+proxies    through which proxy
+layers     TLS within TLS
+connection what is sent and read on one
+heads      heads of requests and answers
+bodies     bodies, by what their heads say
 fields     what header fields say
 failures   what a failure is called
 

@@ -1,77 +1,162 @@
-"""The HTTP client that all downloads of a run share."""
+"""The HTTP client that all downloads of a run share: HTTP/1.1 over connections that are kept alive (RFC 9112)."""
 
 from __future__ import annotations
 
-import logging
-from base64 import b64encode
-from urllib.parse import unquote_to_bytes
-from urllib.request import getproxies
+import os
+import time
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import httpx
 
 from cachestore.errors import ConfigError
 from cachestore.release import RELEASE
-from cachestore.web.echoes import sent_secrets
+from cachestore.web.dialing import Dial, host_of, port_of
+from cachestore.web.heads import request_head
+from cachestore.web.proxies import Proxies, authorization
+
+if TYPE_CHECKING:
+    import ssl
+
+    from cachestore.web.connection import Connection
 
 _NOTHING = httpx.ByteStream(b"")
+_EXPIRY = 30.0  # seconds
+# nginx weakens ETags and drops lengths for gzip, and a compressed body hides its own truncation.
+_HEADERS = [
+    (b"Accept", b"*/*"),
+    (b"Accept-Encoding", b"identity"),
+    (b"Connection", b"keep-alive"),
+    (b"User-Agent", f"cachestore/{RELEASE}".encode()),
+]
 
 
-def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> httpx.Client:
-    """Return a client for `jobs` downloads at once, with the proxies and CA bundles of the environment.
+class _Idle(NamedTuple):
+    """A connection that nobody uses, since when, and whom it leads to."""
 
-    Timeouts are in seconds. Raise ConfigError when the environment names a proxy or CA bundle that cannot be used.
+    connection: Connection
+    since: float
+    server: tuple[str, str, int]
+
+
+class Client:
+    """Makes connections for `jobs` downloads at once, with the proxies and CA bundles of the environment.
+
+    Timeouts are in seconds. Raise OSError, ValueError or httpx.InvalidURL when the environment cannot be used, as far
+    as that can be seen at once.
     """
-    _keep_urls_out_of_logs()
-    try:
-        return httpx.Client(
-            follow_redirects=False,
-            # nginx weakens ETags and drops lengths for gzip, and a compressed body hides its own truncation.
-            headers={"Accept-Encoding": "identity", "User-Agent": f"cachestore/{RELEASE}"},
-            timeout=httpx.Timeout(stall_timeout, connect=connect_timeout, pool=None),
-            # The callers bound the connections in use; a limit would make them wait for requests that were given up.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=jobs, keepalive_expiry=30),
+
+    def __init__(self, *, connect_timeout: float, stall_timeout: float, jobs: int) -> None:
+        self.connect_timeout = connect_timeout
+        self.stall_timeout = stall_timeout
+        self._jobs = jobs
+        self._proxies = Proxies()
+        self._idle: list[_Idle] = []
+        self._lock = Lock()
+        self._context: ssl.SSLContext | None = None
+        self._context_lock = Lock()
+        if bundle := os.environ.get("SSL_CERT_FILE"):
+            _look_into(bundle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that nobody uses, now and when they come back."""
+        with self._lock:
+            self._jobs = 0
+            for idle in self._idle:
+                idle.connection.close()
+            self._idle.clear()
+
+    def request(self, url: httpx.URL, headers: httpx.Headers) -> httpx.Request:
+        """Return a GET with `headers`, and ours that are not among them."""
+        names = {name.lower() for name, _ in headers.raw}
+        rows = [row for row in [(b"Host", url.netloc), *_HEADERS] if row[0].lower() not in names]
+        return httpx.Request("GET", url, headers=rows + headers.raw, stream=_NOTHING)
+
+    def head_of(self, request: httpx.Request) -> bytes:
+        """Return a request as it is sent. Raise httpx.UnsupportedProtocol or LocalProtocolError when it cannot be."""
+        url, fields = request.url, request.headers.raw
+        if url.scheme not in {"http", "https"}:
+            raise httpx.UnsupportedProtocol("only http and https can be asked")
+        proxy = self._proxies.of(url) if url.scheme == "http" else None
+        if proxy is None:
+            return request_head(b"GET", url.raw_path, fields)
+        target = b"http://" + url.netloc + url.raw_path
+        return request_head(b"GET", target, [*fields, *authorization(proxy)])
+
+    def kept(self, url: httpx.URL) -> Connection | None:
+        """Return a connection for a URL that nobody uses, None if there is none."""
+        server = _server(url)
+        while (idle := self._pop(server)) is not None:
+            if time.monotonic() - idle.since < _EXPIRY and idle.connection.is_silent:
+                return idle.connection
+            idle.connection.close()
+        return None
+
+    def keep(self, url: httpx.URL, connection: Connection) -> None:
+        """Take back a connection, for the next request to the same server if it can have one."""
+        if not connection.is_free or connection.has_more:
+            connection.close()
+            return
+        with self._lock:
+            self._idle.append(_Idle(connection, time.monotonic(), _server(url)))
+            if len(self._idle) > self._jobs:
+                self._idle.pop(0).connection.close()
+
+    def dial(self, url: httpx.URL) -> Dial:
+        """Begin to make a connection for a URL."""
+        return Dial(
+            url,
+            self._proxies.of(url),
+            self._tls,
+            timeout=self.connect_timeout,
+            patience=self.stall_timeout,
         )
-    except (OSError, ValueError, ImportError, httpx.InvalidURL):
-        problem = "a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) or CA bundle (SSL_CERT_FILE, SSL_CERT_DIR) is unusable"
-        raise ConfigError("the environment", f"{problem}; correct or unset it") from None
+
+    def _pop(self, server: tuple[str, str, int]) -> _Idle | None:
+        """Take the connection to a server that was used last."""
+        with self._lock:
+            for place in range(len(self._idle) - 1, -1, -1):
+                if self._idle[place].server == server:
+                    return self._idle.pop(place)
+        return None
+
+    def _tls(self) -> ssl.SSLContext:
+        """Return what TLS goes by, made once: it takes as long as a hundred requests. Raise ConfigError."""
+        with self._context_lock:
+            if self._context is None:
+                try:
+                    self._context = httpx.create_ssl_context()
+                except (OSError, ValueError):
+                    raise _unusable() from None
+                self._context.set_alpn_protocols(["http/1.1"])
+            return self._context
 
 
-def request_of(client: httpx.Client, url: httpx.URL, headers: httpx.Headers, timeout: httpx.Timeout) -> httpx.Request:
-    """Return a GET with `headers`, and those of the client that are not among them."""
-    names = {name.lower() for name, _ in headers.raw}
-    ours = [(b"Host", url.netloc), *client.headers.raw]
-    rows = [row for row in ours if row[0].lower() not in names] + headers.raw
-    return httpx.Request("GET", url, headers=rows, stream=_NOTHING, extensions={"timeout": timeout.as_dict()})
-
-
-def send(client: httpx.Client, request: httpx.Request) -> httpx.Response:
-    """Send a request and return the answer, its body unread. Raise httpx.HTTPError.
-
-    Past the client, which would prepare redirects, and keep cookies: those would go to every port of a host, and to
-    redirects that may not have them. That costs a third of a small request.
-    """
+def open_client(*, connect_timeout: float, stall_timeout: float, jobs: int) -> Client:
+    """Return a client. Raise ConfigError when the environment names a proxy or CA bundle that cannot be used."""
     try:
-        response = client._transport_for_url(request.url).handle_request(request)  # noqa: SLF001 - knows the proxies
-    except httpx.RequestError as error:
-        error.request = request
-        raise
-    response.request = request
-    return response
+        return Client(connect_timeout=connect_timeout, stall_timeout=stall_timeout, jobs=jobs)
+    except (OSError, ValueError, httpx.InvalidURL):
+        raise _unusable() from None
 
 
-def proxy_secrets() -> set[str]:
-    """Return what the proxies of the environment are asked with, each password as it is and as Basic authorization."""
-    secrets: set[str] = set()
-    for proxy in getproxies().values():
-        userinfo = proxy.rpartition("://")[2].rpartition("@")[0]
-        if userinfo:
-            basic = b64encode(unquote_to_bytes(userinfo)).decode()
-            secrets |= sent_secrets("", {"Proxy-Authorization": f"Basic {basic}"}) | {userinfo.partition(":")[2]}
-    return secrets
+def _unusable() -> ConfigError:
+    problem = "a proxy (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) or CA bundle (SSL_CERT_FILE, SSL_CERT_DIR) is unusable"
+    return ConfigError("the environment", f"{problem}; correct or unset it")
 
 
-def _keep_urls_out_of_logs() -> None:
-    """Silence what httpx and httpcore log below warnings: whole URLs at INFO, whole requests at DEBUG."""
-    for name in ("httpx", "httpcore"):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logger.level, logging.WARNING))
+def _look_into(bundle: str) -> None:
+    """Raise OSError or ValueError when a file is no bundle of certificates, as far as that is seen without loading."""
+    if b"-----BEGIN" not in Path(bundle).read_bytes():
+        raise ValueError("there is no certificate in it")
+
+
+def _server(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, host_of(url), port_of(url)

@@ -6,7 +6,6 @@ import socket
 import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -25,6 +24,7 @@ from cachestore.errors import (
 )
 from cachestore.quantities import format_age
 from cachestore.text import is_echo
+from cachestore.web.proxies import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -101,7 +101,7 @@ def _diagnosis(error: httpx.HTTPError, place: str) -> tuple[type[TrackError], st
             return TimedOut, f"{place} did not answer in time"
         case httpx.ProxyError():
             return _proxy_diagnosis(error, place)
-        case httpx.RemoteProtocolError() if "disconnected" not in str(error):
+        case httpx.RemoteProtocolError():
             return BadResponse, f"the answer of {_proxy(error.request.url) or place} is no HTTP"
         case httpx.LocalProtocolError() | httpx.UnsupportedProtocol():
             return SourceError, f"no request to {place} can be made of its URL and headers; check the source"
@@ -145,10 +145,8 @@ def _closing(url: httpx.URL, place: str) -> str:
 
 def _proxy(url: httpx.URL) -> str:
     """Return the proxy that the environment names for a URL, as words, empty if none: connections are made to that."""
-    proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    address = httpx.URL(proxy if proxy and "://" in proxy else f"http://{proxy}")
-    return f"the proxy {_place(address)}" if proxy and not proxy_bypass(url.host) else ""
+    proxy = Proxies().of(url)
+    return "" if proxy is None else f"the proxy {_place(proxy.url)}"
 
 
 def _objection(error: ssl.SSLCertVerificationError) -> str:
@@ -162,11 +160,11 @@ def _words(reason: str | None) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield what led to `error`; httpcore raises some of its errors "from None", which leaves the context only."""
+    """Yield an error and what led to it."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__
 
 
 def _place(url: httpx.URL, secrets: Collection[str] = ()) -> str:

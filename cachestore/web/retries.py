@@ -6,9 +6,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from tenacity import Retrying, stop_after_attempt
-from tenacity.wait import wait_random_exponential
-
 from cachestore.errors import Cancelled, TrackError
 
 if TYPE_CHECKING:
@@ -17,7 +14,6 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _T = TypeVar("_T")
-_BACKOFF = wait_random_exponential(multiplier=0.5, max=30)  # seconds, full jitter
 LONGEST_RETRY_AFTER = 60.0
 
 
@@ -62,6 +58,7 @@ class Retries:
             return attempt()  # most need nothing of what follows
         except TrackError as error:
             failed = [error]
+        from tenacity import Retrying, stop_after_attempt  # slow to import, and most runs never need it
 
         def again() -> _T:
             if failed:
@@ -81,7 +78,7 @@ class Retries:
             stop=lambda state: (
                 stop_after_attempt(self._times + 1)(state) or self.clock() + state.upcoming_sleep >= deadline
             ),
-            wait=lambda state: _asked_to_wait(state) + _BACKOFF(state),
+            wait=lambda state: _asked_to_wait(state) + _backoff(state),
             sleep=lambda seconds: self.pause(seconds, cancel),
             reraise=True,
         )(again)
@@ -90,6 +87,13 @@ class Retries:
         """Wait. Raise Cancelled as soon as `cancel` is set."""
         if self._wait(cancel, seconds):
             raise Cancelled
+
+
+def _backoff(state: RetryCallState) -> float:
+    """Return some seconds, more each time, with full jitter."""
+    from tenacity import wait_random_exponential
+
+    return wait_random_exponential(multiplier=0.5, max=30)(state)
 
 
 def _asked_to_wait(state: RetryCallState) -> float:

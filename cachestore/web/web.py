@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 import time
 from collections import Counter
@@ -26,12 +25,13 @@ from cachestore.errors import (
 from cachestore.quantities import format_size
 from cachestore.web import fields
 from cachestore.web.authority import Authority, authority_of
-from cachestore.web.client import open_client, proxy_secrets
+from cachestore.web.client import open_client
 from cachestore.web.echoes import asked_values, drop_echoes, sent_secrets
 from cachestore.web.failures import RefusedAnswer, body_failure, network_failure, status_failure
 from cachestore.web.flights import Flights
 from cachestore.web.hops import follow
 from cachestore.web.pace import Pace
+from cachestore.web.proxies import proxy_secrets
 from cachestore.web.retries import Retries
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cachestore.config import Config
     from cachestore.errors import TrackError
     from cachestore.track import Track
+    from cachestore.web.client import Client
 
 _T = TypeVar("_T")
 _LARGEST_DOCUMENT = 16 * 10**6
@@ -60,7 +61,7 @@ class Web:
 
     def __init__(
         self,
-        client: httpx.Client,
+        client: Client,
         retries: Retries,
         cancel: threading.Event,
         *,
@@ -72,7 +73,7 @@ class Web:
         self._unanswered: Counter[Authority | None] = Counter()
         self._secrets: set[str] = set()
         self._flights = Flights(client)
-        self._client = client
+        self._stall_timeout = client.stall_timeout
         self._now = now
 
     @contextmanager
@@ -147,7 +148,7 @@ class Web:
         Each piece is good until the next. Raise TimedOut when they come too slowly or take too long, Truncated when the
         connection ends, or Cancelled.
         """
-        pace = Pace(self._client.timeout.read or math.inf, self.retries.clock)
+        pace = Pace(self._stall_timeout, self.retries.clock)
         received = before
         try:
             for chunk in self._flights.body(response):
@@ -161,7 +162,6 @@ class Web:
             self.raise_if_cancelled()
             self.raise_if_late(track)
             raise body_failure(track, error, received, total, self.secrets) from None
-        self.raise_if_late(track)  # a connection that the watchdog shut down looks like the end of the body
 
     def document(self, track: Track, url: str, headers: Mapping[str, str] | None = None) -> Document:
         """Return a whole answer of at most 16 MB; what fails for a while is tried again.
@@ -232,7 +232,6 @@ class Web:
     def close(self) -> None:
         """Close all connections."""
         self._flights.close()
-        self._client.close()
 
     def _left(self) -> float:
         return max(self.deadline - self.retries.clock(), _LEAST_WAIT)
