@@ -154,7 +154,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 class Blobs:
-    """The folder of blobs: ``<algorithm>/ab/cd/<rest>``. What a symlink would lead to is not among them.
+    """The folder of blobs: ``<algorithm>/ab/<rest>``. What a symlink would lead to is not among them.
 
     `locked` are the digests of those that could not be removed.
     """
@@ -162,7 +162,7 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._prefix = f"{folder / ALGORITHM}{os.sep}"
-        self._inner = slice(len(self._prefix), len(self._prefix) + len("ab/cd"))
+        self._inner = slice(len(self._prefix), len(self._prefix) + len("ab"))
         self._seen: set[str] = set()
         self.locked: set[str] = set()
 
@@ -180,7 +180,7 @@ class Blobs:
         if not is_digest(digest):
             raise ValueError(f"{digest!r} is no digest")
         name = digest.partition(":")[2]
-        return f"{self._prefix}{name[:2]}{os.sep}{name[2:4]}{os.sep}{name[4:]}"
+        return f"{self._prefix}{name[:2]}{os.sep}{name[2:]}"
 
     def publish(self, finished: Path, digest: str) -> os.stat_result:
         """Rename the finished file to the place of `digest`, read-only, and return its stat.
@@ -207,15 +207,15 @@ class Blobs:
 
     def _make(self, place: str) -> None:
         """Make the folders that lead to a place; of those that did, only the last is looked at again."""
-        for folder in self._folders(place)[self._known(place) :]:
+        for folder in self._unseen(place):
             try:
-                os.mkdir(folder, 0o700)  # noqa: PTH102 - as many as blobs
+                os.mkdir(folder, 0o700)  # noqa: PTH102 - once for each blob
             except FileExistsError:
                 try:
                     self._check(folder)
                 except NotADirectoryError:
                     raise self._unusable(folder) from None
-        self._saw(place)
+        self._seen.add(place[self._inner])
 
     def stat(self, digest: str) -> os.stat_result | None:
         """Return the stat of the blob, None when it is missing.
@@ -246,18 +246,9 @@ class Blobs:
         Raise FileNotFoundError, NotADirectoryError or RootUnusable.
         """
         if place[self._inner] not in self._seen:
-            for folder in self._folders(place)[self._known(place) :]:
+            for folder in self._unseen(place):
                 self._check(folder)
-            self._saw(place)
-
-    def _known(self, place: str) -> int:
-        """Return how many of the outer folders that lead to a place did so before."""
-        inner = place[self._inner]
-        return 2 if inner[:2] in self._seen else int("" in self._seen)
-
-    def _saw(self, place: str) -> None:
-        inner = place[self._inner]
-        self._seen |= {"", inner[:2], inner}
+            self._seen.add(place[self._inner])
 
     def _check(self, folder: str) -> None:
         """Raise RootUnusable for a symlink, else NotADirectoryError for what is no folder."""
@@ -271,10 +262,10 @@ class Blobs:
         name = os.path.relpath(folder, self._folder.parent)
         return RootUnusable(self._folder.parent, f"{name} is no folder", "run: cachestore repair")
 
-    def _folders(self, place: str) -> tuple[str, str, str]:
-        """Return the folders that lead to a place, the outer ones first."""
-        outer = len(self._prefix) + 2
-        return self._prefix[:-1], place[:outer], place[: outer + 3]
+    def _unseen(self, place: str) -> tuple[str, ...]:
+        """Return the folders that lead to a place, without the outer one if that did before."""
+        inner = place[: self._inner.stop]
+        return (inner,) if self._seen else (self._prefix[:-1], inner)
 
     def move(self, digest: str, folder: Path, *, is_rot: bool = False) -> Path:
         """Move whatever lies in the place of `digest` into `folder`, and return its path there, which says when.

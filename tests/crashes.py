@@ -158,7 +158,7 @@ def _settle(kept: Path, root: Path) -> None:
     with closing(sqlite3.connect(root / "index-v1" / "cache.db", isolation_level=None)) as database:
         for key, value in database.execute("SELECT key, value FROM Cache WHERE key LIKE 'b:%'").fetchall():
             name, row = key.removeprefix("b:xxh3-128:"), json.loads(value)
-            place = Path("blobs-v1", "xxh3-128", name[:2], name[2:4], name[4:])
+            place = Path("blobs-v1", "xxh3-128", name[:2], name[2:])
             if (root / place).exists() and row["witness"] == _witness(kept / place):
                 settled = json.dumps(row | {"witness": _witness(root / place)}, separators=(",", ":"))
                 database.execute("UPDATE Cache SET value = ? WHERE key = ?", [settled, key])

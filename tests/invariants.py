@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
     Served = Mapping[str, Collection[bytes]]
 
-_PLACE = re.compile(r"xxh3-128/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{28})")
+_PLACE = re.compile(r"xxh3-128/([0-9a-f]{2})/([0-9a-f]{30})")
 _STAGING = ".cachestore-"
 
 

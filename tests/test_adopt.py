@@ -166,13 +166,13 @@ def be_a_copy(path: Path) -> None:
 
 
 def be_a_link_to_elsewhere(path: Path) -> None:
-    elsewhere = path.parent.parent.parent / "elsewhere"
+    elsewhere = path.parent.parent / "elsewhere"
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
 
 
 def be_below_a_link_to_elsewhere(path: Path) -> None:
-    elsewhere = path.parent.parent.parent / "elsewhere"
+    elsewhere = path.parent.parent / "elsewhere"
     path.parent.rename(elsewhere)
     path.parent.symlink_to(elsewhere)
 

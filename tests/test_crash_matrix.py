@@ -130,7 +130,7 @@ def littered(stranger: Stranger, cloud: Cloud) -> None:
     run_to(40, ("export", "other.json", "NEVER"), stranger.home, os.environ | stranger.environment)
     unindexed = wave(2000, seed=7)
     name = digest_of(unindexed).partition(":")[2]
-    place = stranger.root / "blobs-v1" / "xxh3-128" / name[:2] / name[2:4] / name[4:]
+    place = stranger.root / "blobs-v1" / "xxh3-128" / name[:2] / name[2:]
     place.parent.mkdir(parents=True)
     place.write_bytes(unindexed)
     place.chmod(0o444)

@@ -83,7 +83,7 @@ def test_repair_does_not_touch_a_blob_that_healed_meanwhile(store: Store) -> Non
 
 def test_a_file_in_the_place_of_a_folder_is_put_away_and_the_track_can_be_stored_again(store: Store) -> None:
     entry = put(store, "a", b"a")
-    folder = store.blobs.path(entry.digest).parent.parent
+    folder = store.blobs.path(entry.digest).parent
     shutil.rmtree(folder)
     folder.write_text("in the way")
     assert [done.mended for done in mend(store)] == [True, True]
@@ -95,7 +95,7 @@ def test_a_file_in_the_place_of_a_folder_is_put_away_and_the_track_can_be_stored
 
 def test_a_file_in_the_place_of_a_folder_does_not_stop_an_eviction(store: Store) -> None:
     entry = put(store, "a", b"a")
-    folder = store.blobs.path(entry.digest).parent.parent
+    folder = store.blobs.path(entry.digest).parent
     shutil.rmtree(folder)
     folder.touch()
     [eviction] = store.evict([entry.key])
@@ -124,14 +124,14 @@ def test_a_blob_that_no_row_knows_is_kept_whatever_its_times_say(store: Store) -
     assert {problem.digest for problem in verify(store).problems} == {old.digest, new.digest} == {*done}
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("plant", ["symlink", "file"])
 def test_what_is_in_the_way_of_blobs_is_told_taken_away_and_never_followed(
     tmp_path: Path, depth: int, plant: str
 ) -> None:
     with Store.open(tmp_path / "root") as store:
         entry = put(store, "a", b"a")
-        inner = store.blobs.path(entry.digest).parents[3 - depth]
+        inner = store.blobs.path(entry.digest).parents[2 - depth]
     inner.rename(tmp_path / "elsewhere")
     if plant == "symlink":
         inner.symlink_to(tmp_path / "elsewhere")

@@ -171,7 +171,7 @@ def test_an_entry_without_a_blob_row_is_missing(store: Store) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_foreign_and_its_blobs_are_missing(store: Store) -> None:
     entry = put(store, "a", b"a")
-    folder = store.blobs.path(entry.digest).parent.parent
+    folder = store.blobs.path(entry.digest).parent
     shutil.rmtree(folder)
     folder.write_text("in the way")
     assert [(problem.kind.value, problem.key) for problem in sorted_problems(store)] == [
