@@ -83,15 +83,12 @@ class BlobRow:
 
     def seen(self, info: os.stat_result, boot: str) -> BlobRow:
         """Return the row of the blob as its stat has it now, whole under `boot`; another inode has no holders."""
-        holders = self.holders if info.st_ino == self.witness.inode else ()
-        return replace(
-            self,
-            size=info.st_size,
-            cost=cost_of_file(info),
-            witness=witness_of(info),
-            boot=boot,
-            holders=holders,
-        )
+        return self.seen_as(witness_of(info), cost_of_file(info), boot)
+
+    def seen_as(self, witness: Witness, cost: int, boot: str) -> BlobRow:
+        """Return the row of a blob that has this witness, and was whole under `boot`; another inode has no holders."""
+        holders = self.holders if witness.inode == self.witness.inode else ()
+        return BlobRow(witness.size, cost, witness, boot, self.keys, self.used_at, holders)
 
     def costed(self, info: os.stat_result | None) -> BlobRow:
         """Return the row with what its file costs by now: it may have grown under another of its names.
