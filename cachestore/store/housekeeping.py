@@ -245,7 +245,7 @@ class Housekeeping(StoreReader):
         if is_much and time.monotonic() >= self._noted_at + _BETWEEN_NOTES:
             self.write_notes()
 
-    def hold(self, run_id: str, links: Iterable[tuple[Path, str]]) -> None:
+    def hold(self, run_id: str, links: Iterable[tuple[Path | str, str]]) -> None:
         """Let blobs count as held by a run that has hard links to them, and leases on them, by path and digest.
 
         Where the link is to another file than the blob by now, the lease ends.
