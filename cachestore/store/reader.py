@@ -88,16 +88,17 @@ class StoreReader(RowsReader):
 
     def kept(self, tracks: Iterable[Track]) -> dict[str, list[Entry]]:
         """Return by address the entries kept of `tracks`, the current version first."""
-        rows = self.get_many(TRACKS, [track.address for track in tracks])
-        entries = self.entries_of(f"{address}@{version}" for address, row in rows.items() for version in row.kept)
-        return {
-            address: [
-                _pinned(entry) if row.pinned and position == 0 else entry
-                for position, version in enumerate(row.kept)
-                if (entry := entries.get(f"{address}@{version}"))
-            ]
-            for address, row in rows.items()
-        }
+        kept: dict[str, list[Entry]] = {}
+        for batch in batches(track.address for track in tracks):
+            rows = self.get_many(TRACKS, batch)
+            entries = self.entries_of(f"{address}@{version}" for address, row in rows.items() for version in row.kept)
+            for address, row in rows.items():
+                kept[address] = [
+                    _pinned(entry) if row.pinned and position == 0 else entry
+                    for position, version in enumerate(row.kept)
+                    if (entry := entries.get(f"{address}@{version}"))
+                ]
+        return kept
 
     def versions(self, track: Track) -> Iterator[Entry]:
         """Yield the entries kept of one track as `kept` has them, each read when it is asked for."""

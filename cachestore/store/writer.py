@@ -14,7 +14,7 @@ from cachestore.errors import BlobDamaged, CacheStoreError, Cancelled
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
-from cachestore.rows import BLOBS
+from cachestore.rows import BLOBS, batches
 from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
@@ -147,10 +147,12 @@ class Store(Housekeeping):
         return None
 
     def whole(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return those of `entries` whose blob has the bytes of its digest; all rows are read at once."""
-        unseen = [entry.digest for entry in entries if not self._witnesses.has(entry.digest)]
-        rows = self.blob_rows_of(unseen)
-        return [entry for entry in entries if self._witnesses.is_whole(entry.digest, rows.get(entry.digest))]
+        """Return those of `entries` whose blob has the bytes of its digest; some hundred rows are read at once."""
+        whole: list[Entry] = []
+        for batch in batches(entries):
+            rows = self.blob_rows_of(entry.digest for entry in batch if not self._witnesses.has(entry.digest))
+            whole += [entry for entry in batch if self._witnesses.is_whole(entry.digest, rows.get(entry.digest))]
+        return whole
 
     def is_blob(self, digest: str, info: os.stat_result) -> bool:
         """Return whether the file that has this stat is the blob of `digest`, as this process found it whole."""
