@@ -6,7 +6,7 @@ import os
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -164,7 +164,7 @@ class Staging:
 
     def _file(self, identity: str, own: OwnedFile) -> str:
         """Return how the file of a track is called now."""
-        return self._layout.file(identity, PurePosixPath(own.file).suffix.removeprefix("."))
+        return self._layout.file(identity, own.file.rpartition(".")[2])
 
     def _moved(self, own: OwnedFile, file: str) -> OwnedFile:
         """Return the record of a staged file that is called `file` now, or of the published one that is right there."""
