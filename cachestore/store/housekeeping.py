@@ -131,7 +131,7 @@ class Housekeeping(StoreReader):
         evictions: list[Eviction] = []
         for piece in in_pieces(names, _BLOBS_PER_TRANSACTION):
             with self._transaction() as ledger:
-                leases = self.leases()
+                leases = self.leases(ledger.meta())
                 read(ledger, piece.items)
                 evictions += [evict_one(ledger, leases, name) for name in piece]
         return evictions
