@@ -52,8 +52,7 @@ class Candidate:
     """A blob as the plan sees it, with its entries, none if a lost index left it behind.
 
     `used_at` is the last use of any of them, in Unix seconds; `size` is the length of the file, `cost` what it counts
-    against max_size, `frees` what the disk gets back; `protected` says why it must stay. When it `was_held`, its row
-    has holders that turned out to have another file.
+    against max_size, `frees` what the disk gets back; `protected` why it must stay; `was_held`: its row has holders.
     """
 
     digest: str

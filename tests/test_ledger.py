@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from cachestore.errors import BlobDamaged, NotInCache
 from cachestore.links import LinkMode
-from cachestore.rows import BLOBS, ENTRIES, META, Bundle, BundleFile, Totals
+from cachestore.rows import BLOBS, ENTRIES, META, RUNS, Bundle, BundleFile, RunRow, Totals
 from cachestore.store.counting import counted, with_uses
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
@@ -354,3 +355,13 @@ def test_a_row_that_was_changed_in_this_transaction_is_not_read_again(store: Sto
         ledger.put_blob(digest, held)
         ledger.read_known(BLOBS, known)
         assert ledger.blob(digest) is held
+
+
+def test_a_row_that_is_dropped_and_put_again_is_there(store: Store) -> None:
+    run = RunRow("export", 0.0)
+    with store._transaction() as ledger:
+        ledger.put_run("0" * 32, run)
+    with store._transaction() as ledger:
+        ledger.drop(RUNS.key("0" * 32))
+        ledger.put_run("0" * 32, replace(run, command="fetch"))
+    assert [found.command for _, found in store.scan(RUNS)] == ["fetch"]

@@ -162,6 +162,7 @@ class Ledger:
         if table := table_of(key):
             self._put(table, table.name(key), None)
         self._rows.delete(key)
+        self._unwritten.add(key)  # who puts another one there writes all of it
 
     def mend_row(self, number: int) -> str:
         """Delete the row of a number, whatever its key is, if it cannot be read, or write it anew if it is misfiled.
