@@ -168,15 +168,15 @@ class Blobs:
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
-        return Path(self._place(digest))
+        return Path(self.place(digest))
 
     def digest_of(self, place: str) -> str | None:
         """Return the digest that a path stands for, None when no blob can lie there."""
         digest = f"{ALGORITHM}:{place.removeprefix(self._prefix).replace(os.sep, '')}"
-        return digest if is_digest(digest) and self._place(digest) == place else None
+        return digest if is_digest(digest) and self.place(digest) == place else None
 
-    def _place(self, digest: str) -> str:
-        """Return `path` as text: a million of them are looked at, and pathlib takes its time."""
+    def place(self, digest: str) -> str:
+        """Return `path` as text: a million of them are looked at, and pathlib takes its time. Raise as `path`."""
         if not is_digest(digest):
             raise ValueError(f"{digest!r} is no digest")
         name = digest.partition(":")[2]
@@ -197,7 +197,7 @@ class Blobs:
 
         They are private, whatever the umask.
         """
-        place = self._place(digest)
+        place = self.place(digest)
         try:
             self._make(place)
         except FileNotFoundError:  # somebody has removed what was there
@@ -222,7 +222,7 @@ class Blobs:
 
         Raise RootUnusable when a symlink leads to its place: it is not followed, and what is behind it is not missing.
         """
-        place = self._place(digest)
+        place = self.place(digest)
         with suppress(FileNotFoundError, NotADirectoryError):
             self._reach(place)
             return os.lstat(place)
@@ -230,7 +230,7 @@ class Blobs:
 
     def remove(self, digest: str) -> None:
         """Unlink the blob; it may be gone already. Raise RootUnusable as `stat`, PermissionError if it is locked."""
-        place = self._place(digest)
+        place = self.place(digest)
         try:
             self._reach(place)
             os.unlink(place)  # noqa: PTH108 - a million of them

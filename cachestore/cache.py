@@ -225,12 +225,12 @@ class Cache:
         Never overwrites: FileExistsError. `mode` defaults to `link_mode` of the configuration. Raise BlobDamaged,
         LinkError or NoSpace.
         """
-        path, wanted = Path(dest), LinkMode(mode or self.config.link_mode)
+        wanted = LinkMode(mode or self.config.link_mode)
         try:
-            used = self.store.link(entry, path, wanted, self._has_room)
+            used = self.store.link(entry, dest, wanted, self._has_room)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            used = self.store.link(entry, path, wanted, self._has_room)
+            Path(dest).parent.mkdir(parents=True, exist_ok=True)
+            used = self.store.link(entry, dest, wanted, self._has_room)
         if self._staged is not None and used is LinkMode.HARDLINK:
-            self._staged.add(path, entry.digest)
+            self._staged.add(dest, entry.digest)
         return used

@@ -6,6 +6,7 @@ import errno
 import os
 from contextlib import contextmanager
 from enum import Enum, StrEnum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -15,7 +16,6 @@ from cachestore.errors import DestinationError, LinkError, NoSpace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from io import FileIO
-    from pathlib import Path
 
 _CHUNK = 1024 * 1024
 
@@ -75,18 +75,19 @@ class _ReadError(OSError):
     """The file that is copied cannot be read, which says nothing of the destination."""
 
 
-def link(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
+def link(source: Path | str, dest: Path | str, mode: LinkMode) -> LinkMode:
     """Give `source` the name `dest` and return the mode used, never AUTO or EDITABLE.
 
     An existing `dest` is never overwritten (FileExistsError). All other modes are strict: LinkError when the
     filesystem refuses; NoMoreNames also in AUTO, since a copy of `source` could be linked. Raise DestinationError when
     nothing can be made at `dest`, NoSpace, or OSError when a disk fails; a copy that was begun is removed.
     """
+    if mode is LinkMode.HARDLINK:  # text is enough for thousands of these: pathlib takes its time
+        return _hard_link(source, dest)
+    source, dest = Path(source), Path(dest)
     match mode:
         case LinkMode.AUTO:
             return _hard_link_or_copy(source, dest)
-        case LinkMode.HARDLINK:
-            return _hard_link(source, dest)
         case LinkMode.REFLINK:
             return _reflink(source, dest)
         case LinkMode.COPY:
@@ -125,11 +126,11 @@ def _hard_link_or_copy(source: Path, dest: Path) -> LinkMode:
         return _copy(source, dest)
 
 
-def _hard_link(source: Path, dest: Path) -> LinkMode:
+def _hard_link(source: Path | str, dest: Path | str) -> LinkMode:
     try:
         os.link(source, dest)
     except OSError as error:
-        raise _ours(error, dest, LinkMode.HARDLINK) from error
+        raise _ours(error, Path(dest), LinkMode.HARDLINK) from error
     return LinkMode.HARDLINK
 
 

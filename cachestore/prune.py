@@ -52,7 +52,7 @@ class Candidate:
     """A blob as the plan sees it, with its entries, none if a lost index left it behind.
 
     `used_at` is the last use of any of them, in Unix seconds; `size` is the length of the file, `cost` what it counts
-    against max_size, `frees` what the disk gets back; `protected` says why it must stay.
+    against max_size, `frees` what the disk gets back; `protected` why it must stay; `was_held`: its row has holders.
     """
 
     digest: str
@@ -62,6 +62,7 @@ class Candidate:
     cost: int
     frees: int
     protected: str = ""
+    was_held: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -270,12 +271,11 @@ def _candidates(
             why = why or (LOCKED if digest in store.blobs.locked else "")
             is_alone = is_file(info) and info.st_nlink - left.links[info.st_ino] == 1
             frees = right.cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
-            yield Candidate(digest, own, row.used_at, row.size, right.cost, frees, why)
+            yield Candidate(digest, own, row.used_at, row.size, right.cost, frees, why, row.is_held)
 
 
 def _evict(store: Store, victims: Sequence[Victim]) -> list[Outcome]:
-    rows = store.blob_rows_of(victim.blob.digest for victim in victims).items()
-    store.cost_anew(digest for digest, row in rows if row.is_held)  # a backup may have been put back
+    store.cost_anew(victim.blob.digest for victim in victims if victim.blob.was_held)  # a backup may be back
     used_at = {entry.key: entry.used_at for victim in victims for entry in victim.blob.entries}
 
     def may_go(entry: Entry, row: BlobRow | None) -> str:

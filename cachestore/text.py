@@ -31,7 +31,7 @@ def shown(text: str) -> str:
 
 def is_steady(text: str) -> bool:
     """Return whether `text` can be part of an id, a path or a URL: Unicode without control characters."""
-    return not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)
+    return text.isprintable() or not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text)
 
 
 def is_echo(text: str, secrets: Iterable[str]) -> bool:
@@ -98,5 +98,7 @@ def _unpadded(text: str) -> str:
 
 
 def _readable(text: str) -> str:
+    if text.isprintable():  # as most are
+        return " ".join(text.split())
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return "".join(c for c in " ".join(whole.split()) if unicodedata.category(c) != "Cc")

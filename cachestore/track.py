@@ -30,7 +30,8 @@ class Track:
 
     `source` names a configured source or is ``url``; `id` is the service's id, or the identity of a URL. `version` pins
     one state of the bytes: a validator verbatim or the 16 hex digits of a key. `url` is set for URL tracks that are to
-    be fetched; it may carry a signature and is never stored or shown.
+    be fetched; it may carry a signature and is never stored or shown. `address` is ``source:id`` with ``%`` and ``@``
+    escaped, as it can be typed again.
     """
 
     source: str
@@ -40,11 +41,11 @@ class Track:
     artist: str = ""
     album: str = ""
     url: str | None = field(default=None, repr=False, compare=False)
+    address: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def address(self) -> str:
-        """Return ``source:id`` with ``%`` and ``@`` escaped, as it can be typed again."""
-        return f"{self.source}:{escape_id(self.id)}"
+    def __post_init__(self) -> None:
+        """Put the address together once: it is asked for many times."""
+        object.__setattr__(self, "address", f"{self.source}:{escape_id(self.id)}")
 
     @property
     def label(self) -> str:

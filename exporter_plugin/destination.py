@@ -19,7 +19,7 @@ from cachestore.links import LinkMode
 from cachestore.media import MEDIA_TYPES
 from cachestore.runs import staging_suffix
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
-from exporter_plugin.naming import cut, fold
+from exporter_plugin.naming import cut, fold, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Sequence
@@ -117,7 +117,7 @@ class Destination:
         It would be a copy of itself, under another name each time, and its track would be forgotten.
         """
         folders = {folder: Path(os.path.realpath(folder)) for folder in {path.parent for path in paths}}
-        ours = {self.path / file for file in self._records}
+        ours = {self.path / file for file in self._records} if paths else set()
         for path in paths if ours else ():
             place = folders[path.parent] / path.name
             if place in ours or (place.is_symlink() and Path(os.path.realpath(place)) in ours):
@@ -174,7 +174,7 @@ class Destination:
         stems: dict[str, str] = {}
         folds: set[str] = set()
         for own in self.owned:
-            stem = PurePosixPath(own.file).stem
+            stem = stem_of(own.file)
             if own.identity and own.file not in but and own.identity not in stems and fold(stem) not in folds:
                 stems[own.identity] = stem
                 folds.add(fold(stem))
@@ -187,7 +187,7 @@ class Destination:
         """
         media = (file for file in self.listed() if file.startswith(f"{MEDIA}/"))
         audio = [file for file in media if file.rpartition(".")[2].lower() in MEDIA_TYPES]
-        return {PurePosixPath(file).stem for file in (*audio, *self._records) if file not in but}
+        return {stem_of(file) for file in (*audio, *self._records) if file not in but}
 
     def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[OwnedFile, bool]]:
         """Yield the records of what we published and is not `wanted` any more, and whether nobody changed it."""

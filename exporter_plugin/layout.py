@@ -139,5 +139,9 @@ class Layout:
 
 def _unpublished(rows: Sequence[Row], published: Collection[str]) -> dict[str, Named]:
     """Return by identity what the names of the tracks are made of that have none yet; their first row counts."""
-    firsts = {row.identity: Named(index, row) for index, row in reversed(list(enumerate(rows, 1)))}
-    return {identity: named for identity, named in firsts.items() if identity not in published}
+    firsts: dict[str, Named] = {}
+    for index, row in enumerate(rows, 1):
+        identity = row.identity
+        if identity not in firsts and identity not in published:
+            firsts[identity] = Named(index, row)
+    return firsts

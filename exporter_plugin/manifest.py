@@ -137,13 +137,18 @@ def _text(manifest: Manifest) -> Iterator[str]:
     exported_at = datetime.fromtimestamp(manifest.exported_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     head = {"bundle": FORMAT, "name": manifest.name, "exported_at": exported_at, "finished": manifest.finished}
     yield "{\n" + "".join(f" {_JSON(name)}: {_JSON(value)},\n" for name, value in head.items())
-    yield f' "files": [{_lines(manifest.files, _FILE_FIELDS)}\n ],\n'
-    yield f' "tracks": [{_lines(manifest.tracks, _TRACK_FIELDS)}\n ]\n}}\n'
+    yield ' "files": ['
+    yield from _lines(manifest.files, _FILE_FIELDS)
+    yield '\n ],\n "tracks": ['
+    yield from _lines(manifest.tracks, _TRACK_FIELDS)
+    yield "\n ]\n}\n"
 
 
-def _lines(records: Iterable[OwnedFile | TrackRecord], names: Sequence[str]) -> str:
-    values = attrgetter(*names)
-    return ",".join(f"\n  {_JSON(dict(zip(names, values(record), strict=True)))}" for record in records)
+def _lines(records: Iterable[OwnedFile | TrackRecord], names: Sequence[str]) -> Iterator[str]:
+    values, mark = attrgetter(*names), ""
+    for record in records:
+        yield f"{mark}\n  {_JSON(dict(zip(names, values(record), strict=True)))}"
+        mark = ","
 
 
 def read_manifest(path: Path) -> Manifest | None:

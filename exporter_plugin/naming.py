@@ -22,6 +22,13 @@ def safe_stem(text: str, limit: int = MAX_STEM_BYTES) -> str:
     return f"_{stem}" if device in _DEVICES else stem
 
 
+def stem_of(file: str) -> str:
+    """Return the last part of a path with ``/`` without its extension, as pathlib does, which takes its time."""
+    name = file.rpartition("/")[2]
+    stem, _, ext = name.rpartition(".")
+    return stem if stem and ext else name
+
+
 def is_safe(name: str) -> bool:
     """Return whether a file may be called `name` as it is."""
     return safe_stem(name, MAX_NAME_BYTES + len("_")) == name

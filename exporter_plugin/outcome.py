@@ -127,9 +127,10 @@ def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], kept: int | No
     errors = tuple(outcome.error for outcome in outcomes if isinstance(outcome, Hole))
     placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
     origins = Counter(outcome.origin for outcome in placed)
-    files = {outcome.owned for outcome in placed}
-    edited = {own for own in files if own.is_edited}
-    linked = sum(own.link_mode is LinkMode.HARDLINK for own in files - edited)
+    files = {outcome.owned.file: outcome.owned for outcome in placed}.values()
+    edited = [own for own in files if own.is_edited]
+    ours = [own for own in files if not own.is_edited]
+    linked = sum(own.link_mode is LinkMode.HARDLINK for own in ours)
     return Report(
         dest=dest,
         name=name,
@@ -141,9 +142,9 @@ def report_of(dest: Path, name: str, outcomes: Sequence[Outcome], kept: int | No
         failed=len(errors),
         stale=sum(outcome.stale for outcome in placed),
         kept=kept,
-        bytes=sum(own.size for own in files - edited) + sum(_size(dest / own.file) for own in edited),
+        bytes=sum(own.size for own in ours) + sum(_size(dest / own.file) for own in edited),
         linked=linked,
-        copied=len(files) - len(edited) - linked,
+        copied=len(ours) - linked,
         edited=len(edited),
         seconds=seconds,
         errors=errors,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -33,7 +32,7 @@ def public_name(text: str, url: str | None = None) -> str:
 
     It is empty where it is a URL, which players write for what has no title, or holds a secret of `url`.
     """
-    if text.lower().startswith(("http://", "https://")) or (text and url and is_echo(text, url_secrets(url))):
+    if text[:8].lower().startswith(("http://", "https://")) or (text and url and is_echo(text, url_secrets(url))):
         return ""
     return redacted(text)
 
@@ -60,10 +59,13 @@ class Row:
     file_length: float | None = None
 
     def __post_init__(self) -> None:
-        told = partial(public_name, url=self.track.url)
-        title, artist, album = (told(text) for text in (self.track.title, self.track.artist, self.track.album))
-        object.__setattr__(self, "track", replace(self.track, title=title, artist=artist, album=album))
-        object.__setattr__(self, "musical_key", told(self.musical_key))
+        track = self.track
+        said = (track.title, track.artist, track.album, self.musical_key)
+        told = tuple(public_name(text, track.url) if text else text for text in said)
+        if told != said:
+            title, artist, album, musical_key = told
+            object.__setattr__(self, "track", replace(track, title=title, artist=artist, album=album))
+            object.__setattr__(self, "musical_key", musical_key)
 
     @property
     def problem(self) -> str:
@@ -92,9 +94,10 @@ class Row:
     @property
     def identity(self) -> str:
         """Return what tells this track from all others of any mix; rows of one identity share one file."""
+        track = self.track
         if self.path is not None:
-            return f"file:{self.address}"
-        return f"{self.address}@{self.track.version}" if self.track.version else self.address
+            return f"file:{track.id}"
+        return f"{track.address}@{track.version}" if track.version else track.address
 
     @property
     def fallback(self) -> str:

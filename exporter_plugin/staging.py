@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from exporter_plugin.row import Row
 
     Copies = Callable[[], Iterable[tuple[Row, int]]]
-    Make = Callable[[Path, LinkMode], LinkMode]
+    Make = Callable[[str, LinkMode], LinkMode]
 
 # What is tried before a copy.
 _SPARING = {LinkMode.AUTO: LinkMode.HARDLINK, LinkMode.EDITABLE: LinkMode.REFLINK}
@@ -59,14 +60,16 @@ class StagingFolder:
         """Return what is staged, audio first: playlists must never name what is not there."""
         if self._made is not None:
             with suppress(FileNotFoundError):  # somebody removed the folder
-                media = sorted(f"{MEDIA}/{file.name}" for file in (self._made / MEDIA).iterdir())
+                media = sorted(f"{MEDIA}/{name}" for name in os.listdir(self._made / MEDIA))
                 return media + sorted(file.name for file in self._made.iterdir() if file.is_file())
         return []
 
     def staged(self, file: str) -> Path | None:
         """Return where a file of the bundle is staged, None if it is not."""
-        path = self._made / file if self._made is not None else None
-        return path if path is not None and path.exists() else None
+        if self._made is None:
+            return None
+        path = f"{self._made}{os.sep}{file}"
+        return Path(path) if os.path.lexists(path) else None
 
     def rename(self, files: Mapping[str, str]) -> None:
         """Give staged files other names, all at once, so that they may exchange them."""
@@ -161,7 +164,7 @@ class Staging:
 
     def _file(self, identity: str, own: OwnedFile) -> str:
         """Return how the file of a track is called now."""
-        return self._layout.file(identity, PurePosixPath(own.file).suffix.removeprefix("."))
+        return self._layout.file(identity, own.file.rpartition(".")[2])
 
     def _moved(self, own: OwnedFile, file: str) -> OwnedFile:
         """Return the record of a staged file that is called `file` now, or of the published one that is right there."""
@@ -194,12 +197,13 @@ class Staging:
         return owned if fate in {Fate.KEEP, Fate.EDITED} else None
 
     def _made(self, row: Row, file: str, content: str, size: int, make: Make) -> OwnedFile:
-        path = self._folder.path / file
+        path = f"{self._folder.path}{os.sep}{file}"
         mode = self._make(row, path, size, make)
-        digest = content if is_digest(content) else hash_file(path)
-        return replace(_record(path, file, digest), identity=row.identity, content=content, link_mode=mode)
+        digest = content if is_digest(content) else hash_file(Path(path))
+        info = os.lstat(path)
+        return OwnedFile(file, info.st_size, info.st_mtime_ns, digest, row.identity, content, mode)
 
-    def _make(self, row: Row, path: Path, size: int, make: Make) -> LinkMode:
+    def _make(self, row: Row, path: str, size: int, make: Make) -> LinkMode:
         """Make a file and return the mode used: before it is a copy, all that are copies have to fit."""
         mode = self._link_mode if row.path is None else LinkMode.EDITABLE
         if mode in _SPARING and not self._is_copied(row):
@@ -233,7 +237,8 @@ class Staging:
             return kept
         with writing(self._destination.path):
             staged = Path(shutil.move(path, self._folder.path / file))
-        return _record(staged, file, hash_file(staged))
+        info = staged.lstat()
+        return OwnedFile(file, info.st_size, info.st_mtime_ns, hash_file(staged))
 
 
 def _device(row: Row) -> int | None:
@@ -244,8 +249,3 @@ def _device(row: Row) -> int | None:
         return row.path.stat().st_dev
     except OSError:  # it is gone by now, as it will be told when its turn comes
         return -1
-
-
-def _record(path: Path, file: str, digest: str) -> OwnedFile:
-    info = path.lstat()
-    return OwnedFile(file, info.st_size, info.st_mtime_ns, digest)

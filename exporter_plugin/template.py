@@ -95,15 +95,15 @@ class _Piece:
 
     def shown(self, values: Values, width: int) -> str:
         """Return the value of the field, empty if it has none; an index with zeros is `width` digits wide at least."""
-        match values.get(self.field):
-            case int(number):
-                digits = format(number, self.spec)
-                return digits.zfill(width) if self.spec.startswith("0") else digits
-            case float(number):
-                spec = self.spec.removesuffix("f")
-                return format(number, f"{spec}f" if "." in spec else f"{spec}.0f") if self.spec else f"{number:g}"
-            case str(text):
-                return text[: int(self.spec[1:])].rstrip() if self.spec else text
+        value = values.get(self.field)
+        if isinstance(value, str):
+            return value[: int(self.spec[1:])].rstrip() if self.spec else value
+        if isinstance(value, int):
+            digits = format(value, self.spec)
+            return digits.zfill(width) if self.spec.startswith("0") else digits
+        if isinstance(value, float):
+            spec = self.spec.removesuffix("f")
+            return format(value, f"{spec}f" if "." in spec else f"{spec}.0f") if self.spec else f"{value:g}"
         return ""
 
 
@@ -181,6 +181,8 @@ def track_stems(named: Sequence[Named], template: Template, rows: int, occupied:
     for length in _HASH_LENGTHS:
         count = Counter(fold(stem) for stem in stems.values())
         clashing = [one for one in named if count[fold(s := stems[one.row.identity])] > 1 or fold(s) in occupied]
+        if not clashing:
+            break
         for one in clashing:
             stems[one.row.identity] = template.stem(one, width, f" [{_hash(one.row.identity, length)}]")
     return stems

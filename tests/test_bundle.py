@@ -128,9 +128,9 @@ def outcome_of(row: Row, filling: Staging, version: str, failing: Collection[str
     return Placed(row, filling.place(row, ext, data, len(data), writer(data)))
 
 
-def writer(data: str) -> Callable[[Path, LinkMode], LinkMode]:
-    def write(path: Path, _: LinkMode) -> LinkMode:
-        path.write_text(data)
+def writer(data: str) -> Callable[[str, LinkMode], LinkMode]:
+    def write(path: str, _: LinkMode) -> LinkMode:
+        Path(path).write_text(data)
         return LinkMode.COPY
 
     return write

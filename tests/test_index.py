@@ -83,6 +83,15 @@ def test_a_transaction_sees_its_own_writes_and_nobody_else_does(index: Index) ->
         assert rows.get("a:1") is None
 
 
+def test_a_row_whose_value_changes_keeps_its_tag_and_one_that_is_not_there_is_not_made(index: Index) -> None:
+    with index.transaction() as rows:
+        rows.set_many([("a:1", {"n": 1}, 5.5), ("a:2", {"n": 2}, None)])
+    with index.transaction() as rows:
+        rows.change_many([("a:1", {"n": 7}), ("a:3", {"n": 3})])
+    assert list(index.scan("a:")) == [("a:1", {"n": 7}), ("a:2", {"n": 2})]
+    assert list(index.in_order()) == [("a:1", {"n": 7})]
+
+
 def test_a_scan_yields_one_prefix_in_order(index: Index) -> None:
     with index.transaction() as rows:
         for key in ("b:2", "a:1", "b:10", "c:1", "b:"):

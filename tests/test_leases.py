@@ -161,3 +161,15 @@ def test_leases_are_read_again_only_when_they_have_changed(
         store.lease(run_id, digests(3))
         other.leases()
         assert scanned == [LEASES]
+
+
+def test_leases_that_end_in_the_order_in_which_they_were_taken_rewrite_few_rows(store: Store, other: Store) -> None:
+    with store.run("fetch") as run_id:
+        store.lease(run_id, digests(640))
+        before = dict(other.scan(LEASES))
+        store.unlease(run_id, digests(640)[:70])
+        store.write_notes()
+        after = dict(other.scan(LEASES))
+    assert len(before) == 10
+    assert [len(after[name].digests) for name in before if after.get(name) != before[name] and name in after] == [58]
+    assert len(before.keys() - after.keys()) == 1

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from cachestore.errors import BlobDamaged, NotInCache
 from cachestore.links import LinkMode
-from cachestore.rows import BLOBS, ENTRIES, META, Bundle, BundleFile, Totals
+from cachestore.rows import BLOBS, ENTRIES, META, RUNS, Bundle, BundleFile, RunRow, Totals
 from cachestore.store.counting import counted, with_uses
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
@@ -329,3 +330,38 @@ def test_a_row_with_a_number_that_cannot_be_is_damaged(
     [(key, row)] = list(store._reader.scan(table.prefix))
     assert table.value(key, row) is not None
     assert table.value(key, row | changes) is None
+
+
+def test_a_row_that_was_read_before_the_lock_counts_only_as_long_as_it_is_as_it_was(store: Store) -> None:
+    same, changed, gone = (put(store, number, number.encode()).digest for number in "123")
+    known = dict(store.known(BLOBS, [same, changed, gone]))
+    with Store.open(store.root.path) as other:
+        with other._transaction() as ledger:
+            ledger.put_blob(changed, known[changed].value.held_by("a bundle", holds=True))
+            ledger.drop_blob(gone)
+        held = other.blob_rows_of([changed])[changed]
+    with store._transaction() as ledger:
+        ledger.read_known(BLOBS, known)
+        assert ledger.blob(same) is known[same].value
+        assert ledger.blob(changed) == held
+        assert ledger.blob(gone) is None
+
+
+def test_a_row_that_was_changed_in_this_transaction_is_not_read_again(store: Store) -> None:
+    digest = put(store, "1", b"1").digest
+    known = dict(store.known(BLOBS, [digest]))
+    with store._transaction() as ledger:
+        held = known[digest].value.held_by("a bundle", holds=True)
+        ledger.put_blob(digest, held)
+        ledger.read_known(BLOBS, known)
+        assert ledger.blob(digest) is held
+
+
+def test_a_row_that_is_dropped_and_put_again_is_there(store: Store) -> None:
+    run = RunRow("export", 0.0)
+    with store._transaction() as ledger:
+        ledger.put_run("0" * 32, run)
+    with store._transaction() as ledger:
+        ledger.drop(RUNS.key("0" * 32))
+        ledger.put_run("0" * 32, replace(run, command="fetch"))
+    assert [found.command for _, found in store.scan(RUNS)] == ["fetch"]

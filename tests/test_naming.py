@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter_plugin.naming import MAX_STEM_BYTES, cut, safe_stem
+from exporter_plugin.naming import MAX_STEM_BYTES, cut, safe_stem, stem_of
 
 # What titles are made of when they are awkward: separators, dots, devices, bidi, combining marks, emoji, surrogates.
 AWKWARD = [
@@ -81,3 +82,8 @@ def assert_safe(stem: str) -> None:
     assert not stem.endswith(".")
     assert stem[0] not in ".-~"
     assert stem.partition(".")[0].rstrip(" ").upper() not in DEVICES
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a", ".a", "a.b.flac", "a..flac", ".a.flac"])
+def test_the_stem_of_a_file_is_what_pathlib_says(name: str) -> None:
+    assert stem_of(f"media/{name}") == PurePosixPath(name).stem

@@ -246,9 +246,9 @@ def test_a_copy_of_a_blob_that_is_edited_meanwhile_is_not_left(
     entry = put(store, "t1", b"one")
     store.link(entry, tmp_path / "a", LinkMode.HARDLINK)
 
-    def copy_and_edit(source: Path, dest: Path, mode: LinkMode) -> LinkMode:
+    def copy_and_edit(source: str, dest: Path, mode: LinkMode) -> LinkMode:
         _overwrite(tmp_path / "a", b"0ne")
-        dest.write_bytes(source.read_bytes())
+        shutil.copyfile(source, dest)
         return mode
 
     monkeypatch.setattr("cachestore.links.link", copy_and_edit)

@@ -265,3 +265,4 @@ class FetchRun:
         self._store.used(wanted.outcome.entry for wanted in hits if isinstance(wanted.outcome, Hit))
         misses = sum(wanted.outcome is not None for wanted in self._wanted) - len(hits)
         self._store.count(hits=len(hits), misses=misses)
+        self._wanted, self._by_row = [], {}  # with the keeper we are a cycle, which lives longer than it is needed

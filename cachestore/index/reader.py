@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cachestore.errors import Busy, IndexDamaged, NoSpace, RootUnusable
+from cachestore.errors import IndexDamaged
 from cachestore.index.place import has_log, is_there
+from cachestore.index.refusals import is_busy, raise_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,13 +30,28 @@ _KEYS_PER_QUERY = 500
 _from_json = json.JSONDecoder().raw_decode
 
 
-def decode(key: object, raw: object, mode: object, filename: object, value: object) -> Row:
-    """Return the JSON object of one database row. Raise IndexDamaged for anything else.
+def _is_plain(key: object, raw: object, mode: object, filename: object, value: object) -> bool:
+    """Return whether a database row is plain text, and so may be one of ours.
 
-    When a row expires is not asked: diskcache would have it vanish, and none of ours does.
+    When it expires is not asked: diskcache would have it vanish, and none of ours does.
     """
-    if raw != 1 or mode != MODE_RAW or filename is not None or not (isinstance(key, str) and isinstance(value, str)):
+    return raw == 1 and mode == MODE_RAW and filename is None and isinstance(key, str) and isinstance(value, str)
+
+
+def plain(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+    """Yield key and text of the rows in the columns COLUMNS that are plain text."""
+    return ((fields[0], fields[-1]) for fields in rows if _is_plain(*fields))
+
+
+def decode(key: object, raw: object, mode: object, filename: object, value: Any) -> Row:  # noqa: ANN401 - whatever is there
+    """Return the JSON object of one database row. Raise IndexDamaged for anything else."""
+    if not _is_plain(key, raw, mode, filename, value):
         raise IndexDamaged(f"row {key!r}", "it is not plain text")
+    return parsed(key, value)
+
+
+def parsed(key: object, value: str) -> Row:
+    """Return the JSON object in the text of a row. Raise IndexDamaged for anything else."""
     try:
         row, end = _from_json(value)
     except (ValueError, RecursionError):
@@ -143,6 +157,10 @@ class IndexReader:
         for fields in self._select(COLUMNS, keys):
             if (row := sound_row(*fields)) is not None:
                 yield str(fields[0]), row
+
+    def texts(self, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield the rows of those of `keys` that have one in plain text, as it is written."""
+        return plain(self._select(COLUMNS, keys))
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that have a row, sound or not."""
@@ -266,33 +284,3 @@ def _nothing() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("CREATE TABLE Cache (rowid INTEGER PRIMARY KEY, key, raw, mode, filename, value, tag)")
     return connection
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Return whether another process is writing."""
-    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
-
-def raise_ours(error: sqlite3.Error, path: Path) -> NoReturn:
-    """Raise what an error of SQLite means to us."""
-    if is_busy(error):
-        raise Busy("the index") from error
-    # To SQLite it is an error of the disk when the file in which its connections meet finds no space.
-    if _code(error) == sqlite3.SQLITE_FULL or _extended(error) == sqlite3.SQLITE_IOERR_SHMSIZE:
-        raise NoSpace(path.parent) from error
-    if _code(error) in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
-        remedy = "mend its permissions, mount it writable or name another with --root"
-        raise RootUnusable(path.parent.parent, "its index cannot be opened or written", remedy) from error
-    if _code(error) == sqlite3.SQLITE_IOERR:
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path)) from error
-    raise IndexDamaged(str(path), str(error)) from error
-
-
-def _code(error: sqlite3.Error) -> int | None:
-    """Return the primary result code, without what SQLite adds to it."""
-    code = _extended(error)
-    return None if code is None else code & 0xFF
-
-
-def _extended(error: sqlite3.Error) -> int | None:
-    return getattr(error, "sqlite_errorcode", None)

@@ -24,12 +24,12 @@ from cachestore.index.reader import (
     Tag,
     as_text,
     decode,
-    is_busy,
     key_conditions,
     numbered,
-    raise_ours,
+    plain,
     sound,
 )
+from cachestore.index.refusals import is_busy, raise_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,6 +49,7 @@ _WRITE = """
         expire_time = NULL, access_count = 0, tag = excluded.tag, size = 0, mode = excluded.mode, filename = NULL,
         value = excluded.value
     """
+_CHANGE = "UPDATE Cache SET value = ? WHERE key = ? AND raw = 1"  # and no index, as of times and tags, is touched
 _SETTINGS = {*diskcache.DEFAULT_SETTINGS, *METADATA}
 
 
@@ -105,6 +106,11 @@ class Transaction:
             rows |= sound(self._sql(f"SELECT {COLUMNS} FROM Cache WHERE {condition}", *some))  # noqa: S608 (constants, marks)
         return rows
 
+    def texts(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the rows of those of `keys` that have one in plain text, as it is written."""
+        found = (self._sql(f"SELECT {COLUMNS} FROM Cache WHERE {at}", *some) for at, some in key_conditions(keys))  # noqa: S608 (constants, marks)
+        return {key: text for cursor in found for key, text in plain(cursor)}
+
     def has(self, key: str) -> bool:
         """Return whether there is a row of `key`, sound or not."""
         return self._sql("SELECT 1 FROM Cache WHERE key = ?", key).fetchone() is not None
@@ -118,6 +124,10 @@ class Transaction:
         now = time.time()
         fields = ((key, now, now, tag, MODE_RAW, _TO_JSON(row)) for key, row, tag in rows)
         self._cache._con.executemany(_WRITE, fields)  # noqa: SLF001 - its connection, in its transaction
+
+    def change_many(self, rows: Iterable[tuple[str, Row]]) -> None:
+        """Write other values into rows that can be read, and whose tags stay: a fifth of the work of `set_many`."""
+        self._cache._con.executemany(_CHANGE, ((_TO_JSON(row), key) for key, row in rows))  # noqa: SLF001 - its connection
 
     def delete(self, key: str) -> None:
         """Delete the row of `key` if there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
+from sys import intern
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import Witness, is_file, witness_of
@@ -83,15 +84,12 @@ class BlobRow:
 
     def seen(self, info: os.stat_result, boot: str) -> BlobRow:
         """Return the row of the blob as its stat has it now, whole under `boot`; another inode has no holders."""
-        holders = self.holders if info.st_ino == self.witness.inode else ()
-        return replace(
-            self,
-            size=info.st_size,
-            cost=cost_of_file(info),
-            witness=witness_of(info),
-            boot=boot,
-            holders=holders,
-        )
+        return self.seen_as(witness_of(info), cost_of_file(info), boot)
+
+    def seen_as(self, witness: Witness, cost: int, boot: str) -> BlobRow:
+        """Return the row of a blob that has this witness, and was whole under `boot`; another inode has no holders."""
+        holders = self.holders if witness.inode == self.witness.inode else ()
+        return BlobRow(witness.size, cost, witness, boot, self.keys, self.used_at, holders)
 
     def costed(self, info: os.stat_result | None) -> BlobRow:
         """Return the row with what its file costs by now: it may have grown under another of its names.
@@ -153,16 +151,15 @@ def entry_to_row(entry: Entry) -> Row:
 
 def entry_from_row(row: Row) -> Entry:
     """Return the entry of a JSON object."""
-    kind, value, reused = parts(row["version"])
-    source, track_id, media_type, ext, label = parts(_texts(row))
+    kind, value, reused, source, track_id, media_type, ext, label = parts((*row["version"], *_texts(row)))
     return Entry(
-        source=source,
+        source=intern(source),  # one text for what thousands of entries say
         id=track_id,
         version=Version(VersionKind(kind), value, reused),
         digest=checked_digest(row["digest"]),
         size=amount(row["size"]),
-        media_type=media_type,
-        ext=ext,
+        media_type=intern(media_type),
+        ext=intern(ext),
         label=label,
         stored_at=moment(row["stored_at"]),
         validated_at=moment(row["validated_at"]),

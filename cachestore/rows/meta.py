@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.rows.checks import amount, moment, typed
@@ -125,7 +125,9 @@ class MetaRow:
 
     def to_row(self) -> Row:
         """Return the JSON object."""
-        return asdict(self)
+        # asdict would copy what it finds, and this row is written in each transaction.
+        row: Row = {name: getattr(self, name) for name in _META_FIELDS}
+        return row | {"totals": {name: getattr(self.totals, name) for name in _TOTALS_FIELDS}}
 
     @staticmethod
     def from_row(row: Row) -> MetaRow:
@@ -150,3 +152,7 @@ def _home(boot: object, device: object, inode: object, made_ns: object = 0) -> H
 
 def _clocks(earlier: object, later: object) -> tuple[float, float]:
     return moment(earlier), moment(later)
+
+
+_META_FIELDS = tuple(field.name for field in fields(MetaRow))
+_TOTALS_FIELDS = tuple(field.name for field in fields(Totals))

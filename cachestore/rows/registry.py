@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cachestore.links import LinkMode
@@ -11,6 +10,7 @@ from cachestore.rows.checks import amount, checked_digest, moment, place, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from cachestore.index.reader import Row
 
@@ -51,7 +51,7 @@ class Bundle:
     @property
     def folders(self) -> list[str]:
         """Return the bundle's own folder, as ``.``, and those in it that have hard links."""
-        return sorted({".", *(str(PurePosixPath(file).parent) for file in self.linked)})
+        return sorted({".", *(file.rpartition("/")[0] or "." for file in self.linked)})
 
     def to_row(self) -> Row:
         """Return the JSON object."""

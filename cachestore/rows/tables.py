@@ -60,6 +60,13 @@ class Table(Generic[T]):
         return None if isinstance(value, Entry) and value.key != self.name(key) else value
 
 
+class Known(NamedTuple, Generic[T]):
+    """A row that was read before the lock was had: its text, and the value of that."""
+
+    text: str
+    value: T
+
+
 def _pin(value: Entry | TrackRow) -> Tag:
     return PIN if value.pinned else None
 

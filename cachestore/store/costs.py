@@ -36,7 +36,7 @@ def files_below(path: Path) -> Iterator[os.stat_result]:
         yield from (info for name in names if (info := _stat(f"{parent}{os.sep}{name}")))
 
 
-def inode_of(path: Path) -> int | None:
+def inode_of(path: Path | str) -> int | None:
     """Return the inode of a file, None when it is gone."""
     info = _stat(path)
     return None if info is None else info.st_ino

@@ -131,7 +131,7 @@ class Housekeeping(StoreReader):
         evictions: list[Eviction] = []
         for piece in in_pieces(names, _BLOBS_PER_TRANSACTION):
             with self._transaction() as ledger:
-                leases = self.leases()
+                leases = self.leases(ledger.meta())
                 read(ledger, piece.items)
                 evictions += [evict_one(ledger, leases, name) for name in piece]
         return evictions
@@ -245,7 +245,7 @@ class Housekeeping(StoreReader):
         if is_much and time.monotonic() >= self._noted_at + _BETWEEN_NOTES:
             self.write_notes()
 
-    def hold(self, run_id: str, links: Iterable[tuple[Path, str]]) -> None:
+    def hold(self, run_id: str, links: Iterable[tuple[Path | str, str]]) -> None:
         """Let blobs count as held by a run that has hard links to them, and leases on them, by path and digest.
 
         Where the link is to another file than the blob by now, the lease ends.

@@ -5,7 +5,6 @@ A run's leases lie in rows of a few dozen digests each, so that neither taking n
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING
@@ -52,39 +51,42 @@ class LeaseBook:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._taken: Counter[str] = Counter()
-        self._rows: dict[int, set[str]] = {}
+        self._taken: dict[str, int] = {}
+        self._rows: dict[int, dict[str, None]] = {}
         self._row_of: dict[str, int] = {}
         self._numbers = count()
-        self.unwritten: set[str] = set()
+        self.unwritten: dict[str, None] = {}  # in order: what is taken together ends together, and is in one row
 
     def take(self, digests: Iterable[str]) -> None:
         """Lease each of `digests` once more; `write` writes it."""
         for digest in digests:
-            self._taken[digest] += 1
-            if self._taken[digest] == 1:
-                self.unwritten.add(digest)
+            times = self._taken.get(digest, 0)
+            self._taken[digest] = times + 1
+            if not times:
+                self.unwritten[digest] = None
 
     def end(self, digests: Iterable[str]) -> None:
         """End one lease on each of `digests`; `write` writes it."""
         for digest in digests:
-            if self._taken[digest]:
-                self._taken[digest] -= 1
-                if not self._taken[digest]:
-                    self.unwritten.add(digest)
+            times = self._taken.pop(digest, 0)
+            if times > 1:
+                self._taken[digest] = times - 1
+            elif times:
+                self.unwritten[digest] = None
 
     def write(self, ledger: Ledger) -> None:
         """Bring the rows up to date."""
-        ended = [digest for digest in self.unwritten if not self._taken[digest] and digest in self._row_of]
-        new = iter([digest for digest in self.unwritten if self._taken[digest] and digest not in self._row_of])
-        self.unwritten = set()
-        stale = {self._row_of[digest] for digest in ended}
+        taken, rows, row_of = self._taken, self._rows, self._row_of
+        ended = [digest for digest in self.unwritten if digest not in taken and digest in row_of]
+        new = iter([digest for digest in self.unwritten if digest in taken and digest not in row_of])
+        self.unwritten = {}
+        stale = {row_of[digest] for digest in ended}
         for digest in ended:
-            self._rows[self._row_of.pop(digest)].remove(digest)
+            del rows[row_of.pop(digest)][digest]
         while digests := list(islice(new, _DIGESTS_PER_ROW)):
             number = next(self._numbers)
-            self._rows[number] = set(digests)
-            self._row_of |= dict.fromkeys(digests, number)
+            rows[number] = dict.fromkeys(digests)
+            row_of |= dict.fromkeys(digests, number)
             stale.add(number)
         for number in stale:
-            ledger.put_leases(f"{self._run_id}:{number}", LeaseRow(tuple(sorted(self._rows[number]))))
+            ledger.put_leases(f"{self._run_id}:{number}", LeaseRow(tuple(rows[number])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cachestore.entry import Entry
     from cachestore.index.reader import Row, Tag
     from cachestore.index.writer import Transaction
-    from cachestore.rows import BlobRow, Bundle, LeaseRow, RunRow, StampsRow, Table
+    from cachestore.rows import BlobRow, Bundle, Known, LeaseRow, RunRow, StampsRow, Table
 
 T = TypeVar("T")
 Transact = Callable[[], AbstractContextManager["Ledger"]]
@@ -143,6 +143,16 @@ class Ledger:
         for key in keys:
             self._before[key] = self._after[key] = table.value(key, rows[key]) if key in rows else None
 
+    def read_known(self, table: Table[T], known: Mapping[str, Known[T]]) -> None:
+        """Read rows that were read before; one that still has the same text has the same value."""
+        texts = self._rows.texts(map(table.key, known))
+        same = [name for name, then in known.items() if texts.get(table.key(name)) == then.text]
+        for name in same:
+            key = table.key(name)
+            if key not in self._after:
+                self._before[key] = self._after[key] = known[name].value
+        self.read(table, known.keys() - same)
+
     def has(self, key: str) -> bool:
         """Return whether there is a row of `key`, sound or not."""
         return self._after[key] is not None if key in self._after else self._rows.has(key)
@@ -152,6 +162,7 @@ class Ledger:
         if table := table_of(key):
             self._put(table, table.name(key), None)
         self._rows.delete(key)
+        self._unwritten.add(key)  # who puts another one there writes all of it
 
     def mend_row(self, number: int) -> str:
         """Delete the row of a number, whatever its key is, if it cannot be read, or write it anew if it is misfiled.
@@ -184,12 +195,17 @@ class Ledger:
             self.put_meta(replace(meta, totals=meta.totals + change, leases=meta.leases + leases))
         changed = [key for key, value in self._after.items() if value != self._before[key] or key in self._unwritten]
         self._rows.delete_many(key for key in changed if self._after[key] is None)
-        self._rows.set_many(self._written(key) for key in changed if self._after[key] is not None)
+        written = [self._written(key) for key in changed if self._after[key] is not None]
+        self._rows.set_many((key, row, tag) for key, row, tag, is_filed in written if not is_filed)
+        self._rows.change_many((key, row) for key, row, _, is_filed in written if is_filed)
 
-    def _written(self, key: str) -> tuple[str, Row, Tag]:
-        table, value = table_of(key), self._after[key]
+    def _written(self, key: str) -> tuple[str, Row, Tag, bool]:
+        """Return what is written of a row, and whether it lies in its place with its tag already."""
+        table, before, value = table_of(key), self._before[key], self._after[key]
         assert table is not None  # noqa: S101 - only tables put values
-        return key, table.to_row(value), table.tag(value)
+        tag = table.tag(value)
+        is_filed = before is not None and key not in self._unwritten and table.tag(before) == tag
+        return key, table.to_row(value), tag, is_filed
 
     def _get(self, table: Table[T], name: str) -> T | None:
         key = table.key(name)

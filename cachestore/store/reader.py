@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cachestore.entry import Entry
     from cachestore.root import Root
-    from cachestore.rows import BlobRow, Bundle, RunRow, Table, Totals
+    from cachestore.rows import BlobRow, Bundle, MetaRow, RunRow, Table, Totals
     from cachestore.store.looking import HeldChange
     from cachestore.track import Track
 
@@ -88,16 +88,17 @@ class StoreReader(RowsReader):
 
     def kept(self, tracks: Iterable[Track]) -> dict[str, list[Entry]]:
         """Return by address the entries kept of `tracks`, the current version first."""
-        rows = self.get_many(TRACKS, [track.address for track in tracks])
-        entries = self.entries_of(f"{address}@{version}" for address, row in rows.items() for version in row.kept)
-        return {
-            address: [
-                _pinned(entry) if row.pinned and position == 0 else entry
-                for position, version in enumerate(row.kept)
-                if (entry := entries.get(f"{address}@{version}"))
-            ]
-            for address, row in rows.items()
-        }
+        kept: dict[str, list[Entry]] = {}
+        for batch in batches(track.address for track in tracks):
+            rows = self.get_many(TRACKS, batch)
+            entries = self.entries_of(f"{address}@{version}" for address, row in rows.items() for version in row.kept)
+            for address, row in rows.items():
+                kept[address] = [
+                    _pinned(entry) if row.pinned and position == 0 else entry
+                    for position, version in enumerate(row.kept)
+                    if (entry := entries.get(f"{address}@{version}"))
+                ]
+        return kept
 
     def versions(self, track: Track) -> Iterator[Entry]:
         """Yield the entries kept of one track as `kept` has them, each read when it is asked for."""
@@ -193,15 +194,13 @@ class StoreReader(RowsReader):
         figures = [(run_id, figure(run)) for run_id, run in self.runs() if run_id != but]
         return sum(some for run_id, some in figures if some and self.is_alive(run_id))
 
-    def leases(self) -> Leases:
-        """Return what the living runs need."""
-        return Leases(
-            tuple(digests for run_id, digests in self._leased().items() if is_run_id(run_id) and self.is_alive(run_id))
-        )
+    def leases(self, meta: MetaRow | None = None) -> Leases:
+        """Return what the living runs need; `meta` is the store's own row, if it was read just now."""
+        leased = self._leased(meta or self.meta()).items()
+        return Leases(tuple(digests for run_id, digests in leased if is_run_id(run_id) and self.is_alive(run_id)))
 
-    def _leased(self) -> Mapping[str, set[str]]:
+    def _leased(self, meta: MetaRow) -> Mapping[str, set[str]]:
         """Return the leases of each run, dead or alive; they are read again only when they have changed."""
-        meta = self.meta()
         if not meta.counts or self._leased_then is None or self._leased_then[0] != meta.leases:
             leased: dict[str, set[str]] = {}
             for name, row in self.scan(LEASES):

@@ -15,11 +15,11 @@ from cachestore.store.pauses import in_pieces
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from cachestore.rows import BlobRow, Bundle
+    from cachestore.rows import BlobRow, Bundle, Known
     from cachestore.store.ledger import Ledger, Transact
     from cachestore.store.reader import StoreReader
 
-_BLOBS_PER_TRANSACTION = 100
+_BLOBS_PER_TRANSACTION = 200
 
 
 class Registry:
@@ -43,7 +43,7 @@ class Registry:
             former.update(digests_of(before, known) if before else ())
             ledger.put_bundle(bundle)
             ledger.put_stamps(bundle.id, StampsRow(bundle.dest, turn, former=tuple(sorted(former))))
-        self._look(bundle.id)
+        self._look(bundle)
 
     def _held_by(self, bundle_id: str) -> Iterator[str]:
         """Yield the digests that name a bundle as their holder, if its row, which lists them, cannot be read."""
@@ -53,7 +53,8 @@ class Registry:
     def look(self) -> None:
         """Look at all bundles whose folders changed, and forget those that are deleted."""
         for bundle_id in changed(self._store):
-            self._look(bundle_id)
+            if bundle := self._store.bundle(bundle_id):
+                self._look(bundle)
             self._forget_deleted(bundle_id)
 
     def forget(self, bundle_id: str) -> None:
@@ -64,10 +65,7 @@ class Registry:
         with self._transact() as ledger:
             ledger.drop_bundle(bundle_id)
 
-    def _look(self, bundle_id: str) -> None:
-        bundle = self._store.bundle(bundle_id)
-        if bundle is None:
-            return
+    def _look(self, bundle: Bundle) -> None:
         looks = self._store.meta().looks
         turn = self._begin(bundle).turn
         now = time.time()
@@ -75,8 +73,8 @@ class Registry:
         if self._hold(bundle, sight, turn):
             stamps = sight.stamps if sight.is_proof(now) else None
             with self._transact() as ledger:
-                if _is_turn(ledger, bundle_id, turn):
-                    ledger.put_stamps(bundle_id, StampsRow(bundle.dest, turn, stamps, looks))
+                if _is_turn(ledger, bundle.id, turn):
+                    ledger.put_stamps(bundle.id, StampsRow(bundle.dest, turn, stamps, looks))
 
     def _forget_deleted(self, bundle_id: str) -> None:
         """Drop a bundle that holds nothing any more, since it was deleted or moved."""
@@ -98,24 +96,24 @@ class Registry:
 
     def _hold(self, bundle: Bundle, sight: Sight, turn: int) -> bool:
         """Name the bundle as holder of just what it was seen to hold; False when it was registered anew meanwhile."""
-        known = self._store.stamps(bundle.id)
-        differing = self._differing(bundle.id, sight, digests_of(bundle, known))
+        known, bundle_id = self._store.stamps(bundle.id), bundle.id
+        differing = self._differing(bundle_id, sight, digests_of(bundle, known))
         for piece in in_pieces(differing, _BLOBS_PER_TRANSACTION):
             with self._transact() as ledger:
-                if not _is_turn(ledger, bundle.id, turn):
+                if not _is_turn(ledger, bundle_id, turn):
                     return False
-                ledger.read(BLOBS, piece.items)
-                rows = {digest: row for digest in piece if (row := ledger.blob(digest))}
+                ledger.read_known(BLOBS, dict(piece.items))
+                rows = {digest: row for digest, _ in piece if (row := ledger.blob(digest))}
                 for digest, row in rows.items():
-                    ledger.put_blob(digest, row.held_by(bundle.id, holds=sight.holds(digest, row)))
+                    ledger.put_blob(digest, row.held_by(bundle_id, holds=sight.holds(digest, row)))
                 self._write_noted(ledger, rows)
         return True
 
-    def _differing(self, bundle_id: str, sight: Sight, digests: list[str]) -> Iterator[str]:
+    def _differing(self, bundle_id: str, sight: Sight, digests: list[str]) -> Iterator[tuple[str, Known[BlobRow]]]:
         for batch in batches(digests):
-            for digest, row in self._store.blob_rows_of(batch).items():
-                if sight.holds(digest, row) != (bundle_id in row.holders):
-                    yield digest
+            for digest, known in self._store.known(BLOBS, batch):
+                if sight.holds(digest, known.value) != (bundle_id in known.value.holders):
+                    yield digest, known
 
 
 def _is_turn(ledger: Ledger, bundle_id: str, turn: int) -> bool:

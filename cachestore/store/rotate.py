@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -20,7 +21,6 @@ from cachestore.partials.sidecar import track_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from cachestore.blobs import Blobs
     from cachestore.store.ledger import Transact
@@ -49,22 +49,22 @@ class Linker:
         self._boot = boot
         self._ticks = ticks
 
-    def link(self, digest: str, dest: Path, mode: LinkMode, has_room: HasRoom = unbounded) -> LinkMode:
+    def link(self, digest: str, dest: Path | str, mode: LinkMode, has_room: HasRoom = unbounded) -> LinkMode:
         """Give a blob that is whole the name `dest` and return the mode used; its row is right in any case.
 
         `has_room` is entered around a copy of so many bytes within the store.
 
         Raise BlobDamaged when it is gone, or its bytes turn out to be wrong, else as `links.link`.
         """
-        place = self._blobs.path(digest)
+        place = self._blobs.place(digest)
         while True:
             try:
                 return links.link(place, dest, mode)
             except NoMoreNames:
                 with suppress(_ChangedError):  # it may have room now
-                    return self._link_anew(digest, dest, mode, has_room)
+                    return self._link_anew(digest, Path(dest), mode, has_room)
             except FileNotFoundError:
-                if not dest.parent.is_dir():
+                if not Path(dest).parent.is_dir():
                     raise
                 raise BlobDamaged(digest, digest) from None  # it was gone, be it there again or not
 

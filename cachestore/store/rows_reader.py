@@ -6,7 +6,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.boot import boot_id
-from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, Home, MetaRow, get_as, seen_row
+from cachestore.errors import IndexDamaged
+from cachestore.index.reader import parsed
+from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, Home, Known, MetaRow, get_as, seen_row
 from cachestore.runs import is_alive
 
 if TYPE_CHECKING:
@@ -103,6 +105,13 @@ class RowsReader:
         """Return by name the sound ones of the named rows of a table."""
         rows = self._reader.each(map(table.key, names))
         return {table.name(key): value for key, row in rows if (value := table.value(key, row)) is not None}
+
+    def known(self, table: Table[T], names: Iterable[str]) -> Iterator[tuple[str, Known[T]]]:
+        """Yield the sound ones of the named rows of a table with their text, for `Ledger.read_known`."""
+        for key, text in self._reader.texts(map(table.key, names)):
+            with suppress(IndexDamaged):
+                if (value := table.value(key, parsed(key, text))) is not None:
+                    yield table.name(key), Known(text, value)
 
     def last_row(self) -> int:
         """Return the number of the row that was written last, 0 when there is none."""

@@ -25,12 +25,13 @@ class Staged:
     def __init__(self, store: Store, run_id: str) -> None:
         self._store = store
         self._run_id = run_id
-        self._new: list[tuple[Path, str]] = []
+        self._folder = f"{staging_suffix(run_id)}{os.sep}"
+        self._new: list[tuple[Path | str, str]] = []
         self._held: list[str] = []
 
-    def add(self, path: Path, digest: str) -> None:
+    def add(self, path: Path | str, digest: str) -> None:
         """Take that `path` was made as a hard link to a blob."""
-        if f"{staging_suffix(self._run_id)}{os.sep}" in str(path):
+        if self._folder in str(path):
             self._new.append((path, digest))
             self._store.lease_besides(self._run_id, [digest])
 

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked, hash_file, is_file, move_away, witness_of
@@ -13,7 +14,7 @@ from cachestore.errors import BlobDamaged, CacheStoreError, Cancelled
 from cachestore.index.writer import Index
 from cachestore.links import LinkMode
 from cachestore.root import create_root
-from cachestore.rows import BLOBS
+from cachestore.rows import BLOBS, batches
 from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
@@ -27,7 +28,6 @@ from cachestore.store.witnesses import Witnesses
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from cachestore.blobs import Witness
     from cachestore.entry import Entry
@@ -147,10 +147,12 @@ class Store(Housekeeping):
         return None
 
     def whole(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return those of `entries` whose blob has the bytes of its digest; all rows are read at once."""
-        unseen = [entry.digest for entry in entries if not self._witnesses.has(entry.digest)]
-        rows = self.blob_rows_of(unseen)
-        return [entry for entry in entries if self._witnesses.is_whole(entry.digest, rows.get(entry.digest))]
+        """Return those of `entries` whose blob has the bytes of its digest; some hundred rows are read at once."""
+        whole: list[Entry] = []
+        for batch in batches(entries):
+            rows = self.blob_rows_of(entry.digest for entry in batch if not self._witnesses.has(entry.digest))
+            whole += [entry for entry in batch if self._witnesses.is_whole(entry.digest, rows.get(entry.digest))]
+        return whole
 
     def is_blob(self, digest: str, info: os.stat_result) -> bool:
         """Return whether the file that has this stat is the blob of `digest`, as this process found it whole."""
@@ -163,7 +165,7 @@ class Store(Housekeeping):
         row = None if self._witnesses.has(entry.digest) else self.get(BLOBS, entry.digest)
         return self._witnesses.is_whole(entry.digest, row)
 
-    def link(self, entry: Entry, dest: Path, mode: LinkMode, has_room: HasRoom = unbounded) -> LinkMode:
+    def link(self, entry: Entry, dest: Path | str, mode: LinkMode, has_room: HasRoom = unbounded) -> LinkMode:
         """Give the blob of `entry` the name `dest` and return the mode used, never AUTO.
 
         `has_room` is entered around a copy of so many bytes within the store, for a blob that has all the names it can
@@ -179,7 +181,7 @@ class Store(Housekeeping):
                 used = self._link(entry, dest, mode, has_room, before)
                 if used is LinkMode.HARDLINK or self._witness(entry.digest) == _witness_in(then):
                     return used
-                dest.unlink(missing_ok=True)  # a copy, and the blob was changed before or while it was made
+                Path(dest).unlink(missing_ok=True)  # a copy, and the blob was changed before or while it was made
 
     def _judged(self, entry: Entry) -> os.stat_result | None:
         """Return the stat of a blob that was found whole right before. Raise BlobDamaged when it is not."""
@@ -188,7 +190,7 @@ class Store(Housekeeping):
         return self.blobs.stat(entry.digest)
 
     def _link(
-        self, entry: Entry, dest: Path, mode: LinkMode, has_room: HasRoom, before: os.stat_result | None
+        self, entry: Entry, dest: Path | str, mode: LinkMode, has_room: HasRoom, before: os.stat_result | None
     ) -> LinkMode:
         """Link a blob whose stat right `before` is given."""
         try:

@@ -6,6 +6,8 @@ nobody can tell is None.
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from typing import BinaryIO
+
+
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_BUFFER = 4096  # bytes; given, since else each file is asked whether it is a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,10 @@ class Facts:
 def facts_of(path: Path) -> Facts:
     """Return the facts of the file at `path`, whose extension is the canonical one of its container."""
     ext = path.suffix.removeprefix(".")
-    if not path.is_file():  # a pipe in the place of an edited file would be waited for
-        return Facts()
     try:
-        with path.open("rb") as file:
-            return _plausible(*_reader(ext)(file, ext))
+        # A pipe in the place of an edited file would be waited for.
+        with os.fdopen(os.open(path, _READING), "rb", buffering=_BUFFER) as file:
+            return _plausible(*_reader(ext)(file, ext)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else Facts()
     except Exception:  # noqa: BLE001 - a header may hold anything, and an unknown duration fails no export
         return Facts()
 

@@ -61,11 +61,17 @@ class Said:
 
     def of(self, track: Track) -> Row:
         """Return the row of a cloud track."""
-        titled = replace(track, title=self.title, artist=self.artist, album=self.album)
-        return Row(titled, file_length=self.file_length)
+        return Row(self.titled(track), file_length=self.file_length)
+
+    def titled(self, track: Track) -> Track:
+        """Return a cloud track with its titles."""
+        return replace(track, title=self.title, artist=self.artist, album=self.album)
 
     def of_file(self, typed: str, path: Path) -> Row:
-        """Return the row of the local file at `path`, which the mix writes as `typed`: without titles, its own name."""
+        """Return the row of a local file."""
+        return Row(self.track_of_file(typed, path), path, file_length=self.file_length)
+
+    def track_of_file(self, typed: str, path: Path) -> Track:
+        """Return the track of the file at `path`, which the mix writes as `typed`: without titles, it has its name."""
         title = public_name(self.title) or ("" if self.artist else path.stem)
-        track = Track("file", typed, title=title, artist=self.artist, album=self.album)
-        return Row(track, path, file_length=self.file_length)
+        return Track("file", typed, title=title, artist=self.artist, album=self.album)

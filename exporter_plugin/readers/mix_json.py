@@ -17,12 +17,13 @@ from cachestore.text import redacted, shown
 from cachestore.track import RESERVED_SOURCES, Track, is_source_name
 from exporter_plugin.readers.document import Said
 from exporter_plugin.readers.location import flaw, looks_like_url
-from exporter_plugin.row import Mix
+from exporter_plugin.row import Mix, Row
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cachestore.errors import MixError
     from exporter_plugin.readers.document import Document
-    from exporter_plugin.row import Row
 
 _KINDS = "one of source and id, url, path"
 
@@ -67,8 +68,10 @@ def _row(document: Document, place: str, value: object) -> Row:
     if not isinstance(value, dict):
         raise document.error(place, f"it is {_kind(value)}; expected an object with {_KINDS}")
     fields = _Fields(document, place, value)
-    row = replace(
-        _found(fields),
+    track, path = _found(fields)
+    row = Row(
+        track,
+        path,
         duration=fields.number("duration") or None,  # 0 stands for an unknown one, as in playlists
         bpm=fields.number("bpm"),
         musical_key=fields.shown("key"),
@@ -82,16 +85,17 @@ def _row(document: Document, place: str, value: object) -> Row:
     return row
 
 
-def _found(fields: _Fields) -> Row:
-    """Return the row with its titles and where its track is."""
+def _found(fields: _Fields) -> tuple[Track, Path | None]:
+    """Return the track of a row with its titles, and where the file of a local one is."""
     said = Said(fields.shown("title"), fields.shown("artist"), fields.shown("album"))
     path, track = fields.exact("path"), _track(fields)
     if path is not None and looks_like_url(path):
         raise fields.error(f'"path" {redacted(path)!r} is a URL; expected a path, or "url" for one of http(s)')
     if path is not None and track is None:
-        return said.of_file(path, fields.document.local_path([path]))
+        place = fields.document.local_path([path])
+        return said.track_of_file(path, place), place
     if path is None and track is not None:
-        return said.of(track)
+        return said.titled(track), None
     found = "both a path and a cloud track" if track else "neither source and id nor url nor path"
     raise fields.error(f"it has {found}; expected {_KINDS}")
 
