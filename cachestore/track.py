@@ -44,8 +44,8 @@ class Track:
     address: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Put the address together once: it is asked for many times."""
-        object.__setattr__(self, "address", f"{self.source}:{escape_id(self.id)}")
+        """Put the address together once: it is asked for many times. Somebody else's source may give any id."""
+        object.__setattr__(self, "address", f"{self.source}:{escape_id(str(self.id))}")
 
     @property
     def label(self) -> str:

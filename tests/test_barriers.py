@@ -196,7 +196,7 @@ def test_exports_of_two_stores_to_one_folder_never_mix(scenario: Scenario) -> No
 def test_a_prune_that_stands_still_takes_nothing_that_an_export_uses_meanwhile(
     scenario: Scenario, moment: Moment
 ) -> None:
-    place = scenario.stranger.root / "blobs-v1" / "xxh3-128" / "00" / "00" / f"{0:028x}"
+    place = scenario.stranger.root / "blobs-v1" / "xxh3-128" / "00" / f"{0:030x}"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"an orphan, or there is nothing to be swept")
     prune = scenario.stopped(moment, "prune", "--max-size", "0B")
