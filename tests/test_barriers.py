@@ -197,7 +197,7 @@ def test_a_prune_that_stands_still_takes_nothing_that_an_export_uses_meanwhile(
     scenario: Scenario, moment: Moment
 ) -> None:
     place = scenario.stranger.root / "blobs-v1" / "xxh3-128" / "00" / f"{0:030x}"
-    place.parent.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(b"an orphan, or there is nothing to be swept")
     prune = scenario.stopped(moment, "prune", "--max-size", "0B")
     scenario.stranger.run("export", scenario.mix, "DEST")
