@@ -182,7 +182,8 @@ class _Planning:
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
         """Yield the files that are not `wanted` any more."""
-        for own, is_untouched in self._destination.unwanted(wanted):
+        for own, looks_ours in self._destination.unwanted(wanted):
+            is_untouched = looks_ours and self._destination.has_bytes(own)
             yield PlannedFile(Fate.REMOVE if is_untouched else Fate.EDITED, own.file)
 
     def _playlist(self, path: Path) -> PlannedFile:

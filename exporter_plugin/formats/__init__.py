@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
-from cachestore.errors import UsageError, is_full
+from cachestore.errors import Cancelled, UsageError, is_full
 from cachestore.events import WarningEvent
 from cachestore.text import shown
 from exporter_plugin.formats import m3u8
@@ -101,7 +101,7 @@ def _write_guarded(
         if asked or getattr(write, "applies", lambda _: True)(view):
             write(view, folder)
         return _written(folder, {fold(name) for name in (*_NOT_THEIRS, *(file.name for file in taken))})
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Cancelled):
         raise
     except BaseException as error:  # a plugin may do anything
         if is_full(error):

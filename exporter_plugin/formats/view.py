@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import check_now
 from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.naming import safe_stem
 
@@ -40,6 +41,7 @@ class BundleView:
     def facts(self, placed: Placed) -> Facts:
         """Return what the header of a row's file says of its sound; each file is read once, when it is asked for."""
         if placed.file not in self._facts:
+            check_now()
             self._facts[placed.file] = facts_of(self.locate(placed.file))
         return self._facts[placed.file]
 
