@@ -74,10 +74,11 @@ def export_mix(
             outcomes = _export(mix.rows, destination, layout, cache, wishes, filling, check, tell, options.formats)
         except ExportFailed as failed:
             cache.enforce_bound(tell)
-            failed.kept = kept_of(mix.rows, cache.store)
+            failed.kept = kept_of(mix.rows, cache.store, failed.failures)
             raise
     cache.enforce_bound(tell)
-    kept = kept_of(mix.rows, cache.store) if any(isinstance(outcome, Hole) for outcome in outcomes) else None
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome, Hole)]
+    kept = kept_of(mix.rows, cache.store, errors) if errors else None
     return report_of(destination.path, destination.name, outcomes, kept, time.monotonic() - began)
 
 
