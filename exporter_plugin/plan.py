@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
-from cachestore.errors import RootMissing
+from cachestore.errors import LinkError, RootMissing
 from cachestore.events import Provenance
+from cachestore.links import LinkMode
 from cachestore.store.reader import StoreReader
 from exporter_plugin.foresight import foresee
 from exporter_plugin.formats import chosen, decided, render_all
@@ -86,7 +89,7 @@ def plan_export(
     """Return what `export_mix` would do with the same arguments, as far as it is known here.
 
     `on_event` is told which formats fail. Servers may have other versions of what is cached. Raise TemplateError,
-    FormatUnknown, DestinationError or Cancelled.
+    FormatUnknown, DestinationError, Cancelled, or LinkError where hard links would have to lead to another disk.
     """
     chosen(options.formats)
     wishes = options.over(config)
@@ -95,6 +98,8 @@ def plan_export(
         found = list(foresee(mix.rows, None if options.refresh else store, offline=options.offline))
         layout = Layout(destination, mix.rows, wishes, store.is_blob if store is not None else lambda *_: False)
         planning = _Planning(destination, layout, found)
+        if wishes.link_mode is LinkMode.HARDLINK:
+            _refuse_another_disk(config.root, destination.path, planning.tracks.values())
         playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
         wanted = (*planning.tracks.values(), *planning.left, *playlists)
         files = (*wanted, *planning.others(file.file for file in wanted))
@@ -116,6 +121,21 @@ def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
         return StoreReader.open_readonly(root)
     except RootMissing:
         return nullcontext()
+
+
+def _refuse_another_disk(root: Path, dest: Path, tracks: Iterable[PlannedFile]) -> None:
+    """Raise LinkError if cloud tracks are to be made at `dest` and the store is on another disk.
+
+    What else is impossible turns out when it is tried only, and nothing is written here.
+    """
+    made = (track for track in tracks if track.action in _MADE and track.origin is not Provenance.LOCAL)
+    for track in made if _disk(root) != _disk(dest) else ():
+        raise LinkError(dest / track.file, LinkMode.HARDLINK, os.strerror(errno.EXDEV))
+
+
+def _disk(path: Path) -> int:
+    """Return on which disk a folder is, or is going to be."""
+    return next(folder.stat().st_dev for folder in (path, *path.parents) if folder.exists())
 
 
 class _Planning:
