@@ -198,6 +198,7 @@ class _Planning:
             yield PlannedFile(Fate.REMOVE if is_untouched else Fate.EDITED, own.file)
 
     def _playlist(self, file: str, content: bytes) -> PlannedFile:
+        file = self._layout.playlist(file)
         there = self._destination.path / file
         fate, _ = self._layout.fate(file, lambda _: there.read_bytes() == content)
         return PlannedFile(fate, file)

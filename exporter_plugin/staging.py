@@ -229,6 +229,7 @@ class Staging:
 
     def _place_playlist(self, file: str, content: bytes) -> OwnedFile:
         """Stage a playlist and return its record, or that of the one which stays since it is equal or edited."""
+        file = self._layout.playlist(file)
         there = self._destination.path / file
         kept = self._kept(file, lambda _: there.read_bytes() == content)
         if kept:

@@ -164,6 +164,13 @@ def test_a_title_in_other_letters_is_an_addition_and_a_removal(stranger: Strange
     assert planned == done(stranger, before) == {"01 - Song.wav": "add", "01 - song.wav": "remove", PLAYLIST: "replace"}
 
 
+def test_an_edited_playlist_keeps_the_letters_of_its_name(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"))
+    (stranger.home / "DEST" / PLAYLIST).write_text("mine")
+    planned = actions(dry(stranger, row("a"), options=("--name", PLAYLIST.removesuffix(".m3u8").upper())))
+    assert planned == {"01 - a.wav": "keep", PLAYLIST: "edited"}
+
+
 def test_hard_links_to_another_disk_are_refused_as_by_the_export(
     stranger: Stranger, cloud: Cloud, another_disk: Path
 ) -> None:
