@@ -59,6 +59,13 @@ class BlobDigest:
         return f"{ALGORITHM}:{self._hash.hexdigest()}"
 
 
+def digest_of(content: bytes) -> str:
+    """Return the digest of bytes in memory."""
+    digest = BlobDigest()
+    digest.update(content)
+    return digest.hexdigest()
+
+
 @contextmanager
 def checked(check: Callable[[], None]) -> Iterator[None]:
     """Let `check` be called for every chunk that this thread hashes or compares in the block; it may raise to end that.

@@ -190,7 +190,7 @@ class Destination:
         return {stem_of(file) for file in (*audio, *self._records) if file not in but}
 
     def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[OwnedFile, bool]]:
-        """Yield the records of what we published and is not `wanted` any more, and whether nobody changed it."""
+        """Yield the records of what we published and is not `wanted` any more, and whether it looks as we left it."""
         spellings, listed = {fold(file): file for file in wanted}, self.listed()
         for file in dict.fromkeys(own.file for own in self.owned):
             spelling = spellings.get(fold(file))
@@ -198,7 +198,7 @@ class Destination:
                 continue
             state, own = self.look_at(file)
             if own and (spelling is None or not self._are_one(file, spelling, listed)):
-                yield own, state is FileState.OURS and self.has_bytes(own)
+                yield own, state is FileState.OURS
 
     def _are_one(self, file: str, spelling: str, listed: Container[str]) -> bool:
         """Return whether two spellings are one file here: both are found, one is listed.

@@ -64,19 +64,21 @@ def export_mix(
     chosen(options.formats)
     on_failure = State.SKIPPED if wishes.skips_failures else State.FAILED
     fetch = partial(cache.fetch, jobs=options.jobs, offline=options.offline, refresh=options.refresh, cancel=cancel)
+    check = partial(raise_if_set, cancel)
     with closing(RowEvents(mix.rows, on_failure, tell)) as events:
         destination = inspect(dest, cache.config.root, options.name or mix.name)
         filling = partial(gather, mix.rows, events=events, fetch=fetch, link=cache.link, cancel=cancel)
-        with checked(partial(raise_if_set, cancel)):  # new names are chosen by what nobody changed: all is hashed
+        with checked(check):  # new names are chosen by what nobody changed: all is hashed
             layout = Layout(destination, mix.rows, wishes, cache.store.is_blob)
         try:
-            outcomes = _export(mix.rows, destination, layout, cache, wishes, filling, tell, options.formats)
+            outcomes = _export(mix.rows, destination, layout, cache, wishes, filling, check, tell, options.formats)
         except ExportFailed as failed:
             cache.enforce_bound(tell)
-            failed.kept = kept_of(mix.rows, cache.store)
+            failed.kept = kept_of(mix.rows, cache.store, failed.failures)
             raise
     cache.enforce_bound(tell)
-    kept = kept_of(mix.rows, cache.store) if any(isinstance(outcome, Hole) for outcome in outcomes) else None
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome, Hole)]
+    kept = kept_of(mix.rows, cache.store, errors) if errors else None
     return report_of(destination.path, destination.name, outcomes, kept, time.monotonic() - began)
 
 
@@ -87,10 +89,14 @@ def _export(
     cache: Cache,
     wishes: Wishes,
     filling: Callable[[Staging], list[Outcome]],
+    check: Callable[[], None],
     tell: OnEvent,
     formats: Collection[str],
 ) -> list[Outcome]:
-    """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows."""
+    """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows.
+
+    What is hashed before anything is published is interrupted by what `check` raises.
+    """
     store = cache.store
     for dead in dead_runs(store, store.meta().known_at(time.time())):
         dead.take(store)
@@ -101,12 +107,13 @@ def _export(
     ):
         copies = partial(copies_of, rows, store, layout)
         staging = Staging(folder, destination, layout, copies, wishes.link_mode, tell)
-        outcomes = filling(staging)
-        _refuse_failures(outcomes, skip=wishes.skips_failures)
-        outcomes = staging.settle(outcomes)
-        playlists = staging.write_playlists(BundleView(destination.name, outcomes, staging.locate), formats)
-        manifest = _manifest(destination.name, outcomes, (*staging.files(), *playlists))
-        is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
+        with checked(check):
+            outcomes = filling(staging)
+            _refuse_failures(outcomes, skip=wishes.skips_failures)
+            outcomes = staging.settle(outcomes)
+            playlists = staging.write_playlists(BundleView(destination.name, outcomes, staging.locate), formats)
+            manifest = _manifest(destination.name, outcomes, (*staging.files(), *playlists))
+            is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
         _register(_registration(destination.path, manifest), store, is_new=is_new)
     if wishes.link_mode is LinkMode.AUTO:
         _tell_copies(destination, manifest, tell)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cachestore.errors import LocalFileError
+from cachestore.errors import CachedFileError, LocalFileError
 from cachestore.fetching.decide import candidates, not_cached
 from exporter_plugin.local import look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cachestore.entry import Entry
@@ -58,9 +58,13 @@ def copies_of(rows: Sequence[Row], store: StoreReader, layout: Layout) -> Iterat
                 yield found.row, found.size
 
 
-def kept_of(rows: Sequence[Row], store: StoreReader) -> int:
-    """Return how many rows of cloud tracks have their bytes in the cache."""
-    cloud = [row for row in rows if row.path is None]
+def kept_of(rows: Sequence[Row], store: StoreReader, errors: Iterable[TrackError]) -> int:
+    """Return how many rows of cloud tracks have their bytes in the cache, where the next export can use them.
+
+    Which it cannot, `errors` say.
+    """
+    unusable = {error.track for error in errors if isinstance(error, CachedFileError)}
+    cloud = [row for row in rows if row.path is None and row.track.address not in unusable]
     kept = {found.row.identity for found in foresee(cloud, store) if found.place is not None}
     return sum(row.identity in kept for row in cloud)
 

@@ -6,7 +6,6 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import checked
 from cachestore.errors import BlobDamaged, Cancelled, Corrupt, LocalFileError
 from cachestore.events import Provenance, State, WarningEvent
 from cachestore.links import link as link_file
@@ -45,8 +44,7 @@ def gather(
     for index, row in enumerate(rows):
         if row.path is not None:
             events.state(index, State.QUEUED)
-    with checked(partial(raise_if_set, cancel)):
-        outcomes = _bring_cloud(rows, staging, events, fetch, link) | _bring_local(rows, staging, events, cancel)
+    outcomes = _bring_cloud(rows, staging, events, fetch, link) | _bring_local(rows, staging, events, cancel)
     return [outcomes[index] for index in range(len(rows))]
 
 

@@ -70,6 +70,15 @@ class Layout:
         """Return the file of a track, as it is called by now."""
         return f"{MEDIA}/{self._stems[identity]}.{ext}"
 
+    def playlist(self, file: str) -> str:
+        """Return the file of a playlist or project: where somebody changed one of its name in other letters, that one.
+
+        It stays in any case, and filesystems without case cannot have both.
+        """
+        there = self._destination
+        alike = (own for own in there.owned if own.file != file and fold(own.file) == fold(file))
+        return next((own.file for own in alike if there.has(own.file) and not there.has_bytes(own)), file)
+
     def settle(self, made: Iterable[str], reserved: Iterable[str]) -> None:
         """Give those of the tracks `made` other names that are in the way of the files `reserved`.
 

@@ -1,21 +1,21 @@
-"""What an export would do, found out without doing any of it: no server is asked, and what is written goes again."""
+"""What an export would do, found out without doing any of it: no server is asked, and nothing is written."""
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
-from cachestore.errors import RootMissing
+from cachestore.errors import LinkError, RootMissing
 from cachestore.events import Provenance
+from cachestore.links import LinkMode
 from cachestore.store.reader import StoreReader
-from exporter_plugin.destination import writing
 from exporter_plugin.foresight import foresee
-from exporter_plugin.formats import chosen, decided, write_all
+from exporter_plugin.formats import chosen, decided, render_all
 from exporter_plugin.formats.view import BundleView
 from exporter_plugin.gather import raise_if_set
 from exporter_plugin.inspection import inspect
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from cachestore.config import Config
     from cachestore.errors import TrackError
@@ -88,7 +89,7 @@ def plan_export(
     """Return what `export_mix` would do with the same arguments, as far as it is known here.
 
     `on_event` is told which formats fail. Servers may have other versions of what is cached. Raise TemplateError,
-    FormatUnknown, DestinationError or Cancelled.
+    FormatUnknown, DestinationError, Cancelled, or LinkError where hard links would have to lead to another disk.
     """
     chosen(options.formats)
     wishes = options.over(config)
@@ -97,6 +98,8 @@ def plan_export(
         found = list(foresee(mix.rows, None if options.refresh else store, offline=options.offline))
         layout = Layout(destination, mix.rows, wishes, store.is_blob if store is not None else lambda *_: False)
         planning = _Planning(destination, layout, found)
+        if wishes.link_mode is LinkMode.HARDLINK:
+            _refuse_another_disk(config.root, destination.path, planning.tracks.values())
         playlists = planning.playlists(mix.rows, options.formats, on_event or (lambda _: None))
         wanted = (*planning.tracks.values(), *planning.left, *playlists)
         files = (*wanted, *planning.others(file.file for file in wanted))
@@ -118,6 +121,21 @@ def _store(root: Path) -> AbstractContextManager[StoreReader | None]:
         return StoreReader.open_readonly(root)
     except RootMissing:
         return nullcontext()
+
+
+def _refuse_another_disk(root: Path, dest: Path, tracks: Iterable[PlannedFile]) -> None:
+    """Raise LinkError if cloud tracks are to be made at `dest` and the store is on another disk.
+
+    What else is impossible turns out when it is tried only, and nothing is written here.
+    """
+    made = (track for track in tracks if track.action in _MADE and track.origin is not Provenance.LOCAL)
+    for track in made if _disk(root) != _disk(dest) else ():
+        raise LinkError(dest / track.file, LinkMode.HARDLINK, os.strerror(errno.EXDEV))
+
+
+def _disk(path: Path) -> int:
+    """Return on which disk a folder is, or is going to be."""
+    return next(folder.stat().st_dev for folder in (path, *path.parents) if folder.exists())
 
 
 class _Planning:
@@ -166,29 +184,24 @@ class _Planning:
         return PlannedFile(Fate.KEEP, own.file, row.address, row.label)
 
     def playlists(self, rows: Sequence[Row], formats: Collection[str], tell: OnEvent) -> list[PlannedFile]:
-        """Return playlist and projects, which are written where nobody sees them: with what is known of the tracks."""
-        with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
-            audio, written = Path(scratch, "audio"), Path(scratch, "written")
-            audio.mkdir()
-            written.mkdir()
-            view = BundleView(
-                self._destination.name, [self._outcome(row) for row in rows], partial(self._locate, audio)
-            )
-            files, failed = write_all(view, written, tell, formats)
-            planned = [self._playlist(path) for path in sorted(files, key=lambda path: path.name)]
-        names = (file.file for file in planned)
-        earlier = self._destination.playlists_unlike(names, decided(failed)) if failed else []
+        """Return playlist and projects, of what is known of the tracks."""
+        view = BundleView(self._destination.name, [self._outcome(row) for row in rows], self._locate)
+        files, failed = render_all(view, tell, formats)
+        planned = [self._playlist(file, content) for file, content in sorted(files.items())]
+        earlier = self._destination.playlists_unlike(files, decided(failed)) if failed else []
         return [*planned, *(PlannedFile(Fate.KEEP, own.file) for own in earlier)]
 
     def others(self, wanted: Iterable[str]) -> Iterator[PlannedFile]:
         """Yield the files that are not `wanted` any more."""
-        for own, is_untouched in self._destination.unwanted(wanted):
+        for own, looks_ours in self._destination.unwanted(wanted):
+            is_untouched = looks_ours and self._destination.has_bytes(own)
             yield PlannedFile(Fate.REMOVE if is_untouched else Fate.EDITED, own.file)
 
-    def _playlist(self, path: Path) -> PlannedFile:
-        there = self._destination.path / path.name
-        fate, _ = self._layout.fate(path.name, lambda _: there.read_bytes() == path.read_bytes())
-        return PlannedFile(fate, path.name)
+    def _playlist(self, file: str, content: bytes) -> PlannedFile:
+        file = self._layout.playlist(file)
+        there = self._destination.path / file
+        fate, _ = self._layout.fate(file, lambda _: there.read_bytes() == content)
+        return PlannedFile(fate, file)
 
     def _outcome(self, row: Row) -> Outcome:
         found = self._found[row.identity]
@@ -198,12 +211,6 @@ class _Planning:
         owned = OwnedFile(file, found.size or 0, 0, "", row.identity, found.content)
         return Placed(row.called(found.row.label), owned)
 
-    def _locate(self, audio: Path, file: str) -> Path:
-        """Return what has the sound of a file: the published one, or one in `audio` under its extension."""
-        place = self._made_of.get(file)
-        if place is None:
-            return self._destination.path / file
-        link = audio / PurePosixPath(file).name
-        if not link.is_symlink():
-            link.symlink_to(place.absolute())
-        return link
+    def _locate(self, file: str) -> Path:
+        """Return what has the sound of a file: the published one, or what it is going to be made of."""
+        return self._made_of.get(file) or self._destination.path / file

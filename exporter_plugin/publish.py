@@ -3,7 +3,9 @@
 A new folder appears by one rename. One that is there stays, with its mode and whoever stands in it: a re-export, and
 the first export into an empty folder, first write bundle.json as unfinished, with all files old and new listed as ours,
 so that the next export mends whatever a kill leaves; then they move audio in, then playlists, remove what they own, is
-no longer wanted and nobody changed, and last write the final bundle.json.
+no longer wanted and nobody changed, and last write the final bundle.json. What is going to be replaced or removed is
+hashed before the first write, since that may take minutes: until then a cancel leaves the folder as it was, from then
+on it is ignored.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import checked
 from cachestore.errors import Busy, DestinationError
 from exporter_plugin.destination import FileState, edited_warning, writing
 from exporter_plugin.manifest import MANIFEST, MEDIA, write_manifest
+from exporter_plugin.untouched import Untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from cachestore.events import OnEvent
@@ -105,6 +109,7 @@ class _Merge:
         self._manifest = manifest
         self._tell = tell
         self._overwrite_edited = overwrite_edited
+        self._untouched = Untouched(destination)
 
     def is_done(self) -> bool:
         """Return whether the bundle is as it is to be already, without a file more; then all is told that is kept."""
@@ -119,13 +124,23 @@ class _Merge:
         return True
 
     def run(self, files: Sequence[str]) -> None:
-        """Merge the staged `files`. Raise DestinationError, before anything is written, when they cannot be there."""
+        """Merge the staged `files`. Raise DestinationError, before anything is written, when they cannot be there.
+
+        Until then, what `checked` has asked for ends it, too.
+        """
         self._refuse_strangers(files)
-        manifest, dest = self._manifest, self._destination.path
-        self._refuse_closed(files)
+        removed = [own.file for own, is_untouched in self._unwanted() if is_untouched]
+        self._refuse_closed((*files, *removed))
+        for file in files:
+            self._edited_at(file)
+        with checked(lambda: None):
+            self._put_in_place(files)
+
+    def _put_in_place(self, files: Sequence[str]) -> None:
+        manifest = self._manifest
         both = tuple(dict.fromkeys((*manifest.files, *self._destination.owned)))
         self._write(replace(manifest, files=both, finished=False))
-        (dest / MEDIA).mkdir(exist_ok=True)
+        (self._destination.path / MEDIA).mkdir(exist_ok=True)
         edited = {file: own for file in files if (own := self._replace(file))}
         kept = self._remove_unwanted()
         owned = [edited.get(own.file) or self._made_writable(own) for own in manifest.files]
@@ -138,23 +153,26 @@ class _Merge:
                 raise DestinationError(place, "appeared during the export", "move it away")
             self._destination.refuse_in_the_way(file, state, overwrites=self._overwrite_edited)
 
-    def _refuse_closed(self, files: Sequence[str]) -> None:
-        """Raise DestinationError when files cannot be put into a folder, or removed from it, that are to be."""
+    def _refuse_closed(self, files: Collection[str]) -> None:
+        """Raise DestinationError when files are to be put into a folder, or removed from it, that cannot be."""
         path = self._destination.path
         closed = {folder for folder in (path, path / MEDIA) if _is_closed(folder)}
-        if closed:  # else nobody needs to know what is going to be removed
-            removed = (own.file for own, is_untouched in self._unwanted() if is_untouched)
-            for folder in closed & {(path / file).parent for file in (*files, *removed)}:
-                raise DestinationError(folder, "is no folder that can be written", "mend that or name another one")
+        for folder in closed & {(path / file).parent for file in files}:
+            raise DestinationError(folder, "is no folder that can be written", "mend that or name another one")
 
     def _replace(self, file: str) -> OwnedFile | None:
         """Move a staged file into its place, or return the record of the one there, which somebody edits just now."""
-        own = self._destination.look_at(file)[1]
-        if own and not self._overwrite_edited and not self._destination.has_bytes(own):
-            self._tell(edited_warning(self._destination.path / file))
-            return _edited(own)
-        (self._folder.path / file).replace(self._destination.path / file)
-        return None
+        edited = self._edited_at(file)
+        if edited is None:
+            self._untouched.take(self._folder.path / file, file)
+            return None
+        self._tell(edited_warning(self._destination.path / file))
+        return _edited(edited)
+
+    def _edited_at(self, file: str) -> OwnedFile | None:
+        """Return the record of what is at the place of a staged file, if somebody changed that and is to keep it."""
+        own = None if self._overwrite_edited else self._destination.look_at(file)[1]
+        return None if own is None or self._untouched.has(own) else own
 
     def _remove_unwanted(self) -> list[OwnedFile]:
         """Remove what is not wanted any more, and return the records of what somebody changed, which stays."""
@@ -178,7 +196,9 @@ class _Merge:
         return own.timed(path.lstat())
 
     def _unwanted(self) -> Iterator[tuple[OwnedFile, bool]]:
-        return self._destination.unwanted(own.file for own in self._manifest.files)
+        """Yield the records of what is not wanted any more, and whether nobody changed it."""
+        for own, looks_ours in self._destination.unwanted(own.file for own in self._manifest.files):
+            yield own, looks_ours and self._untouched.has(own)
 
     def _write(self, manifest: Manifest) -> None:
         fresh = self._folder.path / MANIFEST

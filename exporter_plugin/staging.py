@@ -7,14 +7,13 @@ import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from cachestore.blobs import hash_file, is_digest
+from cachestore.blobs import digest_of, hash_file, is_digest
 from cachestore.errors import LinkError
 from cachestore.links import LinkMode, can_reflink
 from exporter_plugin.destination import edited_warning, writing
-from exporter_plugin.formats import decided, write_all
+from exporter_plugin.formats import decided, render_all
 from exporter_plugin.layout import Fate
 from exporter_plugin.manifest import MEDIA, OwnedFile
 from exporter_plugin.outcome import Hole
@@ -178,9 +177,8 @@ class Staging:
 
         Where a format fails, what an earlier export wrote of its kind stays.
         """
-        with TemporaryDirectory(prefix="cachestore-", ignore_cleanup_errors=True) as scratch, writing(Path(scratch)):
-            files, failed = write_all(view, Path(scratch), self._tell, formats)
-            placed = [self._place_playlist(path) for path in files]
+        files, failed = render_all(view, self._tell, formats)
+        placed = [self._place_playlist(file, content) for file, content in files.items()]
         written = (own.file for own in placed)
         return [*placed, *(self._destination.playlists_unlike(written, decided(failed)) if failed else ())]
 
@@ -229,16 +227,18 @@ class Staging:
             self._copying[device] = not can_reflink(row.path, self._folder.path)
         return self._copying[device]
 
-    def _place_playlist(self, path: Path) -> OwnedFile:
+    def _place_playlist(self, file: str, content: bytes) -> OwnedFile:
         """Stage a playlist and return its record, or that of the one which stays since it is equal or edited."""
-        file, there = path.name, self._destination.path / path.name
-        kept = self._kept(file, lambda _: there.read_bytes() == path.read_bytes())
+        file = self._layout.playlist(file)
+        there = self._destination.path / file
+        kept = self._kept(file, lambda _: there.read_bytes() == content)
         if kept:
             return kept
         with writing(self._destination.path):
-            staged = Path(shutil.move(path, self._folder.path / file))
-        info = staged.lstat()
-        return OwnedFile(file, info.st_size, info.st_mtime_ns, hash_file(staged))
+            staged = self._folder.path / file
+            staged.write_bytes(content)
+            info = staged.lstat()
+        return OwnedFile(file, info.st_size, info.st_mtime_ns, digest_of(content))
 
 
 def _device(row: Row) -> int | None:

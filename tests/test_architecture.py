@@ -68,6 +68,7 @@ FLOORS = {
     "exporter_plugin.foresight": 5.7,
     "exporter_plugin.local": 4.1,
     "exporter_plugin.publish": 5.6,
+    "exporter_plugin.untouched": 5.5,
     "exporter_plugin.staging": 5.5,
     "exporter_plugin.formats": 5.4,
     "exporter_plugin.row_events": 5.4,

@@ -205,6 +205,18 @@ def test_a_title_and_a_name_in_other_letters_leave_no_file_behind(house: House) 
     assert there == ["01 - Song.wav", "FRIDAY.m3u8", "bundle.json"]
 
 
+def test_an_edited_playlist_keeps_the_letters_of_its_name_since_exfat_cannot_have_both(house: House) -> None:
+    house.export("A")
+    edit(house.dest / "Friday.m3u8", "mine")
+    for overwrites in (False, True):
+        manifest = house.export("A", name="FRIDAY", overwrite_edited=overwrites)
+        assert [own.file for own in manifest.files] == ["media/01 - A.wav", "Friday.m3u8"]
+        assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.m3u8", "bundle.json", "media"]
+        assert ((house.dest / "Friday.m3u8").read_text() == "mine") is not overwrites
+    house.export("A", name="FRIDAY")
+    assert sorted(path.name for path in house.dest.iterdir()) == ["FRIDAY.m3u8", "bundle.json", "media"]
+
+
 def test_links_to_one_blob_under_two_spellings_are_two_files(house: House) -> None:
     house.export("a")
     media = house.dest / "media"

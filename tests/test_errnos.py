@@ -282,6 +282,15 @@ def test_what_cannot_be_read_is_neither_thrown_away_nor_downloaded_again(
     assert len(cloud.requests()) == asked
 
 
+def test_what_cannot_be_read_does_not_count_as_cached(stranger: Stranger, cloud: Nginx) -> None:
+    kept(stranger)
+    stranger.run("fetch", "open:t-mp3")
+    [blob] = [path for path in blobs_of(stranger.root).values() if path.read_bytes()[:4] == b"fLaC"]
+    mix = stranger.mix(row("t-mp3"), row("t-flac"))
+    ran = run_refused(stranger, Refusal("read", errno.EIO, str(blob)), "export", mix, "AGAIN", code=1)
+    assert ran.err.splitlines()[-1].startswith("1 of 2 is cached; run again: ")
+
+
 def test_what_cannot_be_read_fails_its_own_track_alone(stranger: Stranger, cloud: Nginx) -> None:
     before = kept(stranger)
     [blob] = blobs_of(stranger.root).values()

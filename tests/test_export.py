@@ -37,6 +37,7 @@ from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
 from exporter_plugin import destination, gather
 from exporter_plugin.export import export_mix
+from exporter_plugin.facts import Facts
 from exporter_plugin.mix import read_mix
 from exporter_plugin.options import Options
 from exporter_plugin.outcome import ExportFailed
@@ -817,6 +818,33 @@ def test_a_cancel_ends_the_look_at_what_is_to_be_renumbered(house: House, monkey
     monkeypatch.setattr("exporter_plugin.export.gather", Mock(side_effect=AssertionError))
     with Cache.open(house.config) as cache, pytest.raises(Cancelled):
         export_mix(house.mix, house.dest, Options(renumber=True), cache=cache, cancel=cancel)
+    assert stamps(house.dest) == before
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+@pytest.mark.parametrize("place", ["m3u8.render", "dawproject.render"])
+def test_a_cancel_ends_the_look_at_headers(
+    house: House, monkeypatch: pytest.MonkeyPatch, place: str, *, is_dry: bool
+) -> None:
+    """Of many files on a slow disk it takes minutes."""
+    house.write("t1", "t2", start=1)
+    house.export(formats=("rpp",))
+    before, cancel, looks = stamps(house.dest), threading.Event(), list[Path]()
+
+    def look_until_cancelled(path: Path, _: str) -> Facts:
+        looks.append(path)
+        cancel.set()
+        return Facts()
+
+    monkeypatch.setattr("exporter_plugin.formats.view.facts_of", look_until_cancelled)
+    if place != "m3u8.render":  # which has looked at all of them by then
+        monkeypatch.setattr("exporter_plugin.formats.m3u8.render", lambda _: b"")
+    mix = read_mix(house.mix)
+    with Cache.open(house.config) as cache:
+        ask = partial(plan_export, config=cache.config) if is_dry else partial(export_mix, cache=cache)
+        with pytest.raises(Cancelled):
+            ask(mix, house.dest, cancel=cancel)
+    assert len(looks) == 1
     assert stamps(house.dest) == before
 
 

@@ -185,6 +185,20 @@ def test_a_sum_of_many_wave_bytes_is_no_more_than_the_file_has(made: Mapping[str
     assert SECONDS <= said < SECONDS + 0.1
 
 
+def test_a_wave_whose_odd_chunk_is_not_padded_is_read_as_the_gate_reads_it(
+    made: Mapping[str, Path], tmp_path: Path
+) -> None:
+    wave = made["wave"].read_bytes()
+    unpadded = b"LIST" + (5).to_bytes(4, "little") + b"INFO~"
+    (tmp_path / "audio.wav").write_bytes(wave[:12] + unpadded + wave[12:])
+    assert facts_of(tmp_path / "audio.wav") == facts_of(made["wave"], "wav") != Facts()
+
+
+def test_what_is_appended_to_a_caf_file_hides_nothing(made: Mapping[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "audio.caf").write_bytes(made["caf with a packet table"].read_bytes() + b"\xff" * 50)
+    assert facts_of(tmp_path / "audio.caf") == facts_of(made["caf with a packet table"], "caf") != Facts()
+
+
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
 def test_a_recorder_that_crashed_left_what_is_there(made: Mapping[str, Path], tmp_path: Path, size: int) -> None:
     content = bytearray(made["wave untagged"].read_bytes())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from cachestore.errors import NotFound
 from cachestore.track import Track
-from exporter_plugin.formats.m3u8 import write
+from exporter_plugin.formats import render_all
+from exporter_plugin.formats.m3u8 import render
 from exporter_plugin.formats.view import BundleView
 from exporter_plugin.manifest import OwnedFile
 from exporter_plugin.mix import read_mix
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
     from tests.library import Sample
 
 
-def written(folder: Path, *outcomes: Outcome, name: str = "Friday") -> str:
-    write(BundleView(name, outcomes), folder)
-    [playlist] = folder.iterdir()
-    return playlist.read_bytes().decode()
+def written(*outcomes: Outcome, name: str = "Friday") -> str:
+    return render(BundleView(name, outcomes)).decode()
 
 
 def placed(row: Row, file: str) -> Placed:
@@ -41,7 +40,7 @@ def test_a_playlist_has_relative_paths_durations_and_visible_holes(tmp_path: Pat
         placed(Row(Track("file", "x.wav", title="x"), Path("x.wav")), "media/02 - x.wav"),
         hole(Track("s", "3", title="Gone"), "the server has no such track"),
     ]
-    assert written(tmp_path, *rows) == (
+    assert written(*rows) == (
         "#EXTM3U\n"
         "#PLAYLIST:Friday\n"
         "#EXTINF:312,E.P. - Opus\n"
@@ -59,31 +58,32 @@ def test_a_playlist_says_how_long_the_files_are(tmp_path: Path, library: Mapping
     (media / "2.wav").write_bytes(make_wave(9000))
     rows = [Row(Track("s", "1", title="A"), duration=0.2, offset=0.5), Row(Track("s", "2", title="B"))]
     files = ["media/1.flac", "media/2.wav"]
-    write(BundleView("Friday", [placed(*both) for both in zip(rows, files, strict=True)], tmp_path.joinpath), tmp_path)
-    lines = (tmp_path / "Friday.m3u8").read_text().splitlines()
+    outcomes = [placed(*both) for both in zip(rows, files, strict=True)]
+    lines = render(BundleView("Friday", outcomes, tmp_path.joinpath)).decode().splitlines()
     assert [line for line in lines if line.startswith("#EXTINF")] == ["#EXTINF:1,A", "#EXTINF:1,B"]
 
 
-def test_no_text_of_a_mix_can_add_a_line(tmp_path: Path) -> None:
+def test_no_text_of_a_mix_can_add_a_line() -> None:
     evil = "A\nhttp://evil.example/\r\n\x85\u2028#EXTINF:1,B"
     rows: list[Outcome] = [placed(Row(Track("s", "1", title=evil)), "media/1.wav"), hole(Track("s", "2"), evil)]
-    assert len(written(tmp_path, *rows, name=evil).splitlines()) == 5
+    assert len(written(*rows, name=evil).splitlines()) == 5
 
 
-def test_no_text_of_a_mix_steers_a_terminal_or_is_no_text(tmp_path: Path) -> None:
+def test_no_text_of_a_mix_steers_a_terminal_or_is_no_text() -> None:
     evil = "A\x1b[31m\udc80B"
-    text = written(tmp_path, placed(Row(Track("s", "1", title=evil)), "media/1.wav"), name=evil)
+    text = written(placed(Row(Track("s", "1", title=evil)), "media/1.wav"), name=evil)
     assert text.count("A[31m\ufffdB") == 2
 
 
-def test_the_file_has_a_safe_form_of_the_name(tmp_path: Path) -> None:
-    written(tmp_path, name="../Fri:day")
-    assert [path.name for path in tmp_path.iterdir()] == ["_Fri_day.m3u8"]
+def test_the_file_has_a_safe_form_of_the_name() -> None:
+    rendered = render_all(BundleView("../Fri:day", ()), lambda _: None)
+    assert list(rendered.files) == ["_Fri_day.m3u8"]
 
 
 def test_what_is_written_can_be_read_as_a_mix(tmp_path: Path) -> None:
     row = Row(Track("s", "1", title="Ünï", artist="A"), duration=3.0)
-    written(tmp_path, placed(row, "media/01 - A - Ünï 100%25.wav"))
+    playlist = written(placed(row, "media/01 - A - Ünï 100%25.wav"))
+    (tmp_path / "Friday.m3u8").write_text(playlist, encoding="utf-8", newline="")
     [read] = read_mix(tmp_path / "Friday.m3u8").rows
     assert (read.track.title, read.track.artist, read.file_length) == ("Ünï", "A", 3.0)
     assert read.path == tmp_path / "media/01 - A - Ünï 100%25.wav"

@@ -164,6 +164,35 @@ def test_a_title_in_other_letters_is_an_addition_and_a_removal(stranger: Strange
     assert planned == done(stranger, before) == {"01 - Song.wav": "add", "01 - song.wav": "remove", PLAYLIST: "replace"}
 
 
+def test_an_edited_playlist_keeps_the_letters_of_its_name(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.export(row("a"))
+    (stranger.home / "DEST" / PLAYLIST).write_text("mine")
+    planned = actions(dry(stranger, row("a"), options=("--name", PLAYLIST.removesuffix(".m3u8").upper())))
+    assert planned == {"01 - a.wav": "keep", PLAYLIST: "edited"}
+
+
+def test_hard_links_to_another_disk_are_refused_as_by_the_export(
+    stranger: Stranger, cloud: Cloud, another_disk: Path
+) -> None:
+    """Whether tracks are to be downloaded, cached or copies by now; but not where nothing has to be linked."""
+    mix, dest = stranger.mix(row("a"), row("c"), LOCAL), another_disk / "new" / "DEST"
+    export = ("export", mix, str(dest))
+    strict = (*export, "--link-mode", "hardlink")
+    sentence = r"cannot be made as a hardlink: Invalid cross-device link; the link mode auto copies"
+    for _ in ("to be downloaded", "cached"):
+        assert re.search(sentence, stranger.run(*strict, "--dry-run", code=1).err)
+        assert not dest.parent.exists()
+        assert re.search(sentence, stranger.run(*strict, code=1).err)
+        dest.parent.rmdir()
+    stranger.run(*export)
+    assert re.search(sentence, stranger.run(*strict, "--dry-run", code=1).err)
+    assert re.search(sentence, stranger.run(*strict, code=1).err)
+    stranger.run(*export, "--dry-run")
+    local = stranger.mix(LOCAL)
+    for options in (("--dry-run",), ()):
+        stranger.run("export", local, str(another_disk / "local"), "--link-mode", "hardlink", *options)
+
+
 def test_what_somebody_changed_is_listed_as_edited_or_as_replaced_when_asked_for(
     stranger: Stranger, cloud: Cloud
 ) -> None:

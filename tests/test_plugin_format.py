@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,63 +18,71 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
 HEADING = "A project of your own"
 BROKEN = """
-import os, shutil, sys
-def half(view, folder):
-    (folder / "half.txt").write_text("half")
+import os, signal, sys
+def half(view):
     raise RuntimeError("no more")
-def half_folder(view, folder):
-    (folder / "x").mkdir()
+def lines(view):
     raise RuntimeError("line\\n\\x1b[31mbreak")
-def leave(view, folder):
+def leave(view):
     sys.exit(7)
-def folder(view, folder):
-    (folder / "good.txt").write_text("x")
-    (folder / "x").mkdir()
-def link(view, folder):
-    (folder / "x.txt").symlink_to(__file__)
-def pipe(view, folder):
-    os.mkfifo(folder / "x.txt")
-def manifest(view, folder):
-    (folder / "Bundle.JSON").write_text("{}")
-def media(view, folder):
-    (folder / "media").write_text("x")
-def playlist(view, folder):
-    (folder / f"{view.stem.upper()}.M3U8").write_text("mine")
-def unsafe(view, folder):
-    (folder / "a:b?.txt").write_text("x")
-def hidden(view, folder):
-    (folder / ".x.txt").write_text("x")
-def bytes(view, folder):
-    (folder / os.fsdecode(b"caf\\xe9.txt")).write_text("x")
-def away(view, folder):
-    shutil.rmtree(folder)
-def wrong(view, folder):
+def nothing(view):
+    pass
+def listed(view):
+    return [("x.txt", b"")]
+def text(view):
+    return {"good.txt": b"", "x.txt": "text"}
+def numbered(view):
+    return {1: b""}
+def folder(view):
+    return {"x/y.txt": b""}
+def twice(view):
+    return {"x.txt": b"", "X.TXT": b""}
+def manifest(view):
+    return {"Bundle.JSON": b"{}"}
+def media(view):
+    return {"media": b""}
+def playlist(view):
+    return {f"{view.stem.upper()}.M3U8": b"mine"}
+def unsafe(view):
+    return {"a:b?.txt": b""}
+def hidden(view):
+    return {".x.txt": b""}
+def bytes(view):
+    return {os.fsdecode(b"caf\\xe9.txt"): b""}
+def full(view):
+    raise OSError(28, "No space left on device")
+def wrong(view):
     pass
 wrong.applies = lambda view: 1 / 0
-def moody(view, folder):
+def moody(view):
     if len(view.outcomes) > 1:
         raise RuntimeError("moody")
-    (folder / "mood.txt").write_text("good")
+    return {"mood.txt": b"good"}
 moody.applies = lambda view: False
+def deadly(view):
+    os.kill(os.getpid(), signal.SIGKILL)
+deadly.applies = lambda view: False
 """
 LEAVING = "raise SystemExit(9)\n"
-NO_FILE = "is no regular file; expected files only"
 NO_NAME = "is no name that every filesystem has; expected one such as view.stem"
 TAKEN = "is taken; expected a name that nothing else in the bundle has"
 FAILURES = {
     "half": "RuntimeError: no more",
-    "half_folder": "RuntimeError: line [31mbreak",
+    "lines": "RuntimeError: line [31mbreak",
     "leave": "SystemExit: 7",
-    "folder": f"FormatMisuse: 'x' {NO_FILE}",
-    "link": f"FormatMisuse: 'x.txt' {NO_FILE}",
-    "pipe": f"FormatMisuse: 'x.txt' {NO_FILE}",
+    "nothing": "FormatMisuse: it returned NoneType; expected the bytes of files by their names",
+    "listed": "FormatMisuse: it returned list; expected the bytes of files by their names",
+    "text": "FormatMisuse: 'x.txt' is str; expected bytes",
+    "numbered": f"FormatMisuse: 1 {NO_NAME}",
+    "folder": f"FormatMisuse: 'x/y.txt' {NO_NAME}",
+    "twice": f"FormatMisuse: 'X.TXT' {TAKEN}",
     "manifest": f"FormatMisuse: 'Bundle.JSON' {TAKEN}",
     "media": f"FormatMisuse: 'media' {TAKEN}",
     "playlist": f"FormatMisuse: 'FRIDAY WARM-UP.M3U8' {TAKEN}",
     "unsafe": f"FormatMisuse: 'a:b?.txt' {NO_NAME}",
     "hidden": f"FormatMisuse: '.x.txt' {NO_NAME}",
     "bytes": f"FormatMisuse: 'caf\\udce9.txt' {NO_NAME}",
-    "away": "FileNotFoundError: ",
+    "full": "OSError: [Errno 28] No space left on device",
     "wrong": "ZeroDivisionError: division by zero",
     "gone": "AttributeError: ",
     "leaving": "SystemExit: 9",
@@ -86,6 +95,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [module], [points] = blocks(PAGE, HEADING, "python"), blocks(PAGE, HEADING, "toml")
     broken = {name: f"my_broken:{name}" for name in FAILURES} | {
         "moody": "my_broken:moody",
+        "deadly": "my_broken:deadly",
         "leaving": "my_leaving:write",
         "rpp": "my_broken:half",
     }
@@ -149,7 +159,7 @@ def test_the_format_of_the_page_is_written(producer: Stranger, installed: Path) 
     producer.environment["PYTHONPATH"] = str(installed)
     producer.run("export", on_timeline(producer), "DEST", "--on-error", "skip", "--format", "lof", code=3)
     written = (producer.home / "DEST" / "Friday Warm-up.lof").read_text()
-    assert "half.txt" not in files(producer)
+    assert "good.txt" not in files(producer)
     assert written == 'file "media/01 - t-flac.flac" offset 0\nfile "media/02 - t-wav.wav" offset 0.5\n'
     del producer.environment["PYTHONPATH"]
     producer.export(row("t-flac"))
@@ -201,3 +211,16 @@ def test_what_a_format_wrote_that_fails_now_stays(producer: Stranger, installed:
     assert files(producer) == ["Friday Warm-up.m3u8", "bundle.json", "mood.txt"]  # nobody wants that of rpp
     producer.export(*rows, options=("--format", "rpp"))
     assert files(producer) == ["Friday Warm-up.m3u8", "Friday Warm-up.rpp", "bundle.json"]
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_who_is_killed_while_a_format_is_made_leaves_nothing_for_good(
+    producer: Stranger, installed: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    aside = tmp_path / "tmp"
+    aside.mkdir()
+    producer.environment |= {"PYTHONPATH": str(installed), "TMPDIR": str(aside)}
+    producer.export(row("t-flac"), options=(*options, "--format", "deadly"), code=-signal.SIGKILL)
+    assert list(aside.iterdir()) == []
+    producer.export(row("t-flac"), options=("--format", "rpp"))
+    assert not [path for path in producer.home.iterdir() if "cachestore-" in path.name]

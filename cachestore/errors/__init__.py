@@ -43,6 +43,7 @@ expected, what to do. ``exit_code`` is what the command line answers.
         │   └── NoRoomYet          75   other runs have it
         ├── BadResponse             1   an answer that breaks HTTP or what was asked for
         ├── NotCached               1   --offline and nothing kept
+        ├── CachedFileError         1   its file in the store cannot be read, or not be put away
         ├── SourceError             1   a source plugin could not resolve the track
         └── LocalFileError          1   a local track that is not there or cannot be read
 """
@@ -74,6 +75,7 @@ from cachestore.errors.store import (
 from cachestore.errors.track import (
     BadResponse,
     BadStatus,
+    CachedFileError,
     Corrupt,
     FetchFailed,
     Forbidden,
@@ -103,6 +105,7 @@ __all__ = [
     "BoundUnreachable",
     "Busy",
     "CacheStoreError",
+    "CachedFileError",
     "Cancelled",
     "ConfigError",
     "Corrupt",

@@ -159,6 +159,12 @@ class NotCached(TrackError):
     code = "not_cached"
 
 
+class CachedFileError(TrackError):
+    """The track's file in the store cannot be read, or was changed and cannot be put away."""
+
+    code = "cached_file"
+
+
 class SourceError(TrackError):
     """A source could not turn the track into an origin."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from cachestore.errors import TrackError
+from cachestore.errors import CachedFileError, TrackError
 from cachestore.fetching.decide import Hit, candidates
 from cachestore.fetching.wanted import stored_of
 
@@ -72,7 +72,7 @@ class Holdings:
         if error.errno not in _OF_ONE_FILE or str(error.filename) != str(self._store.blobs.path(entry.digest)):
             raise error
         reason = f"its file in the cache {what} ({error.filename}: {error.strerror}); {remedy}"
-        return TrackError(entry.address, entry.label, reason)
+        return CachedFileError(entry.address, entry.label, reason)
 
     def settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
         """Give a track its outcome, and end the leases on what it is not about."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cachestore.media.span import Broken, Cut, is_name
+from cachestore.media.span import Broken, Chunk, Cut, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,26 +19,17 @@ _OFFSET = 8  # bytes in the chunk of an AIFF file's sound that come before it
 _WHOLE_FILE = 8  # some programs count the eight bytes of name and size of the outermost chunk
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """A chunk: its name, where its body starts, and how large that is, None when its header does not say."""
-
-    name: bytes
-    place: int
-    size: int | None
-
-
 def check_wave(span: Span) -> None:
     """Raise Cut when the sound or the whole is shorter than the header of a RIFF, RF64 or BW64 file says.
 
     Raise Broken when there is no sound at all.
     """
-    chunks = list(_chunks(span, "little", sound=b"data"))
-    form, sound = chunks[0], chunks[-1]
-    if span.read(span.start, 4) != b"RIFF" and chunks[1:] and chunks[1].name == b"ds64":
-        sizes = span.read(chunks[1].place, 16)
-        form = _Chunk(form.name, form.place, form.size or _wide(sizes[:8]))
-        sound = _Chunk(sound.name, sound.place, sound.size or _wide(sizes[8:]))
+    found = list(chunks(span, "little", sound=b"data"))
+    form, sound = found[0], found[-1]
+    if span.read(span.start, 4) != b"RIFF" and found[1:] and found[1].name == b"ds64":
+        sizes = span.read(found[1].place, 16)
+        form = form._replace(size=form.size or _wide(sizes[:8]))
+        sound = sound._replace(size=sound.size or _wide(sizes[8:]))
     _check(span, "WAVE file", form, sound)
 
 
@@ -48,11 +38,11 @@ def check_aiff(span: Span) -> None:
 
     Raise Broken when there is no sound at all.
     """
-    chunks = list(_chunks(span, "big", sound=b"SSND"))
-    _check(span, "AIFF file", chunks[0], chunks[-1], before_sound=_OFFSET)
+    found = list(chunks(span, "big", sound=b"SSND"))
+    _check(span, "AIFF file", found[0], found[-1], before_sound=_OFFSET)
 
 
-def _check(span: Span, what: str, form: _Chunk, sound: _Chunk, *, before_sound: int = 0) -> None:
+def _check(span: Span, what: str, form: Chunk, sound: Chunk, *, before_sound: int = 0) -> None:
     unpadded = False
     if sound.size is not None:
         span.hold(what, sound.place + sound.size)
@@ -63,7 +53,7 @@ def _check(span: Span, what: str, form: _Chunk, sound: _Chunk, *, before_sound: 
         raise Broken(f"the {what} has no sound in it")
 
 
-def _chunks(span: Span, order: Literal["little", "big"], *, sound: bytes) -> Iterator[_Chunk]:
+def chunks(span: Span, order: Literal["little", "big"], *, sound: bytes) -> Iterator[Chunk]:
     """Yield the outermost chunk, then those in it up to that of the sound. Raise Cut when the file ends before that."""
     yield _chunk(span.read(span.start, 8), span.start, order)
     place = span.start + 12
@@ -79,9 +69,9 @@ def _chunks(span: Span, order: Literal["little", "big"], *, sound: bytes) -> Ite
     raise Broken(f"the file has more than {_MOST_CHUNKS} chunks before its sound")
 
 
-def _chunk(header: bytes, place: int, order: Literal["little", "big"]) -> _Chunk:
+def _chunk(header: bytes, place: int, order: Literal["little", "big"]) -> Chunk:
     size = int.from_bytes(header[4:], order)
-    return _Chunk(header[:4], place + 8, size if size and size >> 12 not in _PLACEHOLDERS else None)
+    return Chunk(header[:4], place + 8, size if size and size >> 12 not in _PLACEHOLDERS else None)
 
 
 def _behind(span: Span, place: int) -> int:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _HEADER = struct.Struct(">I4s")
 _PARTS = {b"moov", b"mdat", b"moof", b"sidx"}
-_MOST_BOXES = 400_000  # an hour in fragments of one frame each has 310,000
+MOST_BOXES = 400_000  # an hour in fragments of one frame each has 310,000
 _MOST_INNER_BOXES = 100
 _WINDOW = 4096  # bytes read at once: tiny boxes come in hundreds of thousands
 _MOST_SAMPLES = 100_000  # in one chunk
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
     """A box: its name, where its body starts, where it ends, and whether it says only that it is the last one."""
 
     name: bytes
@@ -38,11 +38,11 @@ def check_mp4(span: Span) -> None:
     (``sidx``) that announces them.
     """
     solid, end = sound_end(span)
-    found: dict[bytes, _Box] = {}
+    found: dict[bytes, Box] = {}
     behind, has_sound = span.start, False
-    for number, box in enumerate(_boxes(span, span.start, end)):
-        if number == _MOST_BOXES:
-            raise Broken(f"the MP4 file has more than {_MOST_BOXES} boxes")
+    for number, box in enumerate(boxes(span, span.start, end)):
+        if number == MOST_BOXES:
+            raise Broken(f"the MP4 file has more than {MOST_BOXES} boxes")
         span.hold("MP4 file", box.end)
         if box.name in _PARTS and (box.name != b"sidx" or b"sidx" not in found):
             found[box.name] = box
@@ -55,7 +55,7 @@ def check_mp4(span: Span) -> None:
         raise Broken("the MP4 file has no sound in it")
 
 
-def _check_parts(span: Span, found: dict[bytes, _Box]) -> None:
+def _check_parts(span: Span, found: dict[bytes, Box]) -> None:
     size = span.end - span.start
     index, sound, fragment = found.get(b"moov"), found.get(b"mdat"), found.get(b"moof")
     if index is None:
@@ -65,14 +65,14 @@ def _check_parts(span: Span, found: dict[bytes, _Box]) -> None:
     if b"sidx" in found:
         span.hold("MP4 file", _fragments_end(span, found[b"sidx"]))
     if index.open:
-        for box in islice(_boxes(span, index.body, index.end), _MOST_INNER_BOXES):
+        for box in islice(boxes(span, index.body, index.end), _MOST_INNER_BOXES):
             span.hold("MP4 file", box.end)
     for track in _inner(span, index):  # the sound may be in several boxes, of which the last ones may be missing
         if track.name == b"trak":
             span.hold("MP4 file", _track_end(span, track))
 
 
-def _boxes(span: Span, place: int, end: int) -> Iterator[_Box]:
+def boxes(span: Span, place: int, end: int) -> Iterator[Box]:
     """Yield the boxes from `place` to `end`, up to what is none; the last one may reach further than `end`."""
     window, low = b"", place
     while place + 8 <= end:
@@ -86,16 +86,16 @@ def _boxes(span: Span, place: int, end: int) -> Iterator[_Box]:
             box_end = end
         if not is_name(name) or box_end < body:
             return
-        yield _Box(name, body, box_end, open=size == 0)
+        yield Box(name, body, box_end, open=size == 0)
         place = box_end
 
 
-def _inner(span: Span, box: _Box) -> list[_Box]:
+def _inner(span: Span, box: Box) -> list[Box]:
     """Return the boxes in a box, those that are whole."""
-    return [inner for inner in islice(_boxes(span, box.body, box.end), _MOST_INNER_BOXES) if inner.end <= box.end]
+    return [inner for inner in islice(boxes(span, box.body, box.end), _MOST_INNER_BOXES) if inner.end <= box.end]
 
 
-def _fragments_end(span: Span, listing: _Box) -> int:
+def _fragments_end(span: Span, listing: Box) -> int:
     """Return where the last fragment of a segment index ends, 0 if it does not say (§8.16.3)."""
     body = span.read(listing.body, min(listing.end - listing.body, 1 << 20))
     width = 8 if body[:1] == b"\1" else 4
@@ -105,7 +105,7 @@ def _fragments_end(span: Span, listing: _Box) -> int:
     return listing.end + offset + sum(sizes)
 
 
-def _track_end(span: Span, track: _Box) -> int:
+def _track_end(span: Span, track: Box) -> int:
     """Return where the last chunk of a track ends, 0 if its tables do not say (§8.7)."""
     tables = {track.name: track}
     for name in (b"trak", b"mdia", b"minf", b"stbl"):
@@ -118,14 +118,14 @@ def _track_end(span: Span, track: _Box) -> int:
     return int.from_bytes(offset, "big") + _last_sizes(span, tables[b"stsz"], samples) if offset else 0
 
 
-def _last(span: Span, table: _Box, width: int) -> bytes:
+def _last(span: Span, table: Box, width: int) -> bytes:
     """Return the last row of a table whose rows have `width` bytes, no bytes if the table does not hold it."""
     rows = int.from_bytes(span.read(table.body + 4, 4), "big")
     end = table.body + 8 + rows * width
     return span.read(end - width, width) if rows and end <= table.end else b""
 
 
-def _last_sizes(span: Span, table: _Box, samples: int) -> int:
+def _last_sizes(span: Span, table: Box, samples: int) -> int:
     """Return the size of the last `samples` samples together, 0 if the table does not hold them."""
     each, rows = (int.from_bytes(span.read(table.body + at, 4), "big") for at in (4, 8))
     if each or samples > min(rows, _MOST_SAMPLES):

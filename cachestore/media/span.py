@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,11 @@ class Span:
     end: int
     check: Callable[[], None]
 
+    @classmethod
+    def of(cls, file: BinaryIO) -> Span:
+        """Return all bytes of a file."""
+        return cls(file, 0, file.seek(0, os.SEEK_END), lambda: None)
+
     def read(self, place: int, size: int) -> bytes:
         """Return up to `size` bytes at `place` of the file; fewer at its end, none behind it."""
         self.check()
@@ -45,6 +51,14 @@ class Span:
         if self.end < announced:
             have, expected = self.end - self.start, announced - self.start
             raise Cut(f"the {what} ends after {have} of {expected} bytes that its header announces")
+
+
+class Chunk(NamedTuple):
+    """A part of a container: its name, where its body starts, and how large that is, None when its header says none."""
+
+    name: bytes
+    place: int
+    size: int | None
 
 
 def is_name(name: bytes) -> bool:

@@ -9,8 +9,8 @@ from cachestore.media.span import Broken, Cut
 if TYPE_CHECKING:
     from cachestore.media.span import Span
 
-_SEGMENT = bytes.fromhex("18538067")
-_CLUSTER = bytes.fromhex("1f43b675")
+SEGMENT = bytes.fromhex("18538067")
+CLUSTER = bytes.fromhex("1f43b675")
 _MOST_ELEMENTS = 400_000
 
 
@@ -20,21 +20,21 @@ def check_webm(span: Span) -> None:
     for _ in range(_MOST_ELEMENTS):
         if sound and place == span.end:
             return
-        name, body, size = _element(span, place)
-        sound = sound or name == _CLUSTER
-        if size is None and name == _CLUSTER:
+        name, body, size = element(span, place)
+        sound = sound or name == CLUSTER
+        if size is None and name == CLUSTER:
             return
-        if size is None and name != _SEGMENT:
+        if size is None and name != SEGMENT:
             raise Broken("an element of the WebM file has no end")
         if size is not None:
             span.hold("WebM file", body + size)
-            if name == _SEGMENT:
+            if name == SEGMENT:
                 return
         place = body + (size or 0)
     raise Broken(f"the WebM file has more than {_MOST_ELEMENTS} elements")
 
 
-def _element(span: Span, place: int) -> tuple[bytes, int, int | None]:
+def element(span: Span, place: int) -> tuple[bytes, int, int | None]:
     """Return id, place of the body and size of the element at `place`; the size is None where it is left open."""
     header = span.read(place, 12)
     id_length = _length(header[:1])

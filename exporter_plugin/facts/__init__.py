@@ -31,9 +31,9 @@ class Facts:
     channels: int | None = None
 
 
-def facts_of(path: Path) -> Facts:
-    """Return the facts of the file at `path`, whose extension is the canonical one of its container."""
-    ext = path.suffix.removeprefix(".")
+def facts_of(path: Path, ext: str = "") -> Facts:
+    """Return the facts of the file at `path`; `ext`, else its own one, is the canonical extension of its container."""
+    ext = ext or path.suffix.removeprefix(".")
     try:
         # A pipe in the place of an edited file would be waited for.
         with os.fdopen(os.open(path, _READING), "rb", buffering=_BUFFER) as file:

@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from io import BytesIO
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from cachestore.media.mp4 import MOST_BOXES, boxes
+from cachestore.media.span import Span
+from cachestore.media.webm import CLUSTER, SEGMENT, element
 from exporter_plugin.facts.tags import of_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-_MOST_BOXES = 1_000_000
-_HEAD = 1 << 20  # the header of WebM is at its beginning
+    from cachestore.media.mp4 import Box
+
+_MOST = 1 << 20  # bytes of a box that are looked at; the header of WebM is at its beginning
 _NESTS = {b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"traf"}
+_TELLING = {b"mdhd", b"stsd", b"tfdt", b"tfhd", b"trex", b"trun"}
 _PARAMETRIC_STEREO = 29
 _DESCRIPTORS = {3: 3, 4: 13}  # of MPEG-4: how much they hold before those in them
 _AAC_CHANNELS = {7: 8, 11: 7, 12: 8, 14: 8}  # all else is its number; 0 is told elsewhere
-_SEGMENT, _INFO, _TRACKS, _TRACK, _AUDIO = 0x18538067, 0x1549A966, 0x1654AE6B, 0xAE, 0xE1
-_SCALE, _DURATION, _RATE, _CHANNELS = 0x2AD7B1, 0x4489, 0xB5, 0x9F
-_MASTERS = {_SEGMENT, _INFO, _TRACKS, _TRACK, _AUDIO}
+_SCALE, _DURATION, _RATE, _CHANNELS = (bytes.fromhex(name) for name in ("2ad7b1", "4489", "b5", "9f"))
+_MASTERS = {SEGMENT, *(bytes.fromhex(name) for name in ("1549a966", "1654ae6b", "ae", "e1"))}  # info, tracks, sound
 
 
 def of_mp4(file: BinaryIO, ext: str) -> tuple[float | None, float | None, int | None]:
     """Return the seconds, sample rate and channels of MP4, also where only the last fragment tells the end."""
     seconds, rate, channels = of_any(file, ext)
-    found: dict[bytes, tuple[int, int]] = {}
-    for name, place, size in _boxes(file):
-        found[name] = place, size
-        if seconds and name == b"moov":
+    span = Span.of(file)
+    found: dict[bytes, Box] = {}
+    for box in islice(boxes(span, 0, span.end), MOST_BOXES):
+        found[box.name] = box
+        if seconds and box.name == b"moov":
             break
     if b"moov" not in found:
         return seconds, rate, channels
-    index = list(_inside(_box(file, *found[b"moov"])))
+    index = _inside(span, found[b"moov"])
     if not seconds and b"moof" in found:
-        seconds = _fragments_end(dict(index), dict(_inside(_box(file, *found[b"moof"]))))
+        seconds = _fragments_end(dict(index), dict(_inside(span, found[b"moof"])))
     sounds = (body for name, body in index if name == b"stsd" and b"esds" in body)
     told = None
     with suppress(IndexError):  # it ends too early
@@ -43,20 +50,21 @@ def of_mp4(file: BinaryIO, ext: str) -> tuple[float | None, float | None, int | 
     return seconds, rate, told or channels
 
 
-def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, place and size of each outermost box."""
-    place = 0
-    for _ in range(_MOST_BOXES):
-        file.seek(place)
-        head = file.read(16)
-        if len(head) < 8:
-            return
-        size, name = struct.unpack_from(">I4s", head)
-        size = int.from_bytes(head[8:16], "big") if size == 1 else size
-        if size < 8:
-            return
-        yield name, place, size
-        place += size
+def _inside(span: Span, box: Box) -> list[tuple[bytes, bytes]]:
+    """Return name and body of what is in a box that tells something; of equal ones the first track's come last."""
+    content = span.read(box.body, min(box.end - box.body, _MOST))
+    held = Span.of(BytesIO(content))
+    return [
+        (inner.name, content[inner.body : inner.end]) for inner in _leaves(held, 0, held.end) if inner.name in _TELLING
+    ]
+
+
+def _leaves(span: Span, place: int, end: int) -> Iterator[Box]:
+    for box in reversed([*boxes(span, place, end)]):
+        if box.name in _NESTS:
+            yield from _leaves(span, box.body, min(box.end, end))
+        else:
+            yield box
 
 
 def _aac_channels(sound: bytes) -> int | None:
@@ -94,24 +102,6 @@ def _fragments_end(index: dict[bytes, bytes], last: dict[bytes, bytes]) -> float
     return _end(last, index.get(b"trex", bytes(24))) / timescale
 
 
-def _box(file: BinaryIO, place: int, size: int) -> bytes:
-    file.seek(place + 8)
-    return file.read(min(size, _HEAD) - 8)
-
-
-def _inside(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and body of each box in `content`, and of those in them; of equal ones the first track's come last."""
-    place, boxes = 0, []
-    while place + 8 <= len(content):
-        size, name = struct.unpack_from(">I4s", content, place)
-        boxes.append((name, content[place + 8 : place + size]))
-        place += max(size, 8)
-    for name, body in reversed(boxes):
-        yield name, body
-        if name in _NESTS:
-            yield from _inside(body)
-
-
 def _end(fragment: dict[bytes, bytes], defaults: bytes) -> int:
     """Return the time at which a fragment ends, in units of the track's timescale."""
     header, run, time = fragment[b"tfhd"], fragment[b"trun"], fragment[b"tfdt"]
@@ -129,30 +119,25 @@ def _end(fragment: dict[bytes, bytes], defaults: bytes) -> int:
 
 def of_webm(file: BinaryIO, _: str) -> tuple[float | None, float | None, int | None]:
     """Return the seconds, sample rate and channels of WebM (RFC 8794, RFC 9559)."""
-    found = dict(_elements(file.read(_HEAD)))
+    span = Span.of(file)
+    found = dict(_elements(span, 0, min(span.end, _MOST)))
     duration = _number(found[_DURATION]) if _DURATION in found else 0
     scale = int.from_bytes(found.get(_SCALE, b""), "big") or 1_000_000
     rate = _number(found[_RATE]) if _RATE in found else None
     return duration * scale / 1e9, rate, int.from_bytes(found.get(_CHANNELS, b"\1"), "big")
 
 
-def _elements(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield id and body of each element that is no master, and of those in masters."""
-    place = 0
-    while place < len(content):
-        width = 9 - content[place].bit_length()
-        name = int.from_bytes(content[place : place + width], "big")
-        place += width
-        length = 9 - content[place].bit_length()
-        size = int.from_bytes(content[place : place + length], "big") & (1 << 7 * length) - 1
-        place += length
-        is_open = size == (1 << 7 * length) - 1
-        body = content[place:] if is_open else content[place : place + size]
+def _elements(span: Span, place: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield id and body of each element that is no master, and of those in masters, up to the sound."""
+    while place < end:
+        name, body, size = element(span, place)
+        if name == CLUSTER:
+            return
+        place = end if size is None else body + size
         if name in _MASTERS:
-            yield from _elements(body)
+            yield from _elements(span, body, min(place, end))
         else:
-            yield name, body
-        place += len(body) if is_open else size
+            yield name, span.read(body, min(place - body, _MOST))
 
 
 def _number(body: bytes) -> float:

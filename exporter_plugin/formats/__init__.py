@@ -1,19 +1,21 @@
 """The files of a bundle beside its audio: M3U8 always, projects when they apply, and what other packages add.
 
-A format is a callable ``write(view, folder)`` under the entry point ``exporter_plugin.bundle_formats``: it writes files
-that refer to the audio by paths relative to `folder`, directly into `folder`, which it has for itself. It may have a
-method ``applies(view)``; without one it always does. What it raises, and files that a bundle cannot have, cost a
-warning only. Ours are registered in the same way.
+A format is a callable ``render(view)`` under the entry point ``exporter_plugin.bundle_formats``: it returns the bytes
+of files by their names, which refer to the audio by paths relative to the bundle. It may have a method
+``applies(view)``; without one it always does. What it raises, and files that a bundle cannot have, cost a warning only.
+Ours are registered in the same way.
+
+Nothing is written here: an export that changes nothing writes nothing, nor does a dry run, and so no kill leaves files.
 """
 
 from __future__ import annotations
 
-import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
-from cachestore.errors import UsageError, is_full
+from cachestore.errors import Cancelled, UsageError
 from cachestore.events import WarningEvent
 from cachestore.text import shown
 from exporter_plugin.formats import m3u8
@@ -23,7 +25,6 @@ from exporter_plugin.naming import fold, is_safe
 if TYPE_CHECKING:
     from collections.abc import Collection
     from importlib.metadata import EntryPoint
-    from pathlib import Path
 
     from cachestore.events import OnEvent
     from exporter_plugin.formats.view import BundleView
@@ -44,19 +45,19 @@ class FormatUnknown(UsageError):
 
 
 class FormatMisuse(Exception):
-    """A format of another package wrote a file that a bundle cannot have."""
+    """A format of another package returned what no file of a bundle can be."""
 
 
-class Written(NamedTuple):
-    """The `files` that were written, and the names of the formats that `failed`."""
+class Rendered(NamedTuple):
+    """The bytes of `files` by their names, and the names of the formats that `failed`."""
 
-    files: list[Path]
+    files: dict[str, bytes]
     failed: list[str]
 
 
 def chosen(names: Collection[str]) -> list[EntryPoint]:
     """Return the formats `names`, or all when there are none; ours come first. Raise FormatUnknown."""
-    # Nobody takes a format of ours over by registering its name, nor its file by writing it before.
+    # Nobody takes a format of ours over by registering its name, nor its file by being asked before.
     ours_last = sorted(entry_points(group=ENTRY_POINTS), key=_is_ours)
     known = {point.name: point for point in ours_last}
     for name in names:
@@ -69,21 +70,18 @@ def _is_ours(point: EntryPoint) -> bool:
     return point.value.startswith("exporter_plugin.")
 
 
-def write_all(view: BundleView, scratch: Path, tell: OnEvent, formats: Collection[str] = ()) -> Written:
-    """Write the playlist below `scratch`, and each of `formats`, or, when there are none, each format that applies.
+def render_all(view: BundleView, tell: OnEvent, formats: Collection[str] = ()) -> Rendered:
+    """Return the playlist, and what each of `formats` makes, or, when there are none, each format that applies.
 
-    The names of the files are safe and unlike each other. A format that fails has none and costs a warning, whatever it
-    did in the folder of its own. Raise FormatUnknown, or OSError on a full disk.
+    The names of the files are safe and unlike each other. A format that fails has none and costs a warning. Raise
+    FormatUnknown.
     """
-    m3u8.write(view, scratch)
-    files, failed = list(scratch.iterdir()), []
-    for number, point in enumerate(chosen(formats)):
-        folder = scratch / str(number)
-        folder.mkdir()
-        written = _write_guarded(point, view, folder, tell, taken=files, asked=bool(formats))
-        files += written or ()
-        failed += [point.name] if written is None else []
-    return Written(files, failed)
+    files, failed = {f"{view.stem}.m3u8": m3u8.render(view)}, []
+    for point in chosen(formats):
+        rendered = _render_guarded(point, view, tell, taken=files, asked=bool(formats))
+        files |= rendered or {}
+        failed += [point.name] if rendered is None else []
+    return Rendered(files, failed)
 
 
 def decided(failed: Collection[str]) -> set[str]:
@@ -92,34 +90,34 @@ def decided(failed: Collection[str]) -> set[str]:
     return {point.load().suffix for point in ours}
 
 
-def _write_guarded(
-    point: EntryPoint, view: BundleView, folder: Path, tell: OnEvent, *, taken: Collection[Path], asked: bool
-) -> list[Path] | None:
-    """Return the files that a format writes into `folder`, None if it fails, which is told."""
+def _render_guarded(
+    point: EntryPoint, view: BundleView, tell: OnEvent, *, taken: Collection[str], asked: bool
+) -> Mapping[str, bytes] | None:
+    """Return the files that a format makes, None if it fails, which is told."""
     try:
-        write = point.load()
-        if asked or getattr(write, "applies", lambda _: True)(view):
-            write(view, folder)
-        return _written(folder, {fold(name) for name in (*_NOT_THEIRS, *(file.name for file in taken))})
-    except KeyboardInterrupt:
+        render = point.load()
+        if not asked and not getattr(render, "applies", lambda _: True)(view):
+            return {}
+        return _checked(render(view), {fold(name) for name in (*_NOT_THEIRS, *taken)})
+    except (KeyboardInterrupt, Cancelled):
         raise
-    except BaseException as error:  # a plugin may do anything
-        if is_full(error):
-            raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may do anything
         reason = f"{type(error).__name__}: {shown(str(error))}"
         tell(WarningEvent("format_failed", f"no {point.name} file could be written ({reason})"))
         return None
 
 
-def _written(folder: Path, taken: set[str]) -> list[Path]:
-    """Return the files in `folder`. Raise FormatMisuse if a bundle cannot have one of them, or OSError."""
-    files = sorted(folder.iterdir())
-    for file in files:
-        if not stat.S_ISREG(file.lstat().st_mode):
-            raise FormatMisuse(f"{file.name!r} is no regular file; expected files only")
-        if not is_safe(file.name):
-            raise FormatMisuse(f"{file.name!r} is no name that every filesystem has; expected one such as view.stem")
-        if fold(file.name) in taken:
-            raise FormatMisuse(f"{file.name!r} is taken; expected a name that nothing else in the bundle has")
-        file.open("rb").close()  # raises if it cannot be read
-    return files
+def _checked(files: object, taken: set[str]) -> dict[str, bytes]:
+    """Return the files that a format made. Raise FormatMisuse if a bundle cannot have one of them."""
+    if not isinstance(files, Mapping):
+        raise FormatMisuse(f"it returned {type(files).__name__}; expected the bytes of files by their names")
+    folds = set(taken)
+    for name, content in files.items():
+        if not isinstance(name, str) or not is_safe(name):
+            raise FormatMisuse(f"{name!r} is no name that every filesystem has; expected one such as view.stem")
+        if fold(name) in folds:
+            raise FormatMisuse(f"{name!r} is taken; expected a name that nothing else in the bundle has")
+        if not isinstance(content, bytes):
+            raise FormatMisuse(f"{name!r} is {type(content).__name__}; expected bytes")
+        folds.add(fold(name))
+    return dict(files)

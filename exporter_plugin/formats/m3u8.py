@@ -9,18 +9,16 @@ from exporter_plugin.outcome import Hole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from exporter_plugin.formats.view import BundleView
     from exporter_plugin.outcome import Outcome
 
 
-def write(view: BundleView, folder: Path) -> None:
-    """Write ``<name>.m3u8`` into `folder`; holes are comments."""
+def render(view: BundleView) -> bytes:
+    """Return the playlist; holes are comments."""
     # All is on one line, or a title could add tracks of its own.
     lines = ["#EXTM3U", f"#PLAYLIST:{shown(view.name)}", *(line for row in view.outcomes for line in _lines(view, row))]
-    content = "".join(f"{line}\n" for line in lines)
-    (folder / f"{view.stem}.m3u8").write_text(content, encoding="utf-8", newline="\n")
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _lines(view: BundleView, outcome: Outcome) -> Iterator[str]:

@@ -12,7 +12,6 @@ from exporter_plugin.outcome import Hole, Placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from exporter_plugin.formats.view import BundleView
     from exporter_plugin.row import Row
@@ -91,9 +90,9 @@ class TimelineFormat:
         """Return whether the mix has a timeline."""
         return view.has_positions
 
-    def __call__(self, view: BundleView, folder: Path) -> None:
-        """Write the project into `folder`; a mix without a timeline is laid out track after track."""
-        (folder / f"{view.stem}{self.suffix}").write_bytes(self.render(view))
+    def __call__(self, view: BundleView) -> dict[str, bytes]:
+        """Return the project by its name; a mix without a timeline is laid out track after track."""
+        return {f"{view.stem}{self.suffix}": self.render(view)}
 
 
 def timeline_of(view: BundleView) -> Timeline:

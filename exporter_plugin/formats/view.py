@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cachestore.blobs import check_now
 from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.naming import safe_stem
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 class BundleView:
     """A bundle as formats see it: its name, and what became of the rows of the mix in order.
 
-    `locate` says where one of its files lies while it is made: what is new is staged, what is kept is at its place.
+    `locate` says where the bytes of one of its files lie while it is made, under whatever name: what is new is staged,
+    what is kept is at its place.
     """
 
     name: str
@@ -40,7 +42,8 @@ class BundleView:
     def facts(self, placed: Placed) -> Facts:
         """Return what the header of a row's file says of its sound; each file is read once, when it is asked for."""
         if placed.file not in self._facts:
-            self._facts[placed.file] = facts_of(self.locate(placed.file))
+            check_now()
+            self._facts[placed.file] = facts_of(self.locate(placed.file), placed.file.rpartition(".")[2])
         return self._facts[placed.file]
 
     def length(self, placed: Placed) -> float | None:
