@@ -337,7 +337,7 @@ def test_a_report_that_ends_too_early_is_whole_and_says_what_was_done(
             raise NoSpace(root)
         return evict(store, keys[:1], *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("cachestore.prune.batches", lambda items: ([item] for item in items))
+    monkeypatch.setattr("cachestore.prune.applying.batches", lambda items: ([item] for item in items))
     monkeypatch.setattr(Store, "evict", fail_at_the_second)
     report = pruned(answer, "--max-size", "0", code=4)
     assert [victim["key"].partition("@")[0] for victim in report["evicted"]] == ["s:1"]

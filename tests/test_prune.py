@@ -16,10 +16,6 @@ from cachestore.entry import Entry
 from cachestore.errors import Cancelled
 from cachestore.links import LinkMode
 from cachestore.prune import (
-    HELD,
-    LINKED,
-    PINNED,
-    YOUNG,
     Candidate,
     Limits,
     Outcome,
@@ -29,6 +25,8 @@ from cachestore.prune import (
     plan_for,
     prune,
 )
+from cachestore.prune.applying import HELD, PINNED
+from cachestore.prune.plan import LINKED, YOUNG
 from cachestore.root import BALLAST, drop_ballast
 from cachestore.rows import Bundle, BundleFile
 from cachestore.store.evict import LOCKED
