@@ -846,6 +846,29 @@ def test_a_body_without_a_length_goes_on_at_once_while_a_row_behind_it_waits_for
     assert asked.count("t0") == 1
 
 
+def test_a_row_that_was_delivered_gives_way_to_another_run_while_the_next_one_takes_its_time(
+    open_cache: Callable[..., Cache],
+) -> None:
+    gate = Gate(serve(b"GET /t1 HTTP/1.1")[:90_000], serve(b"GET /t1 HTTP/1.1")[90_000:])
+    cache = open_cache(lambda head: gate if requested(head) == "t1" else serve(head), max_size=int(2.3 * COST))
+    config = replace(cache.config, root=cache.store.root.path, total_timeout=5.0)
+    said: list[str] = []
+
+    def neighbour() -> None:
+        gate.wait()
+        try:
+            with Cache.open(config) as mine:
+                said.extend(errors(list(mine.fetch(tracks(3)[2:]))))
+        finally:
+            gate.open()
+
+    thread = threading.Thread(target=neighbour)
+    thread.start()
+    assert errors(list(cache.fetch(tracks(2), jobs=2))) == []
+    thread.join()
+    assert said == []
+
+
 @pytest.mark.long
 def test_two_large_bodies_in_a_full_store_come_one_after_the_other(open_cache: Callable[..., Cache]) -> None:
     whole = serve_large(b"GET /large HTTP/1.1")
