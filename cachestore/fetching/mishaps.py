@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from cachestore.errors import TooLarge, TrackError
+from cachestore.errors import CachedFileError, TooLarge, TrackError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +42,10 @@ def is_of_blob(error: OSError, blob: Path) -> bool:
     return error.errno in _OF_ONE_FILE and str(error.filename) == str(blob)
 
 
-def kept_from_us(track: Track, error: OSError) -> TrackError:
+def kept_from_us(track: Track, error: OSError) -> CachedFileError:
     """Return the failure of a track that brought the bytes of a blob that can be neither compared nor put away."""
     reason = (
         "its bytes are in the cache already, and that file cannot be read or put away "
         f"({error.filename}: {error.strerror}); mend that, or move the file away"
     )
-    return TrackError(track.address, track.label, reason)
+    return CachedFileError(track.address, track.label, reason)
