@@ -14,7 +14,9 @@ from cachestore import blobs
 from cachestore.errors import DestinationError, LinkError, NoSpace
 from cachestore.links import REFUSALS, LinkMode, NoMoreNames, copy_private, link
 from cachestore.quantities import format_size
-from tests.invariants import blobs_of
+from tests.clouds import Cloud
+from tests.downloads import wave
+from tests.invariants import blobs_of, digest_of
 from tests.refusals import Refusal, run_refused
 from tests.stranger import row, snapshot
 from tests.test_stress import spoil
@@ -22,6 +24,7 @@ from tests.test_stress import spoil
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
+    from tests.conftest import StartRawServer
     from tests.servers import Nginx
     from tests.stranger import Stranger
 
@@ -303,6 +306,39 @@ def test_what_cannot_be_read_fails_its_own_track_alone(stranger: Stranger, cloud
     assert [path.suffix for path in (stranger.home / "AGAIN" / "media").iterdir()] == [".mp3"]
     assert before.items() <= snapshot(stranger.root / "blobs-v1").items()
     stranger.run("export", mix, "AGAIN")
+
+
+def test_an_old_version_that_cannot_be_read_is_missed_by_nobody(stranger: Stranger, raw_server: StartRawServer) -> None:
+    old, new = wave(9000, seed=1), wave(9000, seed=2)
+    cloud = Cloud({"t": [old, new]})
+    stranger.configure(raw_server(cloud).url)
+    stranger.run("fetch", "open:t")
+    cloud.update()
+    stranger.run("fetch", "open:t")
+    blob = blobs_of(stranger.root)[digest_of(old)]
+    os.utime(blob, (1, 1))  # it has to be read again
+    run_refused(stranger, Refusal("read", errno.EIO, str(blob)), "export", stranger.mix(row("t")), "DEST", code=0)
+    assert [path.read_bytes() for path in stranger.media()] == [new]
+
+
+@pytest.mark.parametrize("number", named([errno.EIO, errno.EACCES]))
+def test_bytes_that_are_here_and_cannot_be_read_fail_alone_the_track_that_brings_them_again(
+    stranger: Stranger, raw_server: StartRawServer, number: int
+) -> None:
+    same, other = wave(9000, seed=1), wave(9000, seed=2)
+    stranger.configure(raw_server(Cloud({"a": [same], "b": [same], "c": [other]})).url)
+    stranger.run("fetch", "open:a")
+    blob = blobs_of(stranger.root)[digest_of(same)]
+    mix, refusal = stranger.mix(row("b"), row("c")), Refusal("read", number, str(blob))
+    ran = run_refused(stranger, refusal, "export", mix, "DEST", "--on-error", "skip", code=3)
+    reason = f"cannot be read or put away ({blob}: {os.strerror(number)}); mend that, or move the file away"
+    assert reason in ran.err
+    assert [path.read_bytes() for path in stranger.media()] == [other]
+    assert blob.read_bytes() == same
+    blob.rename(stranger.home / "away")
+    stranger.run("export", mix, "DEST")
+    stranger.run("prune")
+    stranger.run("verify")
 
 
 def test_a_file_that_was_changed_and_locked_fails_its_own_track_alone(stranger: Stranger, cloud: Nginx) -> None:

@@ -819,6 +819,56 @@ def test_a_large_body_goes_on_while_a_row_before_it_waits_for_its_end(
     assert told == ["cloud:large", "cloud:first"]
 
 
+def test_a_body_without_a_length_goes_on_at_once_while_a_row_behind_it_waits_for_its_end(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_UNTOLD", 0.0)
+    monkeypatch.setattr(keeper, "_SECONDS_BETWEEN_LOOKS", 5.0)
+    whole = serve_without_length(b"GET /t0 HTTP/1.1")
+    gate = Gate(whole[:90_000], whole[90_000:])
+    asked: list[str] = []
+
+    def respond(head: bytes) -> Answer:
+        asked.append(requested(head))
+        if requested(head) == "t0":
+            return gate
+        gate.wait()
+        come_true(lambda: sum(path.stat().st_size for path in partials.glob("*.work")) > COST / 3)
+        return serve(head)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, WarningEvent) and event.code == "waiting_for_room":
+            gate.open()
+
+    cache = open_cache(respond, max_size=int(1.3 * COST), stall_timeout=3)
+    partials = cache.store.root.partials
+    assert errors(list(cache.fetch(tracks(2), on_event=hear, jobs=2))) == []
+    assert asked.count("t0") == 1
+
+
+def test_a_row_that_was_delivered_gives_way_to_another_run_while_the_next_one_takes_its_time(
+    open_cache: Callable[..., Cache],
+) -> None:
+    gate = Gate(serve(b"GET /t1 HTTP/1.1")[:90_000], serve(b"GET /t1 HTTP/1.1")[90_000:])
+    cache = open_cache(lambda head: gate if requested(head) == "t1" else serve(head), max_size=int(2.3 * COST))
+    config = replace(cache.config, root=cache.store.root.path, total_timeout=5.0)
+    said: list[str] = []
+
+    def neighbour() -> None:
+        gate.wait()
+        try:
+            with Cache.open(config) as mine:
+                said.extend(errors(list(mine.fetch(tracks(3)[2:]))))
+        finally:
+            gate.open()
+
+    thread = threading.Thread(target=neighbour)
+    thread.start()
+    assert errors(list(cache.fetch(tracks(2), jobs=2))) == []
+    thread.join()
+    assert said == []
+
+
 @pytest.mark.long
 def test_two_large_bodies_in_a_full_store_come_one_after_the_other(open_cache: Callable[..., Cache]) -> None:
     whole = serve_large(b"GET /large HTTP/1.1")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
 from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, TrackError
-from cachestore.fetching.mishaps import removed
+from cachestore.fetching.mishaps import is_of_blob, kept_from_us, removed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cachestore.entry import Entry
     from cachestore.fetching.reports import Arrived
+    from cachestore.store.publish import Incoming
     from cachestore.store.writer import Store
 
 _MOST = 24  # about ten milliseconds under the lock of the index
@@ -50,16 +51,17 @@ class Arrivals:
         return 0.0 if len(self._waiting) >= _MOST else max(0.0, self._since + _PATIENCE - time.monotonic())
 
     def publish(self) -> None:
-        """Publish one group together; when one collides with another or is gone, each by itself: only that one fails.
+        """Publish one group together, or each by itself where that fails for one of them: then only that one does.
 
-        Raise NoSpace, Busy or Cancelled.
+        One collides with another, is gone, or has the bytes of a blob that cannot be read. Raise NoSpace, Busy,
+        Cancelled, or OSError.
         """
         group = self._waiting[:_MOST]
         if not group:
             return
         try:
             self._put(group)
-        except (DigestCollision, FileNotFoundError):
+        except (DigestCollision, OSError):
             for report in group:
                 self._put_alone(report)
 
@@ -88,10 +90,16 @@ class Arrivals:
             self._put([report])
         except DigestCollision as error:
             self._drop(report, TrackError(report.incoming.track.address, report.incoming.track.label, str(error)))
-        except FileNotFoundError:
-            if report.incoming.path.exists():
-                raise
-            self._drop(report, removed(report.incoming.track, report.incoming.path.parent))
+        except OSError as error:
+            self._drop(report, self._failure_of(report.incoming, error))
+
+    def _failure_of(self, item: Incoming, error: OSError) -> TrackError:
+        """Return the failure of the track of a body that cannot be published. Raise what is not of its file alone."""
+        if is_of_blob(error, self._store.blobs.path(item.digest)):
+            return kept_from_us(item.track, error)
+        if isinstance(error, FileNotFoundError) and not item.path.exists():
+            return removed(item.track, item.path.parent)
+        raise error
 
     def _drop(self, report: Arrived, error: TrackError) -> None:
         report.incoming.path.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # What is reserved at once, so that small bodies need no transaction each: of a small store only a small part.
 _STEP, _STEPS = 64 * 1024 * 1024, 64
+_BETWEEN_NOTES = 0.5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Clearing:
         self._bounds = Bounds(means.limits.max_size, means.limits.min_free)
         self._step = min(_STEP, means.limits.max_size // _STEPS)
         self._row = 0
+        self._noted_at = time.monotonic()
         self._has_swept = False
 
     def reserves(self, number: int, need: int, least: int, track: Track) -> bool:
@@ -74,14 +76,19 @@ class Clearing:
         return self._fits(number, need, ours) or self._is_made(number, need, least, track)
 
     def lower(self) -> None:
-        """Reserve no more than is still to be written, when that makes a difference to others."""
+        """Reserve no more than is still to be written, when that makes a difference to others.
+
+        Now and then it is written, with the leases that were ended: others wait for these, and this run may write
+        nothing else for long.
+        """
         reserved, announced = self.rooms.reserved, self.rooms.announced
         surplus = self._row - reserved - announced
         if surplus > self._step:
             self._store.lower(self._run_id, reserved, announced)
-        if surplus > 4 * self._step:
+        if surplus > 4 * self._step or time.monotonic() > self._noted_at + _BETWEEN_NOTES:
             self._store.write_notes()
-            self._row = reserved + announced
+            self._noted_at = time.monotonic()
+            self._row -= surplus if surplus > self._step else 0
 
     def reclaim(self, *, still: float) -> None:
         """Give back what runs that died had claimed. Later, what is claimed and not still may be this run's own.

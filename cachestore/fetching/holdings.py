@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from cachestore.errors import CachedFileError, TrackError
 from cachestore.fetching.decide import Hit, candidates
+from cachestore.fetching.mishaps import is_of_blob
 from cachestore.fetching.wanted import stored_of
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from cachestore.fetching.telling import Teller
     from cachestore.fetching.wanted import Wanted
     from cachestore.store.writer import Store
-
-
-_OF_ONE_FILE = frozenset({errno.EIO, errno.EACCES, errno.EPERM})
 
 
 class Holdings:
@@ -44,7 +41,7 @@ class Holdings:
         for entry in (entry for key, entry in entries.items() if not (key in whole or key in refused)):
             self._put_away(entry, refused)
         for wanted in several:
-            wanted.refused = next((refused[entry.key] for entry in wanted.whole if entry.key in refused), None)
+            wanted.refused = refused.get(wanted.whole[0].key) if wanted.whole else None
             ended += [entry.digest for entry in wanted.whole if entry.key not in whole]
             wanted.whole = [entry for entry in wanted.whole if entry.key in whole]
         self._store.unlease(self._run_id, ended)
@@ -69,7 +66,7 @@ class Holdings:
 
     def _refusal(self, entry: Entry, error: OSError, what: str, remedy: str) -> TrackError:
         """Return the failure of a track whose file a disk or a lock keeps from us. Raise what is not of that file."""
-        if error.errno not in _OF_ONE_FILE or str(error.filename) != str(self._store.blobs.path(entry.digest)):
+        if not is_of_blob(error, self._store.blobs.path(entry.digest)):
             raise error
         reason = f"its file in the cache {what} ({error.filename}: {error.strerror}); {remedy}"
         return CachedFileError(entry.address, entry.label, reason)

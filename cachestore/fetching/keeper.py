@@ -133,12 +133,13 @@ class Keeper:
         self._waiting[number] = waiting
 
     def _go_on(self) -> None:
-        """Serve those first that go on with what was announced: who waits may need their end.
+        """Serve those first that go on with what was announced, or come before who waits: he may need their end.
 
         If there is no room for one after all, nothing is announced to it any more, and it waits in its order.
         """
         for number, one in [*self._waiting.items()]:
-            if one.answer is None or one.is_withdrawn or not self.rooms.is_announced(number, one.need):
+            goes_on = self.rooms.is_before(number) or self.rooms.is_announced(number, one.need)
+            if one.answer is None or one.is_withdrawn or not goes_on:
                 continue
             error = self._refused(number, one)
             if error is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from cachestore.errors import TooLarge, TrackError
+from cachestore.errors import CachedFileError, TooLarge, TrackError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cachestore.track import Track
+
+_OF_ONE_FILE = frozenset({errno.EIO, errno.EACCES, errno.EPERM})
 
 
 def failure_of(track: Track, error: OSError, partials: Path) -> TrackError | None:
@@ -33,3 +35,17 @@ def removed(track: Track, partials: Path) -> TrackError:
     """Return the failure of a track whose file somebody removed."""
     reason = f"what was downloaded of it was removed from {partials}; let nothing remove files there, and try again"
     return TrackError(track.address, track.label, reason)
+
+
+def is_of_blob(error: OSError, blob: Path) -> bool:
+    """Return whether a disk or a lock keeps the file of one blob from us."""
+    return error.errno in _OF_ONE_FILE and str(error.filename) == str(blob)
+
+
+def kept_from_us(track: Track, error: OSError) -> CachedFileError:
+    """Return the failure of a track that brought the bytes of a blob that can be neither compared nor put away."""
+    reason = (
+        "its bytes are in the cache already, and that file cannot be read or put away "
+        f"({error.filename}: {error.strerror}); mend that, or move the file away"
+    )
+    return CachedFileError(track.address, track.label, reason)

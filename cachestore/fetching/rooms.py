@@ -68,8 +68,12 @@ class Rooms:
 
         While one waits for room, only those may that have got some, and those before it: it may wait for their end.
         """
+        return self._first is None or self.is_before(number) or number in self._bodies
+
+    def is_before(self, number: int) -> bool:
+        """Return whether a track comes before all that wait for room, and one does."""
         first = self._first
-        return first is None or number < first or number in self._bodies
+        return first is not None and number < first
 
     def grant(self, number: int, need: int, granted: int) -> None:
         """Let the body of a track take what it needs of the bytes of disk that were granted, and others what is more.
