@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.rows import LEASES
-from cachestore.store import housekeeping, leases
+from cachestore.store import leases, runkeeping
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from tests.stores import incoming, put
@@ -86,7 +86,7 @@ def test_ended_leases_are_written_with_what_is_written_next(store: Store, other:
 def test_many_ended_leases_are_written_though_nothing_else_is_but_not_at_every_moment(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch, seconds: float, left: range
 ) -> None:
-    monkeypatch.setattr(housekeeping, "_BETWEEN_NOTES", seconds)
+    monkeypatch.setattr(runkeeping, "_BETWEEN_NOTES", seconds)
     with store.run("fetch") as run_id:
         store.lease(run_id, digests(200))
         for digest in digests(200):
