@@ -14,7 +14,7 @@ from cachestore.errors import ConfigError, TimedOut
 from cachestore.web.client import open_client
 from cachestore.web.flights import Flights
 from tests.downloads import TRACK, Desk, aborted_after, answer, open_desk
-from tests.raw_servers import Gate
+from tests.raw_servers import Drip, Gate
 
 if TYPE_CHECKING:
     import socket
@@ -92,6 +92,15 @@ def test_a_second_answer_is_waited_for_until_the_deadline_and_no_longer(
             pytest.fail("there was no answer")
         assert time.monotonic() - began < 10
         flights.close()
+
+
+def test_a_body_has_no_more_time_because_its_head_came_late(raw_server: StartRawServer) -> None:
+    url, left = httpx.URL(raw_server(Drip(FIRST, 0.3, 15)).url), 20.0
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
+        flights, began = Flights(client), time.monotonic()
+        with flights.get(url, httpx.Headers(), left):
+            [connection] = flights._open
+            assert connection.until < began + left + 0.5
 
 
 def test_a_server_that_is_silent_on_a_connection_that_is_kept_alive_is_told_as_on_a_new_one(

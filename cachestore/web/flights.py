@@ -52,14 +52,15 @@ class Flights:
         Nothing is waited for longer than `left` seconds.
         """
         request = self._client.request(url, headers)
+        now = time.monotonic()
         try:
-            connection, response = self._answer(request, time.monotonic() + min(self._patience, left))
+            connection, response = self._answer(request, now + min(self._patience, left))
         except httpx.RequestError as error:
             if self.aborted:
                 raise Cancelled from None
             error.request = request
             raise
-        connection.until = time.monotonic() + left
+        connection.until = now + left
         try:
             yield response
         finally:
