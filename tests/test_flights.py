@@ -103,6 +103,12 @@ def test_a_body_has_no_more_time_because_its_head_came_late(raw_server: StartRaw
             assert connection.until < began + left + 0.5
 
 
+def test_timeouts_may_be_longer_than_sockets_know(tmp_path: Path, raw_server: StartRawServer) -> None:
+    with open_client(connect_timeout=1e300, stall_timeout=1e300, jobs=1) as client:
+        web = Desk(client, tmp_path).web()
+        assert web.document(TRACK, raw_server(answer(b"x")).url).content == b"x"
+
+
 def test_a_server_that_is_silent_on_a_connection_that_is_kept_alive_is_told_as_on_a_new_one(
     tmp_path: Path, raw_server: StartRawServer
 ) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NOTHING = httpx.ByteStream(b"")
 _EXPIRY = 30.0  # seconds
+_LONGEST_WAIT = 86400.0  # seconds: sockets take no more than 24 days
 # nginx weakens ETags and drops lengths for gzip, and a compressed body hides its own truncation.
 _HEADERS = [
     (b"Accept", b"*/*"),
@@ -48,8 +49,8 @@ class Client:
     """
 
     def __init__(self, *, connect_timeout: float, stall_timeout: float, jobs: int) -> None:
-        self.connect_timeout = connect_timeout
-        self.stall_timeout = stall_timeout
+        self.connect_timeout = min(connect_timeout, _LONGEST_WAIT)
+        self.stall_timeout = min(stall_timeout, _LONGEST_WAIT)
         self._jobs = jobs
         self._proxies = Proxies()
         self._idle: list[_Idle] = []
