@@ -143,17 +143,28 @@ def test_what_is_wrong_with_a_connection_that_was_used_before_is_no_fault_of_the
     assert len(server.received) == 2
 
 
-def test_as_many_connections_are_kept_alive_as_there_are_workers_and_none_after_the_end(
+def test_a_server_that_names_the_url_and_the_one_that_has_the_bytes_keep_their_connections(
+    tmp_path: Path, raw_server: StartRawServer
+) -> None:
+    servers = [raw_server(Late(FIRST)) for _ in range(2)]
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
+        web = Desk(client, tmp_path).web()
+        for server in servers * 2:
+            assert web.document(TRACK, server.url).content == b"first"
+    assert [len(server.received) for server in servers] == [1, 1]
+
+
+def test_two_connections_are_kept_alive_for_each_worker_and_none_after_the_end(
     raw_server: StartRawServer,
 ) -> None:
     url, headers = httpx.URL(raw_server(KeptAlive()).url), httpx.Headers()
     with open_client(connect_timeout=20, stall_timeout=20, jobs=2) as client, ExitStack() as answers:
         flights = Flights(client)
-        several = [answers.enter_context(flights.get(url, headers, 60)) for _ in range(4)]
-        assert [b"".join(flights.body(response)) for response in several[:3]] == [b"first"] * 3
+        several = [answers.enter_context(flights.get(url, headers, 60)) for _ in range(6)]
+        assert [b"".join(flights.body(response)) for response in several[:5]] == [b"first"] * 5
         assert len(client._idle) == 0
         answers.close()
-        assert len(client._idle) == 2
+        assert len(client._idle) == 4
         with flights.get(httpx.URL(raw_server(answer(b"x")).url), headers, 60):
             flights.close()
             assert len(client._idle) == 0
