@@ -141,5 +141,25 @@ def test_a_head_without_an_end_is_no_answer(desk: Desk, raw_server: StartRawServ
         desk.web().document(TRACK, server.url)
 
 
+@pytest.mark.parametrize(
+    ("framed", "kept"),
+    [
+        (b"Content-Length: 5\r\n\r\nmoved", 1),
+        (b"Content-Length: 99999\r\n\r\n" + b"x" * 99_999, 0),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 1),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nmoved\r\n0\r\n\r\n", 1),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nmoved\r\n", 0),
+        (b"Transfer-Encoding: chunked\r\n\r\n" + b"5\r\nmoved\r\n" * 20_000 + b"0\r\n\r\n", 0),
+        (b"\r\nmoved", 0),
+    ],
+)
+def test_a_small_body_that_nobody_wants_costs_no_connection(
+    desk: Desk, raw_server: StartRawServer, framed: bytes, kept: int
+) -> None:
+    with pytest.raises(BadStatus):
+        desk.web().document(TRACK, raw_server(Stall(b"HTTP/1.1 418 Teapot\r\n" + framed)).url)
+    assert len(desk.client._idle) == kept
+
+
 def test_a_body_may_end_with_its_connection(desk: Desk, raw_server: StartRawServer) -> None:
     assert desk.web().document(TRACK, raw_server(bare(b"first")).url).content == b"first"

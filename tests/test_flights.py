@@ -14,7 +14,7 @@ from cachestore.errors import ConfigError, TimedOut
 from cachestore.web.client import open_client
 from cachestore.web.flights import Flights
 from tests.downloads import TRACK, Desk, aborted_after, answer, open_desk
-from tests.raw_servers import Gate
+from tests.raw_servers import Drip, Gate
 
 if TYPE_CHECKING:
     import socket
@@ -94,6 +94,21 @@ def test_a_second_answer_is_waited_for_until_the_deadline_and_no_longer(
         flights.close()
 
 
+def test_a_body_has_no_more_time_because_its_head_came_late(raw_server: StartRawServer) -> None:
+    url, left = httpx.URL(raw_server(Drip(FIRST, 0.3, 15)).url), 20.0
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
+        flights, began = Flights(client), time.monotonic()
+        with flights.get(url, httpx.Headers(), left):
+            [connection] = flights._open
+            assert connection.until < began + left + 0.5
+
+
+def test_timeouts_may_be_longer_than_sockets_know(tmp_path: Path, raw_server: StartRawServer) -> None:
+    with open_client(connect_timeout=1e300, stall_timeout=1e300, jobs=1) as client:
+        web = Desk(client, tmp_path).web()
+        assert web.document(TRACK, raw_server(answer(b"x")).url).content == b"x"
+
+
 def test_a_server_that_is_silent_on_a_connection_that_is_kept_alive_is_told_as_on_a_new_one(
     tmp_path: Path, raw_server: StartRawServer
 ) -> None:
@@ -128,17 +143,28 @@ def test_what_is_wrong_with_a_connection_that_was_used_before_is_no_fault_of_the
     assert len(server.received) == 2
 
 
-def test_as_many_connections_are_kept_alive_as_there_are_workers_and_none_after_the_end(
+def test_a_server_that_names_the_url_and_the_one_that_has_the_bytes_keep_their_connections(
+    tmp_path: Path, raw_server: StartRawServer
+) -> None:
+    servers = [raw_server(Late(FIRST)) for _ in range(2)]
+    with open_client(connect_timeout=20, stall_timeout=20, jobs=1) as client:
+        web = Desk(client, tmp_path).web()
+        for server in servers * 2:
+            assert web.document(TRACK, server.url).content == b"first"
+    assert [len(server.received) for server in servers] == [1, 1]
+
+
+def test_two_connections_are_kept_alive_for_each_worker_and_none_after_the_end(
     raw_server: StartRawServer,
 ) -> None:
     url, headers = httpx.URL(raw_server(KeptAlive()).url), httpx.Headers()
     with open_client(connect_timeout=20, stall_timeout=20, jobs=2) as client, ExitStack() as answers:
         flights = Flights(client)
-        several = [answers.enter_context(flights.get(url, headers, 60)) for _ in range(4)]
-        assert [b"".join(flights.body(response)) for response in several[:3]] == [b"first"] * 3
+        several = [answers.enter_context(flights.get(url, headers, 60)) for _ in range(6)]
+        assert [b"".join(flights.body(response)) for response in several[:5]] == [b"first"] * 5
         assert len(client._idle) == 0
         answers.close()
-        assert len(client._idle) == 2
+        assert len(client._idle) == 4
         with flights.get(httpx.URL(raw_server(answer(b"x")).url), headers, 60):
             flights.close()
             assert len(client._idle) == 0

@@ -13,8 +13,10 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from cachestore.web.proxies import Proxies
 from tests.downloads import answer
 from tests.raw_servers import Reset
 from tests.servers import program
@@ -121,6 +123,14 @@ def test_no_proxy_is_an_exception(stranger: Stranger, cloud: Nginx, forward_prox
     stranger.run("fetch", "open:t-flac")
     assert forward_proxy.requests("/plain/") == []
     assert len(cloud.requests()) == 1
+
+
+@pytest.mark.parametrize("exception", ["::1", "localhost,::1", "[::1]", "[::1]:8080"])
+def test_no_proxy_may_be_an_ipv6_address(monkeypatch: pytest.MonkeyPatch, exception: str) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid")
+    monkeypatch.setenv("no_proxy", exception)
+    asked = [Proxies().of(httpx.URL(url)) is not None for url in ("http://[::1]:8080/", "http://[::2]:8080/")]
+    assert asked == [False, True]
 
 
 def test_https_goes_through_a_tunnel_that_sees_nothing(

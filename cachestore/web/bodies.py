@@ -29,7 +29,7 @@ class Body(httpx.SyncByteStream):
     """
 
     def __init__(self, connection: Connection, head: Head, longest_silence: float) -> None:
-        self.length, self._is_chunked = framing_of(head)
+        self.length, self.is_chunked = framing_of(head)
         self.is_begun = False
         self.trailers: Fields = []
         self._connection = connection
@@ -40,7 +40,7 @@ class Body(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes | memoryview]:  # type: ignore[override]  # a piece may be a view
         self.is_begun = True
-        if self._is_chunked:
+        if self.is_chunked:
             yield from self._chunks()
         elif self.length is not None:
             yield from self._whole(self.length)

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from cachestore.web.connection import Connection
 
+_SERVERS = 2  # that one download may need: one names the URL, the other has the bytes
 _NOTHING = httpx.ByteStream(b"")
 _EXPIRY = 30.0  # seconds
+_LONGEST_WAIT = 86400.0  # seconds: sockets take no more than 24 days
 # nginx weakens ETags and drops lengths for gzip, and a compressed body hides its own truncation.
 _HEADERS = [
     (b"Accept", b"*/*"),
@@ -48,9 +50,9 @@ class Client:
     """
 
     def __init__(self, *, connect_timeout: float, stall_timeout: float, jobs: int) -> None:
-        self.connect_timeout = connect_timeout
-        self.stall_timeout = stall_timeout
-        self._jobs = jobs
+        self.connect_timeout = min(connect_timeout, _LONGEST_WAIT)
+        self.stall_timeout = min(stall_timeout, _LONGEST_WAIT)
+        self._most = _SERVERS * jobs
         self._proxies = Proxies()
         self._idle: list[_Idle] = []
         self._lock = Lock()
@@ -68,7 +70,7 @@ class Client:
     def close(self) -> None:
         """Close the connections that nobody uses, now and when they come back."""
         with self._lock:
-            self._jobs = 0
+            self._most = 0
             for idle in self._idle:
                 idle.connection.close()
             self._idle.clear()
@@ -106,7 +108,7 @@ class Client:
             return
         with self._lock:
             self._idle.append(_Idle(connection, time.monotonic(), _server(url)))
-            if len(self._idle) > self._jobs:
+            if len(self._idle) > self._most:
                 self._idle.pop(0).connection.close()
 
     def dial(self, url: httpx.URL) -> Dial:

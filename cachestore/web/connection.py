@@ -28,7 +28,6 @@ Channel = socket.socket | TlsInTls  # ssl.SSLSocket is one of the first
 _READ = 64 * 1024
 _PIECE = 256 * 1024
 _SWITCHING_PROTOCOLS = 101
-_LONGEST_WAIT = 86400.0  # seconds: sockets take no more than 24 days
 
 
 class Connection:
@@ -40,7 +39,7 @@ class Connection:
     def __init__(self, channel: Channel, patience: float) -> None:
         self.until = math.inf
         self.is_free = True  # no answer is on its way
-        self._patience = min(patience, _LONGEST_WAIT)
+        self._patience = patience
         self._channel = channel
         self._timeout = -1.0
         self._rest = b""

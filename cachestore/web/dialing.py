@@ -86,7 +86,7 @@ class Dial:
         if not is_secret:
             return base
         if isinstance(base, ssl.SSLSocket):
-            return TlsInTls(base, self._context(), host_of(self._url))
+            return TlsInTls(base, self._context(), host_of(self._url), self._timeout)
         return self._secured(base, self._url)
 
     def _connected(self, url: httpx.URL) -> socket.socket:

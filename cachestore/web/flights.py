@@ -10,6 +10,7 @@ A worker may block in three places, and each has its own way out:
 
 from __future__ import annotations
 
+import sys
 import time
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -52,14 +53,15 @@ class Flights:
         Nothing is waited for longer than `left` seconds.
         """
         request = self._client.request(url, headers)
+        now = time.monotonic()
         try:
-            connection, response = self._answer(request, time.monotonic() + min(self._patience, left))
+            connection, response = self._answer(request, now + min(self._patience, left))
         except httpx.RequestError as error:
             if self.aborted:
                 raise Cancelled from None
             error.request = request
             raise
-        connection.until = time.monotonic() + left
+        connection.until = now + left
         try:
             yield response
         finally:
@@ -155,9 +157,11 @@ class Flights:
 
 def _drain(response: httpx.Response, connection: Connection) -> None:
     """Read a body that nobody wanted if it came together with its headers, so that its connection can be used again."""
-    body = response.stream
-    if isinstance(body, Body) and not body.is_begun and body.length is not None and body.length <= _SMALL:
+    body, left = response.stream, _SMALL
+    if isinstance(body, Body) and not body.is_begun and (body.is_chunked or (body.length or sys.maxsize) <= left):
         connection.until = min(connection.until, time.monotonic() + _GRACE)
         with suppress(httpx.HTTPError):
-            for _ in body:
-                pass
+            for piece in body:
+                left -= len(piece)
+                if left < 0:
+                    return

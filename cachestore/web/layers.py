@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,10 +15,11 @@ _RECORD = 16 * 1024
 
 
 class TlsInTls:
-    """A TLS connection to `host` through `outer`. Raise OSError, as each call does."""
+    """A TLS connection to `host` through `outer`, made within `timeout` seconds. Raise OSError, as each call does."""
 
-    def __init__(self, outer: ssl.SSLSocket, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, outer: ssl.SSLSocket, context: ssl.SSLContext, host: str, timeout: float) -> None:
         self.outer = outer
+        self._timeout = timeout
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._done(self._tls.do_handshake)
@@ -40,9 +42,9 @@ class TlsInTls:
         while data:
             data = data[self._done(partial(self._tls.write, data)) :]
 
-    def settimeout(self, seconds: float | None) -> None:
-        """Bound each wait for the outer connection."""
-        self.outer.settimeout(seconds)
+    def settimeout(self, seconds: float) -> None:
+        """Bound each call, however often that has to wait for the outer connection."""
+        self._timeout = seconds
 
     def pending(self) -> int:
         """Return how many bytes either layer keeps."""
@@ -54,7 +56,9 @@ class TlsInTls:
 
     def _done(self, call: Callable[[], _T]) -> _T:
         """Return what `call` returns when it has been given what it wants to read."""
+        until = time.monotonic() + self._timeout
         while True:
+            self._bound(until)
             try:
                 result = call()
             except ssl.SSLWantReadError:
@@ -66,6 +70,13 @@ class TlsInTls:
             else:
                 self._flush()
                 return result
+
+    def _bound(self, until: float) -> None:
+        """Bound the next wait for the outer connection. Raise TimeoutError when there is no time for it."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no time is left")
+        self.outer.settimeout(left)
 
     def _flush(self) -> None:
         if data := self._outgoing.read():

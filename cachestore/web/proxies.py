@@ -27,7 +27,9 @@ class Proxies:
     def of(self, url: httpx.URL) -> httpx.Proxy | None:
         """Return the one to ask for `url`, None to ask its server itself."""
         proxy = self._proxies.get(url.scheme) or self._proxies.get("all") if self._proxies else None
-        return None if proxy is None or proxy_bypass(url.netloc.decode("ascii")) else proxy
+        # NO_PROXY may name a host with its port or without, and an IPv6 address in brackets or without.
+        places = (url.netloc, url.raw_host)
+        return None if proxy is None or any(proxy_bypass(place.decode("ascii")) for place in places) else proxy
 
 
 def authorization(proxy: httpx.Proxy) -> Fields:
