@@ -117,7 +117,7 @@ def test_a_proxy_of_the_environment_is_used(
     assert [request.status for request in cloud.requests()] == [200, 304]
 
 
-@pytest.mark.parametrize("exception", ["127.0.0.1", "*"])
+@pytest.mark.parametrize("exception", ["127.0.0.1", "*", "example.com, *"])
 def test_no_proxy_is_an_exception(stranger: Stranger, cloud: Nginx, forward_proxy: Nginx, exception: str) -> None:
     stranger.environment |= {"HTTP_PROXY": forward_proxy.url, "NO_PROXY": exception}
     stranger.run("fetch", "open:t-flac")

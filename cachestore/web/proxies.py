@@ -22,6 +22,8 @@ class Proxies:
 
     def __init__(self) -> None:
         named = getproxies()
+        if "*" in [place.strip() for place in named.get("no", "").split(",")]:  # among others, too
+            named = {}
         self._proxies = {name: _proxy(named[name]) for name in (*_SCHEMES, "all") if named.get(name)}
 
     def of(self, url: httpx.URL) -> httpx.Proxy | None:
