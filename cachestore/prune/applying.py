@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from functools import partial
 from heapq import merge
@@ -51,7 +50,7 @@ def plan_for(
     exclusive = (store.totals() + change.totals).exclusive
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
     candidates = _candidates(store, change, left, cancel or threading.Event())
-    known_old_at = (store.meta().known_to_sweep(now) or math.inf) if known_old_at is None else known_old_at
+    known_old_at = store.meta().known_to_sweep(now) if known_old_at is None else known_old_at
     return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, known_old_at=known_old_at, need=need)
 
 
@@ -67,18 +66,13 @@ def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | No
 
     Raise Cancelled when `cancel` is set, as the walk of the plan does.
     """
-    known_old_at = store.meta().known_to_sweep(now) or math.inf  # before this sweep
+    known_old_at = store.meta().known_to_sweep(now)  # before this sweep
     giving_up_ballast(store.root, lambda: sweep(store, now, cancel, max_size=limits.max_size))
     return plan_without_partials(store, limits, now, known_old_at=known_old_at, cancel=cancel)
 
 
 def plan_without_partials(
-    store: Store,
-    limits: Limits,
-    now: float,
-    *,
-    known_old_at: float | None = None,
-    cancel: threading.Event | None = None,
+    store: Store, limits: Limits, now: float, *, known_old_at: float, cancel: threading.Event | None = None
 ) -> Plan:
     """Give up partials as far as the bounds want it, and return the plan for the rest: a track is worth more."""
     plan = plan_for(store, limits, now, known_old_at=known_old_at, cancel=cancel)
