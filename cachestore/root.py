@@ -1,4 +1,4 @@
-"""ROOT: its layout on disk, whether it can be trusted, and its format version."""
+"""ROOT: its layout on disk, whether it can be trusted, its format version, and what files cost its disk."""
 
 from __future__ import annotations
 
