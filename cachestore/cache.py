@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
@@ -154,7 +153,7 @@ class Cache:
             dead.take(self.store)
         trim_quarantine(self.store, now, limits.max_size)
         if not holds(self.store, limits):
-            self._carry_out(plan_without_partials(self.store, limits, now, known_old_at=known_at or math.inf))
+            self._carry_out(plan_without_partials(self.store, limits, now, known_at=known_at))
         with suppress(NoSpace, Busy):  # what was exported is there: the next one notes it
             self.store.export_ended(now)
         if self._lost and on_event is not None:

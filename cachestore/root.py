@@ -1,4 +1,4 @@
-"""ROOT: its layout on disk, whether it can be trusted, and its format version."""
+"""ROOT: its layout on disk, whether it can be trusted, its format version, and what files cost its disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 BALLAST = 4_000_000
 
+_SETTLING = 60.0  # seconds
 _FORMATS = {"index": 1, "blobs": 1, "partials": 1, "quarantine": 1, "runs": 1}
 _FORMAT_FOLDER = re.compile(r"(index|blobs|partials|quarantine|runs)-v(\d+)")
 _CACHEDIR_TAG = (
@@ -140,6 +142,15 @@ def free_bytes(root: Root) -> int:
     import shutil  # it takes all that can pack files with it
 
     return shutil.disk_usage(root.path).free - (0 if root.ballast.exists() else BALLAST)
+
+
+def cost_of_file(info: os.stat_result) -> int:
+    """Return the bytes of disk that a file costs.
+
+    One that was just written may have no blocks yet, and costs what it is long: ZFS counts some seconds later.
+    """
+    cost = info.st_blocks * 512
+    return max(cost, info.st_size) if time.time() - info.st_mtime < _SETTLING else cost
 
 
 def drop_ballast(root: Root) -> bool:

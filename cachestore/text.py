@@ -10,9 +10,8 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LIKE_A_URL = re.compile(
-    r"^//|^https?[:/]+|^url:(?:https?[:/]+)?|(?<=[a-z0-9+.-]{2}):/+", re.IGNORECASE | re.ASCII
-)  # a scheme of one letter is a drive; no search for where it begins, which in a long word would be one a letter
+# A scheme of one letter is a drive. Where one begins is not searched for: in a long word that would be once a letter.
+_LIKE_A_URL = re.compile(r"^//|^https?[:/]+|^url:(?:https?[:/]+)?|(?<=[a-z0-9+.-]{2}):/+", re.IGNORECASE | re.ASCII)
 # Each as it is, or percent-encoded, however often.
 _QUERY = re.compile(r"((?:(?!%(?:25)*3F)[^?#])*)(.*)", re.DOTALL | re.IGNORECASE)
 _AT = re.compile("@|%(?:25)*40")

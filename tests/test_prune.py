@@ -33,7 +33,7 @@ from cachestore.store.evict import LOCKED
 from cachestore.store.writer import Store
 from cachestore.track import Track
 from tests.invariants import faults
-from tests.stores import etag, lock, put
+from tests.stores import count_blocks_late, etag, lock, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -187,6 +187,15 @@ def test_applying_does_what_the_plan_says(store: Store) -> None:
     assert gone([outcome]) == ["a"]
     assert outcome.freed == outcome.victim.blob.frees > 0
     assert sorted(found.id for found in store.entries()) == ["b", "c"]
+
+
+def test_what_goes_frees_what_the_plan_says_where_blocks_are_counted_late(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "a", b"a" * 50_000)
+    count_blocks_late(monkeypatch)
+    [outcome] = apply(store, plan_for(store, Limits(0), later(store)))
+    assert outcome.freed == outcome.victim.blob.frees >= 50_000
 
 
 def test_a_blob_goes_with_all_its_entries(store: Store) -> None:

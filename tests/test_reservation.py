@@ -150,7 +150,7 @@ def test_what_a_killed_run_has_reserved_counts_for_nothing_and_is_swept(store: S
 def test_a_reservation_is_lowered_by_whatever_is_written_next(store: Store, other: Store) -> None:
     with store.run("fetch") as run_id:
         store.reserve(run_id, 70_000, spare=0, unwritten=0, bounds=PLENTY)
-        store.lower(run_id, 5_000)
+        store.lower(run_id, 5_000, 0)
         assert other.reserved() == 70_000
         put(store, "1", b"1")
         assert other.reserved() == 5_000

@@ -20,6 +20,7 @@ import click
 
 from cachestore.cli.failures import explain
 from cachestore.cli.output import discard
+from cachestore.cli.signals import GRACE
 from cachestore.errors import Cancelled
 from cachestore.events import State, TrackEvent, WarningEvent
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _MIN_INTERVAL = 0.2  # seconds between two progress events of one track
 _TICK = 0.05  # seconds
-_GRACE = 0.7  # seconds that a reader has after a cancel to make room for what is still to be told
 _PIECE: int = getattr(select, "PIPE_BUF", 512)  # bytes that can be written without waiting to what has room at all
 _STDOUT = 1
 _RESULTS = {0: "ok", 3: "partial", 129: "cancelled", 130: "cancelled", 143: "cancelled"}
@@ -119,7 +119,7 @@ class EventStream:
             if time.monotonic() >= self._until:
                 return False
             if self._cancel.is_set():
-                self._until = min(self._until, time.monotonic() + _GRACE)
+                self._until = min(self._until, time.monotonic() + GRACE)
         return True
 
     def _leave(self) -> None:

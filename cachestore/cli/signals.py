@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+GRACE = 0.7  # seconds that a reader has after a cancel to make room for what is still to be told
+
 _T = TypeVar("_T")
-_GRACE = 700  # milliseconds that a reader has after a cancel to make room for what is still to be told
 _WAKING = getattr(signal, "SIGURG", None)  # which by itself does nothing
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -165,4 +166,4 @@ def _is_read(out: TextIO) -> bool:
         poll.register(out.fileno(), select.POLLOUT)
     except (OSError, ValueError, AttributeError):  # no file; Windows
         return True
-    return bool(poll.poll(_GRACE))
+    return bool(poll.poll(GRACE * 1000))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
 from cachestore.errors import CacheStoreError, Cancelled, DigestCollision, TrackError
-from cachestore.fetching.mishaps import is_of_blob, kept_from_us, removed
+from cachestore.fetching.mishaps import is_of_blob, removed, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +96,8 @@ class Arrivals:
     def _failure_of(self, item: Incoming, error: OSError) -> TrackError:
         """Return the failure of the track of a body that cannot be published. Raise what is not of its file alone."""
         if is_of_blob(error, self._store.blobs.path(item.digest)):
-            return kept_from_us(item.track, error)
+            problem = "its bytes are in the cache already, and that file cannot be read or put away"
+            return unusable(item.track, error, problem, "mend that, or move the file away")
         if isinstance(error, FileNotFoundError) and not item.path.exists():
             return removed(item.track, item.path.parent)
         raise error

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cachestore.errors import CachedFileError, TrackError
 from cachestore.fetching.decide import Hit, candidates
-from cachestore.fetching.mishaps import is_of_blob
+from cachestore.fetching.mishaps import is_of_blob, unusable
 from cachestore.fetching.wanted import stored_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cachestore.entry import Entry
+    from cachestore.errors import TrackError
     from cachestore.fetching.telling import Teller
     from cachestore.fetching.wanted import Wanted
     from cachestore.store.writer import Store
@@ -68,8 +68,7 @@ class Holdings:
         """Return the failure of a track whose file a disk or a lock keeps from us. Raise what is not of that file."""
         if not is_of_blob(error, self._store.blobs.path(entry.digest)):
             raise error
-        reason = f"its file in the cache {what} ({error.filename}: {error.strerror}); {remedy}"
-        return CachedFileError(entry.address, entry.label, reason)
+        return unusable(entry, error, f"its file in the cache {what}", remedy)
 
     def settle(self, wanted: Wanted, outcome: Hit | TrackError) -> None:
         """Give a track its outcome, and end the leases on what it is not about."""

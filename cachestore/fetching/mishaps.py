@@ -10,6 +10,7 @@ from cachestore.errors import CachedFileError, TooLarge, TrackError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cachestore.entry import Entry
     from cachestore.track import Track
 
 _OF_ONE_FILE = frozenset({errno.EIO, errno.EACCES, errno.EPERM})
@@ -42,10 +43,6 @@ def is_of_blob(error: OSError, blob: Path) -> bool:
     return error.errno in _OF_ONE_FILE and str(error.filename) == str(blob)
 
 
-def kept_from_us(track: Track, error: OSError) -> CachedFileError:
-    """Return the failure of a track that brought the bytes of a blob that can be neither compared nor put away."""
-    reason = (
-        "its bytes are in the cache already, and that file cannot be read or put away "
-        f"({error.filename}: {error.strerror}); mend that, or move the file away"
-    )
-    return CachedFileError(track.address, track.label, reason)
+def unusable(of: Track | Entry, error: OSError, problem: str, remedy: str) -> CachedFileError:
+    """Return the failure of a track whose file in the store a disk or a lock keeps from us."""
+    return CachedFileError(of.address, of.label, f"{problem} ({error.filename}: {error.strerror}); {remedy}")

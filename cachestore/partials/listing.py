@@ -20,6 +20,7 @@ from cachestore.partials.sidecar import (
     sidecar_of,
     track_name,
 )
+from cachestore.root import cost_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ def drop_unclaimed(folder: Path, size: int, *, but: str | None = None) -> int:
             taken = path.rename(claimed_anew(path))
             for file in (taken, sidecar_of(path)):
                 with suppress(FileNotFoundError):
-                    dropped += file.lstat().st_blocks * 512
+                    dropped += cost_of_file(file.lstat())
                     file.unlink()
     return dropped
 

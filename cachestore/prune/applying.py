@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from functools import partial
 from heapq import merge
@@ -36,13 +35,13 @@ def plan_for(
     now: float,
     *,
     need: int = 0,
-    known_old_at: float | None = None,
+    known_at: float | None = None,
     left: Leftovers | None = None,
     cancel: threading.Event | None = None,
 ) -> Plan:
     """Return the plan for a store as it is, or as it will be when what is `left` is swept; nothing is locked.
 
-    What is too old was so at `known_old_at` already, else at the last sweep or the end of an export a day before, if
+    What is too old was so at `known_at` already, else at the last sweep or the end of an export a day before, if
     there was one: no single clock that is ahead takes anything. Walking the plan raises Cancelled when `cancel` is set.
     """
     left = left or Leftovers()
@@ -51,8 +50,8 @@ def plan_for(
     exclusive = (store.totals() + change.totals).exclusive
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
     candidates = _candidates(store, change, left, cancel or threading.Event())
-    known_old_at = (store.meta().known_to_sweep(now) or math.inf) if known_old_at is None else known_old_at
-    return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, known_old_at=known_old_at, need=need)
+    known_at = store.meta().known_to_sweep(now) if known_at is None else known_at
+    return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, known_at=known_at, need=need)
 
 
 def holds(store: StoreReader, limits: Limits) -> bool:
@@ -67,25 +66,20 @@ def prune(store: Store, limits: Limits, now: float, cancel: threading.Event | No
 
     Raise Cancelled when `cancel` is set, as the walk of the plan does.
     """
-    known_old_at = store.meta().known_to_sweep(now) or math.inf  # before this sweep
+    known_at = store.meta().known_to_sweep(now)  # before this sweep
     giving_up_ballast(store.root, lambda: sweep(store, now, cancel, max_size=limits.max_size))
-    return plan_without_partials(store, limits, now, known_old_at=known_old_at, cancel=cancel)
+    return plan_without_partials(store, limits, now, known_at=known_at, cancel=cancel)
 
 
 def plan_without_partials(
-    store: Store,
-    limits: Limits,
-    now: float,
-    *,
-    known_old_at: float | None = None,
-    cancel: threading.Event | None = None,
+    store: Store, limits: Limits, now: float, *, known_at: float, cancel: threading.Event | None = None
 ) -> Plan:
     """Give up partials as far as the bounds want it, and return the plan for the rest: a track is worth more."""
-    plan = plan_for(store, limits, now, known_old_at=known_old_at, cancel=cancel)
+    plan = plan_for(store, limits, now, known_at=known_at, cancel=cancel)
     if not plan.missing:
         return plan
     give_up_partials(store, plan.missing)
-    return plan_for(store, limits, now, known_old_at=known_old_at, cancel=cancel)
+    return plan_for(store, limits, now, known_at=known_at, cancel=cancel)
 
 
 def foreseen(store: StoreReader, limits: Limits, now: float, left: Leftovers, cancel: threading.Event) -> Plan:

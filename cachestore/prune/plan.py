@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -71,9 +70,10 @@ class Plan:
     """What goes, in order: what is too old, then the least recently used until the bounds hold. Pure.
 
     `bounded` are the bytes that max_size bounds, `free` those that the disk has left, `need` those that somebody wants
-    on top. What is too old was so at `known_old_at` (Unix seconds) already: ages count `aged_until` then. The victims
-    come while the plan is walked; its figures are complete when it has been walked to its end, and `stayed` says by
-    reason how many bytes stay though a bound wants them gone, `cost` and `frees` what its victims do.
+    on top. What is too old was so at `known_at` (Unix seconds, 0 if nothing was noted then) already: ages count
+    `aged_until` then. The victims come while the plan is walked; its figures are complete when it has been walked to
+    its end, and `stayed` says by reason how many bytes stay though a bound wants them gone, `cost` and `frees` what its
+    victims do.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Plan:
         free: int,
         limits: Limits,
         now: float,
-        known_old_at: float = math.inf,
+        known_at: float = 0.0,
         need: int = 0,
     ) -> None:
         self._candidates = candidates
         self._limits = limits
         self._now = now
-        self.aged_until = min(now, known_old_at)
+        self.aged_until = min(now, known_at or now)
         self._bounded = bounded
         self._over = bounded + need - limits.max_size
         self._excess = bounded + need - int(limits.max_size * _LOW_WATERMARK) if self._over > 0 else 0

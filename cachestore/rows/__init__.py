@@ -14,7 +14,7 @@ checks    values out of JSON that anybody may have written
 from __future__ import annotations
 
 from cachestore.rows.checks import checked_digest, decoded, typed
-from cachestore.rows.content import NO_FILE, BlobRow, TrackRow, cost_of_file
+from cachestore.rows.content import NO_FILE, BlobRow, TrackRow
 from cachestore.rows.meta import Home, MetaRow, Totals
 from cachestore.rows.registry import Bundle, BundleFile, LeaseRow, RunRow, StampsRow
 from cachestore.rows.tables import (
@@ -62,7 +62,6 @@ __all__ = [
     "TrackRow",
     "batches",
     "checked_digest",
-    "cost_of_file",
     "decoded",
     "get_as",
     "seen_row",

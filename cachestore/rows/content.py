@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from sys import intern
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import Witness, is_file, witness_of
 from cachestore.entry import Entry
+from cachestore.root import cost_of_file
 from cachestore.rows.checks import all_typed, amount, checked_digest, moment, parts, typed
 from cachestore.version import Version, VersionKind
 
@@ -21,19 +21,8 @@ if TYPE_CHECKING:
 # The witness of a blob that was put away: no file has the inode 0.
 NO_FILE = Witness(0, 0, 0, 0)
 
-_SETTLING = 60.0  # seconds
-
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry) if field.init)
 _texts = itemgetter("source", "id", "media_type", "ext", "label")
-
-
-def cost_of_file(info: os.stat_result) -> int:
-    """Return the bytes of disk that a file costs.
-
-    One that was just written may have no blocks yet, and costs what it is long: ZFS counts some seconds later.
-    """
-    cost = info.st_blocks * 512
-    return max(cost, info.st_size) if time.time() - info.st_mtime < _SETTLING else cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ class Home(NamedTuple):
         """Return whether a store that was here and is at `now` was copied or moved."""
         if self.inode != now.inode:
             return True
-        is_another_disk = self.device != now.device and self.boot == now.boot != ""
-        return is_another_disk and not self.made_ns == now.made_ns != 0
+        may_be_another_disk = self.device != now.device and self.boot == now.boot != ""
+        return may_be_another_disk and (self.made_ns == 0 or self.made_ns != now.made_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cachestore.rows import cost_of_file
+from cachestore.root import cost_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

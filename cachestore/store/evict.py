@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.blobs import is_file, witness_of
+from cachestore.root import cost_of_file
 from cachestore.rows import BLOBS, ENTRIES, TRACKS, TrackRow
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _remove(ledger: Ledger, blobs: Blobs, quarantine: Path, digest: str) -> int:
         return 0
     blobs.remove(digest)
     ledger.drop_blob(digest)
-    return info.st_blocks * 512 if info is not None and info.st_nlink == 1 else 0
+    return cost_of_file(info) if info is not None and info.st_nlink == 1 else 0
 
 
 class Retired(NamedTuple):

@@ -152,7 +152,7 @@ class RunKeeping(StoreReader):
             set_reserved(ledger, run_id, unwritten + granted, announced.after(need, granted))
         return granted
 
-    def lower(self, run_id: str, reserved: int, announced: int = 0) -> None:
+    def lower(self, run_id: str, reserved: int, announced: int) -> None:
         """Let a run have no more reserved, or announced, than that; it is written with whatever is written next."""
         self._lowered[run_id] = reserved, announced
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import hash_file, witness_of
-from cachestore.rows import cost_of_file
+from cachestore.root import cost_of_file
 from cachestore.store.pending import Sighting
 
 if TYPE_CHECKING:

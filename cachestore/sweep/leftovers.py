@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cachestore.root import cost_of_file
 from cachestore.rows import BlobRow, Totals
 
 if TYPE_CHECKING:
@@ -51,4 +52,4 @@ class Leftovers:
             if info.st_nlink > 1:
                 self.links[info.st_ino] += 1
             if self.links.get(info.st_ino, 1) == info.st_nlink:  # all its names go
-                self.disk += info.st_blocks * 512
+                self.disk += cost_of_file(info)

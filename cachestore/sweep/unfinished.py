@@ -67,9 +67,9 @@ def foresee_partials(store: StoreReader, size: int, left: Leftovers) -> None:
             _foresee(path, left)
 
 
-def dead_partials(store: StoreReader, known_old_at: float) -> Iterator[_Partial]:
+def dead_partials(store: StoreReader, known_at: float) -> Iterator[_Partial]:
     """Yield what is old, and what is claimed and of no use; nothing claimed while a run lives that may own it."""
-    left = list(abandoned(store.root.partials, before=known_old_at - _OLD_PARTIAL))
+    left = list(abandoned(store.root.partials, before=known_at - _OLD_PARTIAL))
     lives = a_fetch_lives(store)
     for partial in left:
         if partial.is_claimed and lives:

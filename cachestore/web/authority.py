@@ -27,6 +27,11 @@ def authority_of(url: str) -> Authority:
     return Authority(parts.scheme, _encoded(parts.hostname), parts.port or _PORTS[parts.scheme])
 
 
+def authority_of_url(url: httpx.URL) -> Authority:
+    """Return which server a URL names that is one of http(s); its host is encoded already."""
+    return Authority(url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
+
+
 def _encoded(host: str) -> str:
     """Return a host name as it is looked up; what it is in ASCII only the client knows that will look it up."""
     if host.isascii():

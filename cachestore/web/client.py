@@ -12,13 +12,15 @@ import httpx
 
 from cachestore.errors import ConfigError
 from cachestore.release import RELEASE
-from cachestore.web.dialing import Dial, host_of, port_of
+from cachestore.web.authority import authority_of_url
+from cachestore.web.dialing import Dial
 from cachestore.web.heads import request_head
 from cachestore.web.proxies import Proxies, authorization
 
 if TYPE_CHECKING:
     import ssl
 
+    from cachestore.web.authority import Authority
     from cachestore.web.connection import Connection
 
 _SERVERS = 2  # that one download may need: one names the URL, the other has the bytes
@@ -39,7 +41,7 @@ class _Idle(NamedTuple):
 
     connection: Connection
     since: float
-    server: tuple[str, str, int]
+    server: Authority
 
 
 class Client:
@@ -94,7 +96,7 @@ class Client:
 
     def kept(self, url: httpx.URL) -> Connection | None:
         """Return a connection for a URL that nobody uses, None if there is none."""
-        server = _server(url)
+        server = authority_of_url(url)
         while (idle := self._pop(server)) is not None:
             if time.monotonic() - idle.since < _EXPIRY and idle.connection.is_silent:
                 return idle.connection
@@ -107,7 +109,7 @@ class Client:
             connection.close()
             return
         with self._lock:
-            self._idle.append(_Idle(connection, time.monotonic(), _server(url)))
+            self._idle.append(_Idle(connection, time.monotonic(), authority_of_url(url)))
             if len(self._idle) > self._most:
                 self._idle.pop(0).connection.close()
 
@@ -121,7 +123,7 @@ class Client:
             patience=self.stall_timeout,
         )
 
-    def _pop(self, server: tuple[str, str, int]) -> _Idle | None:
+    def _pop(self, server: Authority) -> _Idle | None:
         """Take the connection to a server that was used last."""
         with self._lock:
             for place in range(len(self._idle) - 1, -1, -1):
@@ -158,7 +160,3 @@ def _look_into(bundle: str) -> None:
     """Raise OSError or ValueError when a file is no bundle of certificates, as far as that is seen without loading."""
     if b"-----BEGIN" not in Path(bundle).read_bytes():
         raise ValueError("there is no certificate in it")
-
-
-def _server(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, host_of(url), port_of(url)

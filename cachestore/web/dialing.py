@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from cachestore.errors import ConfigError
+from cachestore.web.authority import authority_of_url
 from cachestore.web.connection import Connection, shut_down
 from cachestore.web.heads import request_head
 from cachestore.web.layers import TlsInTls
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cachestore.web.connection import Channel
-
-_PORTS = {"http": 80, "https": 443}
 
 
 class Dial:
@@ -86,11 +85,12 @@ class Dial:
         if not is_secret:
             return base
         if isinstance(base, ssl.SSLSocket):
-            return TlsInTls(base, self._context(), host_of(self._url), self._timeout)
+            return TlsInTls(base, self._context(), authority_of_url(self._url).host, self._timeout)
         return self._secured(base, self._url)
 
     def _connected(self, url: httpx.URL) -> socket.socket:
-        made = socket.create_connection((host_of(url), port_of(url)), self._timeout)
+        server = authority_of_url(url)
+        made = socket.create_connection((server.host, server.port), self._timeout)
         self._hold(made)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
@@ -98,7 +98,7 @@ class Dial:
     def _secured(self, base: socket.socket, url: httpx.URL) -> ssl.SSLSocket:
         secured = self._context().wrap_socket(
             base,
-            server_hostname=host_of(url),
+            server_hostname=authority_of_url(url).host,
             do_handshake_on_connect=False,  # before that it has to be held: it takes the place of the other
             suppress_ragged_eofs=False,  # the end of a body has to be said (RFC 9112 §9.8)
         )
@@ -108,8 +108,8 @@ class Dial:
 
     def _pass_through(self, base: socket.socket, proxy: httpx.Proxy) -> None:
         """Let the proxy connect to the server (RFC 9110 §9.3.6). Raise httpx.ProxyError when it does not."""
-        host = host_of(self._url)
-        place = f"{f'[{host}]' if ':' in host else host}:{port_of(self._url)}".encode("ascii")
+        server = authority_of_url(self._url)
+        place = f"{f'[{server.host}]' if ':' in server.host else server.host}:{server.port}".encode("ascii")
         through = Connection(base, self._patience)
         answer = through.ask(request_head(b"CONNECT", place, [(b"Host", place), *authorization(proxy)]))
         if not 200 <= answer.status <= 299 or through.has_more:
@@ -122,16 +122,6 @@ class Dial:
             self._base = base
             if self.future.cancelled():
                 raise TimeoutError("nobody waits")
-
-
-def host_of(url: httpx.URL) -> str:
-    """Return the host as it is looked up, and as certificates name it."""
-    return url.raw_host.decode("ascii")
-
-
-def port_of(url: httpx.URL) -> int:
-    """Return the port that a URL names, or that of its scheme."""
-    return url.port or _PORTS[url.scheme]
 
 
 def _as_httpx(error: Exception) -> Exception:

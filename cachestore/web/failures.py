@@ -172,8 +172,5 @@ def _place(url: httpx.URL, secrets: Collection[str] = ()) -> str:
 
     Hosts are in lower case, whatever the secret is in.
     """
-    host = url.raw_host.decode("ascii")
-    if is_echo(host, {secret.lower() for secret in secrets}):
-        return "a host that it names"
-    host = f"[{host}]" if ":" in host else host
-    return host if url.port is None else f"{host}:{url.port}"
+    is_secret = is_echo(url.raw_host.decode("ascii"), {secret.lower() for secret in secrets})
+    return "a host that it names" if is_secret else url.netloc.decode("ascii")

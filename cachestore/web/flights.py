@@ -156,7 +156,7 @@ class Flights:
 
 
 def _drain(response: httpx.Response, connection: Connection) -> None:
-    """Read a body that nobody wanted if it came together with its headers, so that its connection can be used again."""
+    """Read a small body that nobody wanted and that comes at once, so that its connection can be used again."""
     body, left = response.stream, _SMALL
     if isinstance(body, Body) and not body.is_begun and (body.is_chunked or (body.length or sys.maxsize) <= left):
         connection.until = min(connection.until, time.monotonic() + _GRACE)
