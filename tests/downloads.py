@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
+    import respx
 
     from cachestore.download import Elsewhere, NotModified
     from cachestore.web.client import Client
@@ -223,29 +224,30 @@ def open_desk(folder: Path, *, stall_timeout: float = 5.0) -> Desk:
 
 
 class _Played(Flights):
-    """Requests that a function answers."""
+    """Requests that are answered by a router."""
 
-    def __init__(self, client: Client, respond: Callable[[httpx.Request], httpx.Response]) -> None:
+    def __init__(self, client: Client, router: respx.Router) -> None:
         super().__init__(client)
-        self._respond = respond
+        self._router = router
 
     @contextmanager
     def get(self, url: httpx.URL, headers: httpx.Headers, left: float) -> Iterator[httpx.Response]:
         if self.aborted:
             raise Cancelled
         request = self._client.request(url, headers)
-        response = self._respond(request)
+        response = self._router.handler(request)
         response.request = request
         yield response
 
 
-def played(
-    respond: Callable[[httpx.Request], httpx.Response], seconds: float = 60.0, cancel: threading.Event | None = None
-) -> Web:
-    """Return a web without a network, whose answers come from a function, with so many seconds for each track."""
+def played(router: respx.Router, seconds: float = 60.0, cancel: threading.Event | None = None) -> Web:
+    """Return a web without a network, whose answers come from a router, with so many seconds for each track.
+
+    What has no route may not be asked for.
+    """
     client = open_client(connect_timeout=5.0, stall_timeout=5.0, jobs=1)
     web = Web(client, Retries(0, seconds), cancel or threading.Event())
-    web._flights = _Played(client, respond)
+    web._flights = _Played(client, router)
     return web
 
 

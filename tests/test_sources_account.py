@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+import respx
 
 from cachestore.config import Config, SourceConfig, expand
 from cachestore.errors import Busy, Cancelled, ConfigError, NoSpace, SourceError, TrackError, Unauthorized
@@ -64,7 +65,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, to: str) -> Account:
 
 def web_for(seconds: float) -> Web:
     """Return a web that has so many seconds for a track, and that nobody answers."""
-    return played(lambda _: httpx.Response(500), seconds)
+    router = respx.Router()
+    router.route().respond(500)
+    return played(router, seconds)
 
 
 def refuse(account: Account) -> str:

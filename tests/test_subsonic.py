@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+import respx
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -126,7 +127,9 @@ class Server:
 
 def web_of(server: Callable[[httpx.Request], httpx.Response] | None, cancel: threading.Event | None = None) -> Web:
     if server is not None:
-        return played(server, cancel=cancel)
+        router = respx.Router()
+        router.route().mock(side_effect=server)
+        return played(router, cancel=cancel)
     return Web(open_client(connect_timeout=5, stall_timeout=5, jobs=1), Retries(0, 60.0), cancel or threading.Event())
 
 
