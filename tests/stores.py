@@ -99,7 +99,8 @@ def count_blocks_late(monkeypatch: pytest.MonkeyPatch) -> None:
     def counted_late(call: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
         def counted(*arguments: Any, **options: Any) -> os.stat_result:  # noqa: ANN401 - those of any stat
             info = call(*arguments, **options)
-            names = [name for name in dir(info) if name.startswith("st_")]
+            further = {*dir(info)}.difference(info.__match_args__)  # what is not in the tuple
+            names = [name for name in further if name.startswith("st_")]
             return os.stat_result(tuple(info), {name: getattr(info, name) for name in names} | {"st_blocks": 1})
 
         return counted
