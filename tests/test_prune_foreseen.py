@@ -72,9 +72,13 @@ LIMITS = st.builds(
 
 HELD_BY_THE_DEAD = [Body(0, 3, 0, pinned=False, linked="held staging", lost=False)]
 TWICE_STAGED = [Body(0, 3, 0, pinned=False, linked="staging", lost=lost) for lost in (False, True)]
+GROWN_SINCE_IT_WAS_LINKED = [
+    Body(0, 1, 0, pinned=False, linked=linked, lost=False) for linked in ("deleted bundle", "backup")
+]
 
 
 @settings(deadline=None, max_examples=60)
+@example(GROWN_SINCE_IT_WAS_LINKED, {"grown"}, Limits(0))
 @example(TWICE_STAGED, set(), Limits(150_000, DISK))
 @example(HELD_BY_THE_DEAD, set(), Limits(0))
 @given(st.lists(BODIES, max_size=10), LEFT_BEHIND, LIMITS)

@@ -73,12 +73,9 @@ class BlobRow:
 
     def seen(self, info: os.stat_result, boot: str) -> BlobRow:
         """Return the row of the blob as its stat has it now, whole under `boot`; another inode has no holders."""
-        return self.seen_as(witness_of(info), cost_of_file(info), boot)
-
-    def seen_as(self, witness: Witness, cost: int, boot: str) -> BlobRow:
-        """Return the row of a blob that has this witness, and was whole under `boot`; another inode has no holders."""
+        witness = witness_of(info)
         holders = self.holders if witness.inode == self.witness.inode else ()
-        return BlobRow(witness.size, cost, witness, boot, self.keys, self.used_at, holders)
+        return BlobRow(witness.size, cost_of_file(info), witness, boot, self.keys, self.used_at, holders)
 
     def costed(self, info: os.stat_result | None) -> BlobRow:
         """Return the row with what its file costs by now: it may have grown under another of its names.

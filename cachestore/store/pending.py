@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cachestore.blobs import witness_of
 from cachestore.rows import BLOBS, ENTRIES
@@ -35,19 +35,12 @@ class _Seen:
     validated_at: float = 0.0
 
 
-class Sighting(NamedTuple):
-    """How a blob was when it was known to be whole: its witness, and what it cost the disk in bytes."""
-
-    witness: Witness
-    cost: int
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
     """PendingWrites that are written in one transaction."""
 
     seen: Mapping[str, _Seen]
-    witnesses: Mapping[str, Sighting]
+    witnesses: Mapping[str, Witness]
     hits: int
     misses: int
 
@@ -57,8 +50,10 @@ class Batch:
         ledger.read(BLOBS, self.witnesses)
         for key, seen in self.seen.items():
             _write_seen(ledger, key, seen)
-        for digest, sighting in self.witnesses.items():
-            _write_witness(ledger, blobs, boot, digest, sighting)
+        for digest, witness in self.witnesses.items():
+            info = blobs.stat(digest)  # of an edit since then the next sweep has told what it costs
+            if ledger.blob(digest) and info is not None and witness_of(info) == witness:
+                add_blob(ledger, digest, info, boot, ())
         if (self.hits or self.misses) and (meta := ledger.meta()):
             ledger.put_meta(replace(meta, hits=meta.hits + self.hits, misses=meta.misses + self.misses))
 
@@ -68,7 +63,7 @@ class PendingWrites:
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
-        self._witnesses: dict[str, Sighting] = {}
+        self._witnesses: dict[str, Witness] = {}
         self._hits = 0
         self._misses = 0
 
@@ -81,9 +76,9 @@ class PendingWrites:
         """Note that the server confirmed the entry as the current version of its track."""
         self._seen[entry.key] = replace(self._seen.get(entry.key, _Seen()), validated_at=now)
 
-    def saw(self, digest: str, sighting: Sighting) -> None:
-        """Note how a blob was that is known to be whole."""
-        self._witnesses[digest] = sighting
+    def saw(self, digest: str, witness: Witness) -> None:
+        """Note the witness of a blob that is known to be whole."""
+        self._witnesses[digest] = witness
 
     def count(self, hits: int, misses: int) -> None:
         """Add to the counts."""
@@ -108,17 +103,6 @@ class PendingWrites:
                 return
             yield batch
             hits = misses = 0
-
-
-def _write_witness(ledger: Ledger, blobs: Blobs, boot: str, digest: str, sighting: Sighting) -> None:
-    """Write how a blob was seen, if it is that file still: an edit since then shows at its next use in any case."""
-    row = ledger.blob(digest)
-    if row is None:
-        return
-    if row.witness.inode == sighting.witness.inode:
-        ledger.put_blob(digest, row.seen_as(sighting.witness, sighting.cost, boot))
-    elif (info := blobs.stat(digest)) is not None and witness_of(info) == sighting.witness:
-        add_blob(ledger, digest, info, boot, ())
 
 
 def _write_seen(ledger: Ledger, key: str, seen: _Seen) -> None:

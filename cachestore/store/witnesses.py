@@ -7,8 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import hash_file, witness_of
-from cachestore.root import cost_of_file
-from cachestore.store.pending import Sighting
 
 if TYPE_CHECKING:
     import os
@@ -57,7 +55,7 @@ class Witnesses:
         if (row is None and digest not in self._seen) or not self._has_its_bytes(digest, info, row):
             return False
         if not self._ticks.may_hide(info, seen_at):
-            self._saw(digest, info)
+            self._saw(digest, witness)
         return True
 
     def _is_known(self, digest: str, witness: Witness, row: BlobRow | None) -> bool:
@@ -65,9 +63,9 @@ class Witnesses:
             return True
         return row is not None and (witness, self._boot) == (row.witness, row.boot)
 
-    def _saw(self, digest: str, info: os.stat_result) -> None:
-        witness = self._seen[digest] = witness_of(info)
-        self._pending.saw(digest, Sighting(witness, cost_of_file(info)))
+    def _saw(self, digest: str, witness: Witness) -> None:
+        self._seen[digest] = witness
+        self._pending.saw(digest, witness)
 
     def _has_its_bytes(self, digest: str, info: os.stat_result, row: BlobRow | None) -> bool:
         if not stat.S_ISREG(info.st_mode) or (row is not None and info.st_size != row.size):
@@ -87,7 +85,7 @@ class Witnesses:
         if after is None or before is None or witness_of(before) != seen:
             return
         if _differ_by_a_name(before, after) and not self._ticks.may_hide_after_link(after):
-            self._saw(digest, after)
+            self._saw(digest, witness_of(after))
 
 
 def _differ_by_a_name(before: os.stat_result, after: os.stat_result) -> bool:
