@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.downloads import Desk, open_desk
 from tests.library import Sample, make_library
 from tests.music_servers import Rclone, Subsonic, Supysonic, music_folder
 from tests.raw_servers import RawServer
@@ -209,3 +210,11 @@ def cloud_rows(library: Mapping[str, Sample]) -> list[Row]:
         {"source": "studio", "id": f"t-{ext}", "artist": sample.artist, "title": sample.title}
         for ext, sample in library.items()
     ]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Return a desk whose partials are in a folder of its own."""
+    made = open_desk(tmp_path / "partials")
+    with made.client:
+        yield made

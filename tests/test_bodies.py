@@ -7,26 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.errors import BadStatus, TrackError, Truncated, Unreachable
-from tests.downloads import TRACK, Desk, answer, bare, open_desk
+from tests.downloads import TRACK, Desk, answer, bare
 from tests.raw_servers import Gate, Stall
 
 if TYPE_CHECKING:
     import socket
     import threading
-    from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import StartRawServer
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 FIRST = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 @pytest.mark.parametrize(

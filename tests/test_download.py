@@ -37,7 +37,6 @@ from tests.downloads import (
     asked,
     bare,
     dated,
-    open_desk,
     provided,
     rest,
     sha256,
@@ -48,7 +47,7 @@ from tests.downloads import (
 from tests.servers import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.conftest import StartNginx, StartRawServer
@@ -56,13 +55,6 @@ if TYPE_CHECKING:
     from tests.servers import Nginx
 
 NOON, LATER = "Sun, 22 Nov 2026 12:00:00 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 @pytest.fixture

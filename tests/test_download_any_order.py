@@ -12,12 +12,9 @@ from hypothesis import strategies as st
 
 from cachestore.download import Body, NotModified
 from cachestore.errors import TrackError
-from tests.downloads import SMALL, Desk, answer, bare, open_desk, rest, strong, unchanged, wave
+from tests.downloads import SMALL, Desk, answer, bare, rest, strong, unchanged, wave
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from cachestore.version import Version
     from tests.conftest import StartRawServer
 
@@ -65,13 +62,6 @@ class Script:
             "nothing": b"",
         }
         return answers[how]
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 @pytest.fixture

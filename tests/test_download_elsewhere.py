@@ -30,7 +30,6 @@ from tests.downloads import (
     answer,
     asked,
     come_true,
-    open_desk,
     rest,
     strong,
     unchanged,
@@ -39,7 +38,6 @@ from tests.raw_servers import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from cachestore.partials import Partial
     from cachestore.version import Version
@@ -48,13 +46,6 @@ if TYPE_CHECKING:
 NOWHERE = "http://127.0.0.1:9/"  # nobody is asked there
 KNOWN = [strong('"old"')]
 WHOLE = answer(SMALL, 'ETag: "a"')
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 @pytest.fixture

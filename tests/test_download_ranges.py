@@ -20,7 +20,6 @@ from tests.downloads import (
     answer,
     asked,
     bare,
-    open_desk,
     provided,
     rest,
     sha256,
@@ -31,8 +30,7 @@ from tests.downloads import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from cachestore.version import Version
     from tests.conftest import StartRawServer
@@ -42,13 +40,6 @@ TAG = ['ETag: "1"']
 DATE = ["Last-Modified: Tue, 01 Jan 1980 00:00:00 GMT", "Date: Mon, 30 Nov 2026 12:00:00 GMT"]
 RANGE = "bytes=5000-"
 CUT = answer(SMALL[:5000], *TAG, length=9000)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 # A validator is unique for one resource

@@ -8,22 +8,14 @@ import pytest
 
 from cachestore.errors import Forbidden, Unauthorized
 from cachestore.track import Origin
-from tests.downloads import BYTES, OPENED_BY, SMALL, Desk, answer, asked, open_desk, provided, rest, strong, wave
+from tests.downloads import BYTES, OPENED_BY, SMALL, Desk, answer, asked, provided, rest, strong, wave
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from cachestore.version import Version
     from tests.conftest import StartNginx, StartRawServer
     from tests.servers import Nginx
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from tests.raw_servers import Stall
 from tests.servers import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from cachestore.version import Version
@@ -51,13 +51,6 @@ NOON, LATER = "Sun, 22 Nov 2026 12:00:00 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
 A_MINUTE_LATER, TOO_SOON = "Date: Sun, 22 Nov 2026 12:01:00 GMT", "Date: Sun, 22 Nov 2026 12:00:59 GMT"
 OTHER = wave(9000, seed=8)
 CUT = answer(SMALL[:5000], 'ETag: "a"', length=9000)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 from cachestore.errors import ConfigError, TimedOut
 from cachestore.web.client import open_client
 from cachestore.web.flights import Flights
-from tests.downloads import TRACK, Desk, aborted_after, answer, open_desk
+from tests.downloads import TRACK, Desk, aborted_after, answer
 from tests.raw_servers import Drip, Gate
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from cachestore.web.connection import Connection
@@ -52,13 +52,6 @@ class Late(KeptAlive):
         connection.settimeout(20)
         connection.recv(65536)
         connection.sendall(self.second)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 def no_other_thread(_: Flights, url: httpx.URL, _until: float) -> Connection:

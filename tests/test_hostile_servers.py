@@ -16,13 +16,12 @@ from cachestore.track import Origin, parse_address
 from cachestore.web import Web
 from cachestore.web.client import open_client
 from cachestore.web.retries import Retries
-from tests.downloads import SMALL, TRACK, Desk, answer, asked, bare, open_desk, strong, wave
+from tests.downloads import SMALL, TRACK, Desk, answer, asked, bare, strong, wave
 from tests.raw_servers import Drip, Stall
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from tests.conftest import StartRawServer
     from tests.raw_servers import Answer
@@ -71,13 +70,6 @@ def genuine(head: bytes) -> bytes:
 
 def stored(stranger: Stranger) -> set[bytes]:
     return {path.read_bytes() for path in stranger.blobs()}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 # Bytes behind an answer

@@ -14,12 +14,12 @@ from cachestore.download import NotModified
 from cachestore.errors import Corrupt, Truncated
 from cachestore.fetching.asking import Asker
 from cachestore.partials import DownloadLock, claim
-from tests.downloads import SMALL, Desk, answer, asked, dated, open_desk, provided, rest, sha256, unchanged, wave
+from tests.downloads import SMALL, Desk, answer, asked, dated, provided, rest, sha256, unchanged, wave
 from tests.raw_servers import Stall
 from tests.unfinished import GO_ON, TRACK, age, killed, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from cachestore.fetching.reports import Question, Report
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 NOON, LATER = "Sun, 22 Nov 2026 12:00:00 GMT", "Sun, 22 Nov 2026 13:00:00 GMT"
 BROKEN = SMALL[:1000] + bytes(100) + SMALL[1100:]
 OTHER = wave(9000, seed=8)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 def wave_of(name: str) -> bytes:

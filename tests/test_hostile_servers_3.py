@@ -16,12 +16,11 @@ from cachestore.download import NotModified
 from cachestore.errors import Cancelled, Unreachable
 from cachestore.web.client import open_client
 from cachestore.web.flights import Flights
-from tests.downloads import SMALL, Desk, answer, come_true, dated, open_desk, wave
+from tests.downloads import SMALL, Desk, answer, come_true, dated, wave
 from tests.raw_servers import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import StartRawServer
     from tests.stranger import Stranger
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 NOON, LATER = "Thu, 01 Jan 2026 12:00:00 GMT", "Thu, 01 Jan 2026 13:00:00 GMT"
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 OTHER = wave(9000, seed=5)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 # Tracebacks

@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.errors import Corrupt
-from tests.downloads import SMALL, TRACK, Desk, answer, asked, bare, open_desk, strong, wave
+from tests.downloads import SMALL, TRACK, Desk, answer, asked, bare, strong, wave
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import StartNginx, StartRawServer
 
 OTHER = wave(9000, seed=7)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 def trailing(body: bytes, *trailers: str, head: tuple[str, ...] = (), status: str = "200 OK") -> bytes:

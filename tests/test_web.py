@@ -67,13 +67,6 @@ MOST = 16 * 10**6
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
-
-
-@pytest.fixture
 def served(tmp_path: Path) -> Path:
     folder = tmp_path / "served"
     folder.mkdir()

@@ -15,19 +15,11 @@ from tests.downloads import OPENED_BY, SECRET, TRACK, Desk, answer, asked, hidin
 from tests.servers import TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import StartNginx, StartRawServer
     from tests.raw_servers import Answer
     from tests.servers import Nginx
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = open_desk(tmp_path / "partials")
-    with made.client:
-        yield made
 
 
 @pytest.fixture
