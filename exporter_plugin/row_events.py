@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cachestore.events import State, TrackEvent
@@ -32,7 +33,7 @@ class RowEvents:
             if isinstance(event, TrackEvent):
                 index, state = indexes[event.index], states.get(event.state, event.state)
                 is_same = index == event.index and state is event.state
-                self._tell(event if is_same else _told_as(event, index, state))
+                self._tell(event if is_same else replace(event, index=index, state=state))
             else:
                 self._on_event(event)
 
@@ -66,11 +67,3 @@ class RowEvents:
             if event.state.terminal:
                 self._open.remove(event.index)
             self._on_event(event)
-
-
-def _told_as(event: TrackEvent, index: int, state: State) -> TrackEvent:
-    """Return the event as that of another row, in another state."""
-    told, label, origin = event.track, event.label, event.origin
-    return TrackEvent(
-        index, told, label, state, origin, event.received, event.total, event.error, event.elsewhere, event.stale
-    )
