@@ -72,7 +72,7 @@ def print_plan(plan: Plan) -> None:
     rows = [(file.action, words[file.origin], size, file.file) for file, size in zip(plan.files, sizes, strict=True)]
     print_table(("ACTION", "FROM", "SIZE", "FILE"), rows, right=frozenset({2}))
     if plan.unfinished:
-        click.echo(f"{plan.dest} is unfinished: an export was stopped there, and the next one mends it")
+        click.echo(f"{plain(str(plan.dest))} is unfinished: an export was stopped there, and the next one mends it")
     counts = Counter(file.action for file in plan.files)
     actions = ", ".join(f"{number} {action}" for action, number in counts.items())
     click.echo(f"{actions or 'nothing'}; {count(len(plan.downloads), 'download')}; nothing was done")
