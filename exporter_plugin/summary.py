@@ -77,7 +77,8 @@ def print_plan(plan: Plan) -> None:
     actions = ", ".join(f"{number} {action}" for action, number in counts.items())
     click.echo(f"{actions or 'nothing'}; {count(len(plan.downloads), 'download')}; nothing was done")
     if plan.errors:
-        click.echo(f"cachestore: {count(len(plan.errors), 'track')} would fail", err=True)
+        outcome = ", and nothing would be published" if plan.exit_code == 1 else ""
+        click.echo(f"cachestore: {count(len(plan.errors), 'track')} would fail{outcome}", err=True)
         _print_errors(plan.errors)
 
 

@@ -226,6 +226,11 @@ def test_what_would_fail_is_said_with_the_exit_code(stranger: Stranger, cloud: C
     assert [error["code"] for error in facts["errors"]] == ["not_cached", "local_file"]
     assert actions(facts) == {"01 - a.wav": "add", PLAYLIST: "add"}
     dry(stranger, *rows, options=("--on-error", "skip"), code=3)
+    export = ("export", stranger.mix(*rows), "DEST", "--dry-run")
+    told = stranger.run(*export, code=1).err.splitlines()[0]
+    assert told == "cachestore: 1 track would fail, and nothing would be published"
+    told = stranger.run(*export, "--on-error", "skip", code=3).err.splitlines()[0]
+    assert told == "cachestore: 1 track would fail"
 
 
 def test_a_bundle_that_a_stopped_export_left_is_said_to_be_unfinished(stranger: Stranger, cloud: Cloud) -> None:
