@@ -149,6 +149,13 @@ def test_playlists_and_projects_are_listed_with_what_the_export_does(
     assert planned | expected == planned
 
 
+def test_a_track_that_stands_twice_is_called_as_by_the_export(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.run("fetch", "open:a")
+    rows = (row("a", title="Opus"), row("a", title=""))
+    stranger.export(*rows)
+    assert set(actions(dry(stranger, *rows)).values()) == {"keep"}
+
+
 def test_a_playlist_whose_tracks_were_deleted_is_kept_since_they_come_again(stranger: Stranger, cloud: Cloud) -> None:
     stranger.export(row("a"), LOCAL)
     for file in stranger.media():
