@@ -403,6 +403,8 @@ def test_a_bundle_of_a_newer_version_or_a_damaged_one_is_refused(house: House) -
         "/etc/passwd",
         "media/../../x",
         "media/sub/x",
+        "media/..\\..\\x",
+        "media/C:x",
         "..",
         "media/..",
         "bundle.json",
