@@ -139,9 +139,11 @@ class Destination:
 
     def _left_so(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
         """Return the one of `records` that tells how a file is; if its times alone are others, with those of now."""
+        for own in records:
+            if own.describes(info):
+                return own
         timed = (own.timed(info) for own in records)
-        same_bytes = (own for own in timed if own.describes(info) and self._has_bytes_still(own))
-        return next((own for own in records if own.describes(info)), None) or next(same_bytes, None)
+        return next((own for own in timed if own.describes(info) and self._has_bytes_still(own)), None)
 
     def _has_bytes_still(self, own: OwnedFile) -> bool:
         if own not in self._seen:
