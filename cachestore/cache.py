@@ -142,6 +142,9 @@ class Cache:
         try:
             self.store.blobs.locked.clear()  # they may have been unlocked since
             self._evict(on_event)
+        except Cancelled:
+            self._downloaded.clear()  # or closing would begin again
+            raise
         finally:
             lock.release()
 

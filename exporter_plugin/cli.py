@@ -158,6 +158,7 @@ def _export(
 ) -> Report:
     from cachestore.cache import Cache
     from exporter_plugin.export import export_mix
+    from exporter_plugin.formats import chosen
 
     with (
         cancel_on_signals(stdin_eof=stdin_eof) as cancel,
@@ -165,6 +166,8 @@ def _export(
         cancel.coded(),
     ):
         wanted, config = _read(settings, mix, cancel, offline=options.offline)
+        options.over(config)  # what is wrong with it is told before any row begins, and has to end
+        chosen(options.formats)
         with Cache.open(config, cancel=cancel) as cache:
             tell.start(len(wanted.rows))
             return export_mix(wanted, dest, options, cache=cache, on_event=tell, cancel=cancel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
@@ -17,17 +17,14 @@ from cachestore.errors import DestinationError, NoSpace, is_full
 from cachestore.events import WarningEvent
 from cachestore.links import LinkMode
 from cachestore.media import MEDIA_TYPES
-from cachestore.runs import staging_suffix
 from exporter_plugin.manifest import MANIFEST, MEDIA, read_manifest
-from exporter_plugin.naming import cut, fold, stem_of
+from exporter_plugin.naming import fold, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 
     from cachestore.blobs import Witness
     from exporter_plugin.manifest import Manifest, OwnedFile
-
-_MAX_HINT_BYTES = 100  # of DEST's name in the name of its staging folder
 
 
 class FileState(Enum):
@@ -76,8 +73,11 @@ class Destination:
         """Return what `look_at` does, of a file whose stat was taken."""
         if info is None:
             return FileState.ABSENT, None
-        records = self._records.get(file) or self._spelled_otherwise(file)
-        untouched = next((own for own in records if own.describes(info)), None) or self._same_bytes(records, info)
+        records = self._records.get(file, [])
+        untouched = self._left_so(records, info)
+        if untouched is None:
+            records = [*records, *self._spelled_otherwise(file)]
+            untouched = self._left_so(records, info)
         # Who edits a blob through its link has another blob made, and is left with the only name of the file.
         if untouched and (not _is_alone(untouched, info) or self._has_bytes_still(untouched)):
             return FileState.OURS, _linked_as_now(untouched, info)
@@ -85,15 +85,19 @@ class Destination:
 
     def _spelled_otherwise(self, file: str) -> list[OwnedFile]:
         """Return the records of a file that is found as `file`, too, where the filesystem takes two names for one."""
-        listed = self.listed()
-        names = (name for name in self._records if fold(name) == fold(file))
-        return next((self._records[name] for name in names if self._are_one(name, file, listed)), [])
+        names = [name for name in self.alike(file) if name != file]
+        listed = self.listed() if names else ()
+        return [own for name in names if self._are_one(name, file, listed) for own in self._records[name]]
+
+    def alike(self, file: str) -> list[str]:
+        """Return the names of our files that are `file` where case and normalization do not count."""
+        return self._spellings.get(fold(file), [])
 
     def files_of(self, identities: Container[str | None]) -> list[OwnedFile]:
         """Return the records of the files that are there of tracks, one a file."""
         files = [file for file, records in self._records.items() if any(own.identity in identities for own in records)]
         found = [own for file in files if (own := self.look_at(file)[1])]
-        return [own for own in found if own.identity in identities]
+        return [own for own in dict.fromkeys(found) if own.identity in identities]
 
     def playlists_unlike(self, written: Iterable[str], decided: Collection[str] = ()) -> list[OwnedFile]:
         """Return the records of the playlists and projects here of whose kind, by extension, none is `written`.
@@ -133,10 +137,13 @@ class Destination:
         info = _lstat(self.path / file)
         return info is not None and bool(info.st_mode & stat.S_IWUSR)
 
-    def _same_bytes(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
-        """Return the record of a file whose times are others, but not its bytes, with the times that it has now."""
-        alike = [own.timed(info) for own in records]
-        return next((own for own in alike if own.describes(info) and self._has_bytes_still(own)), None)
+    def _left_so(self, records: Sequence[OwnedFile], info: os.stat_result) -> OwnedFile | None:
+        """Return the one of `records` that tells how a file is; if its times alone are others, with those of now."""
+        for own in records:
+            if own.describes(info):
+                return own
+        timed = (own.timed(info) for own in records)
+        return next((own for own in timed if own.describes(info) and self._has_bytes_still(own)), None)
 
     def _has_bytes_still(self, own: OwnedFile) -> bool:
         if own not in self._seen:
@@ -150,10 +157,20 @@ class Destination:
 
     def has_bytes(self, own: OwnedFile) -> bool:
         """Return whether a file has the bytes that we gave it: asked before it is replaced or removed."""
+        return self._digest(own.file) == own.digest
+
+    def _digest(self, file: str) -> str | None:
         try:
-            return hash_file(self.path / own.file) == own.digest
+            return hash_file(self.path / file)
         except OSError:
-            return False
+            return None
+
+    @cached_property
+    def _spellings(self) -> dict[str, list[str]]:
+        spellings: dict[str, list[str]] = {}
+        for file in self._records:
+            spellings.setdefault(fold(file), []).append(file)
+        return spellings
 
     @cached_property
     def _records(self) -> dict[str, list[OwnedFile]]:
@@ -164,7 +181,12 @@ class Destination:
 
     def untouched(self) -> set[str]:
         """Return those of our files that nobody has changed or that are gone, by their bytes."""
-        return {own.file for own in self.owned if not self.has(own.file) or self.has_bytes(own)}
+        return {file for file in self._records if self.is_untouched(file)}
+
+    def is_untouched(self, file: str) -> bool:
+        """Return whether a file is gone or has bytes that we gave it, by this name or another one that it has here."""
+        records = (*self._records.get(file, ()), *self._spelled_otherwise(file))
+        return not self.has(file) or self._digest(file) in {own.digest for own in records}
 
     def published_stems(self, but: Container[str]) -> dict[str, str]:
         """Return by identity the stems of published files: DAW projects point at them, so they stay, `but` for some.
@@ -180,14 +202,20 @@ class Destination:
                 folds.add(fold(stem))
         return stems
 
-    def taken_stems(self, but: Container[str]) -> set[str]:
+    def taken_stems(self, but: Collection[str]) -> set[str]:
         """Return the stems of all audio files among the media, ours and foreign, `but` for some.
 
         What lies beside a track with its stem (a cue sheet, peaks) is in nobody's way.
         """
-        media = (file for file in self.listed() if file.startswith(f"{MEDIA}/"))
+        listed = self.listed()
+        media = (file for file in listed if file.startswith(f"{MEDIA}/"))
         audio = [file for file in media if file.rpartition(".")[2].lower() in MEDIA_TYPES]
-        return {stem_of(file) for file in (*audio, *self._records) if file not in but}
+        return {stem_of(file) for file in (*audio, *self._records) if not (but and self._is_among(but, file, listed))}
+
+    def _is_among(self, files: Container[str], file: str, listed: Container[str]) -> bool:
+        """Return whether a file is one of our `files`, by this name or another one that it has here."""
+        names = (name for name in self.alike(file) if name in files)
+        return any(name == file or self._are_one(name, file, listed) for name in names)
 
     def unwanted(self, wanted: Iterable[str]) -> Iterator[tuple[OwnedFile, bool]]:
         """Yield the records of what we published and is not `wanted` any more, and whether it looks as we left it."""
@@ -214,18 +242,6 @@ class Destination:
         names = os.listdir(self.path) if self.path.is_dir() else []
         return {*names, *(f"{MEDIA}/{name}" for name in (os.listdir(media) if media.is_dir() else []))}
 
-    def staging_path(self, run_id: str) -> Path:
-        """Return where a run stages: beside the destination, or inside where no rename leads in, as on a mount point.
-
-        The parents of the destination are made. Raise DestinationError.
-        """
-        hint = self.path.name.encode(errors="replace").decode()  # a name need not be UTF-8
-        name = f".{cut(hint, _MAX_HINT_BYTES)}{staging_suffix(run_id)}"
-        with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            beside, inside = self.path.parent / name, self.path / name
-            return beside if not self.path.exists() or _can_move(beside, inside) else inside
-
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -244,22 +260,6 @@ def writing(path: Path) -> Iterator[None]:
 def edited_warning(path: Path) -> WarningEvent:
     """Return the warning that somebody's work was left alone."""
     return WarningEvent("edited_file_kept", f"{path} was changed since it was exported; it is kept as it is")
-
-
-def _can_move(beside: Path, inside: Path) -> bool:
-    """Return whether a folder can be renamed from `beside` to `inside`: equal devices promise nothing."""
-    try:
-        beside.mkdir()
-        beside.rename(inside)
-        inside.rename(beside)
-    except OSError:
-        return False
-    else:
-        return True
-    finally:
-        for folder in (beside, inside):
-            with suppress(OSError):
-                folder.rmdir()
 
 
 def _linked_as_now(own: OwnedFile, info: os.stat_result) -> OwnedFile:

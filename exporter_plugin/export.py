@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cachestore.blobs import checked
+from cachestore.errors import Cancelled
 from cachestore.events import State, WarningEvent
 from cachestore.links import LinkMode
 from cachestore.quantities import format_size
@@ -76,7 +77,8 @@ def export_mix(
             cache.enforce_bound(tell)
             failed.kept = kept_of(mix.rows, cache.store, failed.failures)
             raise
-    cache.enforce_bound(tell)
+    with suppress(Cancelled):  # the bundle is there
+        cache.enforce_bound(tell)
     errors = [outcome.error for outcome in outcomes if isinstance(outcome, Hole)]
     kept = kept_of(mix.rows, cache.store, errors) if errors else None
     return report_of(destination.path, destination.name, outcomes, kept, time.monotonic() - began)
@@ -95,26 +97,32 @@ def _export(
 ) -> list[Outcome]:
     """Publish the bundle that comes of `filling` a staging folder, and return what became of the rows.
 
-    What is hashed before anything is published is interrupted by what `check` raises.
+    What is hashed before anything is published is interrupted by what `check` raises. What is published is not
+    cancelled any more: the next export registers it.
     """
-    store = cache.store
+    store, is_published = cache.store, False
     for dead in dead_runs(store, store.meta().known_at(time.time())):
         dead.take(store)
-    with (
-        store.run("export", dest=destination.path) as run_id,
-        staged(destination, run_id) as folder,
-        cache.staging(run_id),
-    ):
-        copies = partial(copies_of, rows, store, layout)
-        staging = Staging(folder, destination, layout, copies, wishes.link_mode, tell)
-        with checked(check):
-            outcomes = filling(staging)
-            _refuse_failures(outcomes, skip=wishes.skips_failures)
-            outcomes = staging.settle(outcomes)
-            playlists = staging.write_playlists(BundleView(destination.name, outcomes, staging.locate), formats)
-            manifest = _manifest(destination.name, outcomes, (*staging.files(), *playlists))
-            is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
-        _register(_registration(destination.path, manifest), store, is_new=is_new)
+    try:
+        with (
+            store.run("export", dest=destination.path) as run_id,
+            staged(destination, run_id) as folder,
+            cache.staging(run_id),
+        ):
+            copies = partial(copies_of, rows, store, layout)
+            staging = Staging(folder, destination, layout, copies, wishes.link_mode, tell)
+            with checked(check):
+                outcomes = filling(staging)
+                _refuse_failures(outcomes, skip=wishes.skips_failures)
+                outcomes = staging.settle(outcomes)
+                playlists = staging.write_playlists(BundleView(destination.name, outcomes, staging.locate), formats)
+                manifest = _manifest(destination.name, outcomes, (*staging.files(), *playlists))
+                is_new = publish(folder, destination, manifest, tell, overwrite_edited=wishes.overwrite_edited)
+            is_published = True
+            _register(_registration(destination.path, manifest), store, is_new=is_new)
+    except Cancelled:
+        if not is_published:
+            raise
     if wishes.link_mode is LinkMode.AUTO:
         _tell_copies(destination, manifest, tell)
     return outcomes

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Foreseen:
     """A track whose bytes are at `place`: `ext`, `content` and `size` say what they are; or the `error` that it meets.
 
-    A cloud track that has to be downloaded has none of these.
+    A cloud track that has to be downloaded has none of these; one that is cached is kept under a `label`.
     """
 
     row: Row
@@ -33,6 +33,7 @@ class Foreseen:
     size: int | None = None
     error: TrackError | None = None
     place: Path | None = None
+    label: str = ""
 
 
 def foresee(rows: Sequence[Row], store: StoreReader | None, *, offline: bool = False) -> Iterator[Foreseen]:
@@ -80,5 +81,6 @@ def _of_cloud(row: Row, store: StoreReader | None, kept: Mapping[str, Sequence[E
     for entry in candidates(row.track, kept.get(row.track.address, ())):
         if store is not None and store.blobs.stat(entry.digest) is not None:
             place = store.blobs.path(entry.digest)
-            return Foreseen(row.called(entry.label), entry.ext, entry.digest, entry.size, place=place)
+            row = row.called(entry.label)
+            return Foreseen(row, entry.ext, entry.digest, entry.size, place=place, label=entry.label)
     return Foreseen(row, error=not_cached(row.track) if offline else None)

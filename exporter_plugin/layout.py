@@ -75,9 +75,8 @@ class Layout:
 
         It stays in any case, and filesystems without case cannot have both.
         """
-        there = self._destination
-        alike = (own for own in there.owned if own.file != file and fold(own.file) == fold(file))
-        return next((own.file for own in alike if there.has(own.file) and not there.has_bytes(own)), file)
+        others = (other for other in self._destination.alike(file) if other != file)
+        return next((other for other in others if not self._destination.is_untouched(other)), file)
 
     def settle(self, made: Iterable[str], reserved: Iterable[str]) -> None:
         """Give those of the tracks `made` other names that are in the way of the files `reserved`.

@@ -37,6 +37,7 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 MEDIA = "media"
 _REMEDY = "name another folder"
+_NOT_IN_NAMES = frozenset("/\\:\0")  # what leads elsewhere, on Windows too
 _TEXT = (str, type(None))
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "file": (str,),
@@ -186,7 +187,7 @@ def _owned(record: dict[str, Any]) -> OwnedFile:
             raise TypeError(name)
     name = record["file"].removeprefix(f"{MEDIA}/")
     # These files may be removed one day: nothing outside the bundle may ever be named here.
-    if name in {"", ".", "..", MANIFEST} or "/" in name or "\0" in name:
+    if name in {"", ".", "..", MANIFEST} or not _NOT_IN_NAMES.isdisjoint(name):
         raise ValueError(record["file"])
     if size(name) > MAX_NAME_BYTES:  # and half a surrogate pair has none
         raise ValueError(record["file"])

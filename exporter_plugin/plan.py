@@ -209,7 +209,7 @@ class _Planning:
             return Hole(row, found.error)
         file = self.tracks[row.identity].file
         owned = OwnedFile(file, found.size or 0, 0, "", row.identity, found.content)
-        return Placed(row.called(found.row.label), owned)
+        return Placed(row.called(found.label), owned)
 
     def _locate(self, file: str) -> Path:
         """Return what has the sound of a file: the published one, or what it is going to be made of."""

@@ -44,7 +44,7 @@ def publish(
     with writing(dest), _alone(dest):
         if not destination.is_as_inspected():
             raise Busy(str(dest))
-        files = folder.files()
+        files = folder.files([own.file for own in manifest.files])  # audio first: playlists name what is there
         _refuse_missing(destination, manifest, files)
         merge = _Merge(folder, destination, manifest, tell, overwrite_edited=overwrite_edited)
         if not files and merge.is_done():
@@ -128,11 +128,12 @@ class _Merge:
 
         Until then, what `checked` has asked for ends it, too.
         """
-        self._refuse_strangers(files)
         removed = [own.file for own, is_untouched in self._unwanted() if is_untouched]
-        self._refuse_closed((*files, *removed))
         for file in files:
             self._edited_at(file)
+        for file in files:
+            self._refuse_stranger(file)
+        self._refuse_closed((*files, *removed))
         with checked(lambda: None):
             self._put_in_place(files)
 
@@ -146,12 +147,11 @@ class _Merge:
         owned = [edited.get(own.file) or self._made_writable(own) for own in manifest.files]
         self._write(replace(manifest, files=(*owned, *kept)))
 
-    def _refuse_strangers(self, files: Sequence[str]) -> None:
-        for file in files:
-            place, (state, _) = self._destination.path / file, self._destination.look_at(file)
-            if state is FileState.FOREIGN or (state is FileState.EDITED and not self._overwrite_edited):
-                raise DestinationError(place, "appeared during the export", "move it away")
-            self._destination.refuse_in_the_way(file, state, overwrites=self._overwrite_edited)
+    def _refuse_stranger(self, file: str) -> None:
+        place, (state, _) = self._destination.path / file, self._destination.look_at(file)
+        if state is FileState.FOREIGN or (state is FileState.EDITED and not self._overwrite_edited):
+            raise DestinationError(place, "appeared during the export", "move it away")
+        self._destination.refuse_in_the_way(file, state, overwrites=self._overwrite_edited)
 
     def _refuse_closed(self, files: Collection[str]) -> None:
         """Raise DestinationError when files are to be put into a folder, or removed from it, that cannot be."""
@@ -164,6 +164,7 @@ class _Merge:
         """Move a staged file into its place, or return the record of the one there, which somebody edits just now."""
         edited = self._edited_at(file)
         if edited is None:
+            self._refuse_stranger(file)
             self._untouched.take(self._folder.path / file, file)
             return None
         self._tell(edited_warning(self._destination.path / file))

@@ -18,6 +18,7 @@ from exporter_plugin.layout import Fate
 from exporter_plugin.manifest import MEDIA, OwnedFile
 from exporter_plugin.outcome import Hole
 from exporter_plugin.space import Space
+from exporter_plugin.staging_place import staging_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -48,20 +49,28 @@ class StagingFolder:
     def path(self) -> Path:
         """Return the folder, with a place for audio in it. Raise DestinationError or NoSpace."""
         if self._made is None:
-            path = self._destination.staging_path(self._run_id)
+            path = staging_path(self._destination.path, self._run_id)
             with writing(path.parent):
                 path.mkdir()
                 self._made = path
                 (path / MEDIA).mkdir()
         return self._made
 
-    def files(self) -> list[str]:
-        """Return what is staged, audio first: playlists must never name what is not there."""
+    def files(self, among: Collection[str]) -> list[str]:
+        """Return which files `among` those of the bundle are staged, in that order."""
+        listed = self._listed()
+        there = listed.intersection(among)
+        if len(there) == len(listed):
+            return [file for file in among if file in there]
+        return [file for file in among if file in there or self.staged(file)]  # listed, but spelled otherwise
+
+    def _listed(self) -> set[str]:
+        """Return what is staged, as the filesystem spells it: HFS+ decomposes letters."""
         if self._made is not None:
             with suppress(FileNotFoundError):  # somebody removed the folder
-                media = sorted(f"{MEDIA}/{name}" for name in os.listdir(self._made / MEDIA))
-                return media + sorted(file.name for file in self._made.iterdir() if file.is_file())
-        return []
+                media = {f"{MEDIA}/{name}" for name in os.listdir(self._made / MEDIA)}
+                return media.union(os.listdir(self._made)) - {MEDIA}
+        return set()
 
     def staged(self, file: str) -> Path | None:
         """Return where a file of the bundle is staged, None if it is not."""

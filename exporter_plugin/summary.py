@@ -72,12 +72,13 @@ def print_plan(plan: Plan) -> None:
     rows = [(file.action, words[file.origin], size, file.file) for file, size in zip(plan.files, sizes, strict=True)]
     print_table(("ACTION", "FROM", "SIZE", "FILE"), rows, right=frozenset({2}))
     if plan.unfinished:
-        click.echo(f"{plan.dest} is unfinished: an export was stopped there, and the next one mends it")
+        click.echo(f"{plain(str(plan.dest))} is unfinished: an export was stopped there, and the next one mends it")
     counts = Counter(file.action for file in plan.files)
     actions = ", ".join(f"{number} {action}" for action, number in counts.items())
     click.echo(f"{actions or 'nothing'}; {count(len(plan.downloads), 'download')}; nothing was done")
     if plan.errors:
-        click.echo(f"cachestore: {count(len(plan.errors), 'track')} would fail", err=True)
+        outcome = ", and nothing would be published" if plan.exit_code == 1 else ""
+        click.echo(f"cachestore: {count(len(plan.errors), 'track')} would fail{outcome}", err=True)
         _print_errors(plan.errors)
 
 

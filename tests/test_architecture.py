@@ -71,6 +71,7 @@ FLOORS = {
     "exporter_plugin.untouched": 5.5,
     "exporter_plugin.staging": 5.5,
     "exporter_plugin.formats": 5.4,
+    "exporter_plugin.staging_place": 5.3,
     "exporter_plugin.row_events": 5.4,
     "exporter_plugin.layout": 5.3,
     "exporter_plugin.inspection": 5.3,

@@ -13,16 +13,19 @@ from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cachestore.blobs import hash_file
 from cachestore.config import Config
 from cachestore.errors import DestinationError, NoSpace, NotFound
 from cachestore.links import LinkMode
 from cachestore.track import Track
 from exporter_plugin import destination as destination_room
+from exporter_plugin import staging_place
 from exporter_plugin.destination import Destination, FileState, writing
 from exporter_plugin.facts import Facts, facts_of
 from exporter_plugin.formats.view import BundleView
@@ -244,12 +247,12 @@ def find_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files be found as exFAT, NTFS and APFS do: by their names in other letters, too."""
     lstat = destination_room._lstat
 
-    def found(path: Path | str) -> os.stat_result | None:
+    def spelled(path: Path | str) -> Path:
         alike = (one for one in Path(path).parent.glob("*") if fold(one.name) == fold(Path(path).name))
-        info = lstat(path)
-        return info if info is not None else next(map(lstat, alike), None)
+        return Path(path) if lstat(path) else next(alike, Path(path))
 
-    monkeypatch.setattr(destination_room, "_lstat", found)
+    monkeypatch.setattr(destination_room, "_lstat", lambda path: lstat(spelled(path)))
+    monkeypatch.setattr(destination_room, "hash_file", lambda path: hash_file(spelled(path)))
 
 
 def test_a_title_and_a_name_in_other_letters_are_no_strangers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +272,48 @@ def test_what_was_edited_is_known_by_its_name_in_other_letters(house: House, mon
     assert house.inspect().look_at("media/02 - B.wav")[0] is FileState.FOREIGN
 
 
+def test_a_playlist_in_other_letters_that_a_kill_left_is_no_edit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name of before finds the new one then, which has not the bytes of before."""
+    house.export("A")
+    with monkeypatch.context() as patch:
+        kill_at(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            house.export("A", "B", name="FRIDAY")
+    (house.dest / "Friday.m3u8").unlink()  # a disk that takes both names for one has replaced it
+    find_in_any_case(monkeypatch)
+    manifest = house.export("A", "B", name="FRIDAY")
+    assert [own.file for own in manifest.files][2:] == ["FRIDAY.m3u8"]
+    assert house.told == []
+
+
+def test_a_track_in_other_letters_that_a_kill_left_is_no_edit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.export("song", version="1")
+    with monkeypatch.context() as patch:
+        kill_at(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            house.export("Song", version="2", renumber=True)
+    (house.dest / "media/01 - song.wav").unlink()
+    find_in_any_case(monkeypatch)
+    house.export("song", version="2", failing="song")
+    house.template = Template("{title}")
+    house.export("B", "Song", version="2", renumber=True)
+    assert house.files() == {"media/B.wav": "B2", "media/Song.wav": "Song2"}
+    assert house.told == []
+
+
+def test_names_that_are_listed_decomposed_as_by_hfs_are_ours(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [normalize("NFD", name) for name in listdir(path)])
+    find_in_any_case(monkeypatch)
+    house.export("Café")
+    before = house.inodes()
+    house.export("Café", renumber=True)
+    assert house.inodes() == before
+    house.export("A", "Café", "Á", renumber=True)
+    assert {*house.files()} == {f"media/0{number} - {name}.wav" for number, name in enumerate(["A", "Café", "Á"], 1)}
+    assert house.told == []
+
+
 def test_nothing_is_published_and_nothing_left_when_the_export_fails(house: House) -> None:
     with pytest.raises(FileNotFoundError), staged(house.inspect(), RUN) as folder:
         (folder.path / "media/01 - A.wav").write_bytes((house.dest / "no such file").read_bytes())
@@ -280,10 +325,10 @@ def test_where_no_rename_leads_into_the_destination_it_is_staged_inside(
     house: House, monkeypatch: pytest.MonkeyPatch, before: tuple[str, ...]
 ) -> None:
     house.dest.mkdir(parents=True)
-    monkeypatch.setattr(destination_room, "_can_move", lambda *_: False)  # what a mount point answers
+    monkeypatch.setattr(staging_place, "_can_move", lambda *_: False)  # what a mount point answers
     if before:
         house.export(*before)
-    assert house.inspect().staging_path(RUN).parent == house.dest
+    assert staging_place.staging_path(house.dest, RUN).parent == house.dest
     house.export("A", "B")
     assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
     assert sorted(path.name for path in house.dest.iterdir()) == ["Friday.m3u8", "bundle.json", "media"]
@@ -358,6 +403,8 @@ def test_a_bundle_of_a_newer_version_or_a_damaged_one_is_refused(house: House) -
         "/etc/passwd",
         "media/../../x",
         "media/sub/x",
+        "media/..\\..\\x",
+        "media/C:x",
         "..",
         "media/..",
         "bundle.json",
@@ -379,7 +426,7 @@ def test_a_file_is_no_destination(house: House) -> None:
         house.inspect()
     house.dest = house.dest / "below"
     with pytest.raises(DestinationError):
-        house.inspect().staging_path(RUN)
+        staging_place.staging_path(house.dest, RUN)
 
 
 def test_neither_store_nor_bundle_may_be_in_the_other(house: House, tmp_path: Path) -> None:

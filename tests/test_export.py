@@ -9,10 +9,11 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import stat
 import threading
 import wave
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,9 +36,10 @@ from cachestore.links import LinkMode, _copy
 from cachestore.rows import RunRow
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.track import Track
-from exporter_plugin import destination, gather
+from exporter_plugin import destination, gather, publish
 from exporter_plugin.export import export_mix
 from exporter_plugin.facts import Facts
+from exporter_plugin.manifest import write_manifest
 from exporter_plugin.mix import read_mix
 from exporter_plugin.options import Options
 from exporter_plugin.outcome import ExportFailed
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
     from cachestore.entry import Entry
     from cachestore.events import Event
+    from exporter_plugin.manifest import Manifest
 from exporter_plugin.outcome import Outcome, Report
 
 
@@ -809,6 +812,34 @@ def test_a_cancel_ends_the_hashing_of_files_whose_times_are_others(
         with pytest.raises(Cancelled):
             ask(mix, house.dest, cancel=cancel)
     assert len(ended) == 1
+
+
+def test_a_cancel_after_a_bundle_is_there_cancels_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has the index just then: what is still to be noted is left to the next export."""
+    house.export()
+    house.write("t3")
+    cancel = threading.Event()
+    with closing(sqlite3.connect(house.config.root / "index-v1/cache.db", isolation_level=None)) as other:
+
+        def write(path: Path, manifest: Manifest) -> None:
+            write_manifest(path, manifest)
+            if manifest.finished:
+                cancel.set()
+                other.execute("BEGIN IMMEDIATE")
+
+        monkeypatch.setattr(publish, "write_manifest", write)
+        with Cache.open(house.config, cancel=cancel) as cache:
+            report = export_mix(house.mix, house.dest, cache=cache, cancel=cancel)
+    monkeypatch.undo()
+    assert (report.result, report.downloaded, house.media()) == (
+        "ok",
+        1,
+        ["01 - E.P. - Title t3.wav", "03 - Intro.wav"],
+    )
+    house.export()
+    with Cache.open(house.config) as cache:
+        assert [len(bundle.files) for bundle in cache.store.bundles()] == [1]
+        assert list(cache.store.runs()) == []
 
 
 def test_a_cancel_ends_the_look_at_what_is_to_be_renumbered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

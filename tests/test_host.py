@@ -126,6 +126,15 @@ def test_a_host_that_is_given_no_mix_gets_an_end_with_the_sentence(
     assert (end["result"], "there is no such file" in end["message"]) == ("failed", True)
 
 
+@pytest.mark.parametrize("option", ["--template={nope}", "--format=nope"])
+def test_what_is_wrong_with_an_option_is_told_before_any_row_begins(
+    start: Start, stranger: Stranger, cloud: Nginx, option: str
+) -> None:
+    host = start(stranger.mix(row("t1")), "DEST", option)
+    assert host.finish() == 2
+    assert [event["type"] for event in host.told] == ["end"]
+
+
 def test_a_host_that_refuses_holes_gets_every_failure(start: Start, stranger: Stranger, cloud: Nginx) -> None:
     host = start(stranger.mix(row("t-none"), row("t-flac"), row("gone")), "DEST", "--on-error", "fail")
     assert host.finish() == 1

@@ -149,6 +149,13 @@ def test_playlists_and_projects_are_listed_with_what_the_export_does(
     assert planned | expected == planned
 
 
+def test_a_track_that_stands_twice_is_called_as_by_the_export(stranger: Stranger, cloud: Cloud) -> None:
+    stranger.run("fetch", "open:a")
+    rows = (row("a", title="Opus"), row("a", title=""))
+    stranger.export(*rows)
+    assert set(actions(dry(stranger, *rows)).values()) == {"keep"}
+
+
 def test_a_playlist_whose_tracks_were_deleted_is_kept_since_they_come_again(stranger: Stranger, cloud: Cloud) -> None:
     stranger.export(row("a"), LOCAL)
     for file in stranger.media():
@@ -226,6 +233,11 @@ def test_what_would_fail_is_said_with_the_exit_code(stranger: Stranger, cloud: C
     assert [error["code"] for error in facts["errors"]] == ["not_cached", "local_file"]
     assert actions(facts) == {"01 - a.wav": "add", PLAYLIST: "add"}
     dry(stranger, *rows, options=("--on-error", "skip"), code=3)
+    export = ("export", stranger.mix(*rows), "DEST", "--dry-run")
+    told = stranger.run(*export, code=1).err.splitlines()[0]
+    assert told == "cachestore: 1 track would fail, and nothing would be published"
+    told = stranger.run(*export, "--on-error", "skip", code=3).err.splitlines()[0]
+    assert told == "cachestore: 1 track would fail"
 
 
 def test_a_bundle_that_a_stopped_export_left_is_said_to_be_unfinished(stranger: Stranger, cloud: Cloud) -> None:
@@ -234,8 +246,11 @@ def test_a_bundle_that_a_stopped_export_left_is_said_to_be_unfinished(stranger: 
     bundle = stranger.home / "DEST" / "bundle.json"
     bundle.write_text(bundle.read_text().replace('"finished": true', '"finished": false'))
     assert dry(stranger, row("a"))["unfinished"] is True
-    shown = stranger.run("export", stranger.mix(row("a")), "DEST", "--dry-run").out
-    assert f"{bundle.parent} is unfinished: an export was stopped there, and the next one mends it\n" in shown
+    bundle.parent.rename(stranger.home / "a\abell")
+    shown = stranger.run("export", stranger.mix(row("a")), "a\abell", "--dry-run").out
+    assert (
+        f"{stranger.home}/a\ufffdbell is unfinished: an export was stopped there, and the next one mends it\n" in shown
+    )
 
 
 def test_the_files_of_a_bundle_are_not_exported_into_itself(stranger: Stranger, cloud: Cloud) -> None:

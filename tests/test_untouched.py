@@ -10,7 +10,7 @@ import pytest
 
 from cachestore.blobs import hash_file
 from cachestore.cache import Cache
-from cachestore.errors import Cancelled
+from cachestore.errors import Cancelled, DestinationError
 from exporter_plugin import destination as destination_room
 from exporter_plugin import publish as publish_room
 from exporter_plugin.export import export_mix
@@ -126,6 +126,22 @@ def test_an_edit_after_the_look_at_the_bytes_is_kept(
     monkeypatch.undo()
     house.export(link_mode=mode)
     assert [path.read_bytes()] == edits
+
+
+def test_what_somebody_puts_at_the_place_of_a_new_file_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = test_bundle.House(tmp_path)
+    house.export("A")
+    mine = house.dest / "media/02 - B.wav"
+    once_unfinished(monkeypatch, lambda: mine.write_text("mine"))
+    with pytest.raises(DestinationError, match="appeared during the export; move it away"):
+        house.export("A", "B", overwrite_edited=True)
+    assert mine.read_text() == "mine"
+    monkeypatch.undo()
+    mine.unlink()
+    house.export("A", "B")
+    assert house.files() == {"media/01 - A.wav": "A1", "media/02 - B.wav": "B1"}
 
 
 def test_what_is_removed_or_touched_meanwhile_fails_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
