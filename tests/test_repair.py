@@ -18,7 +18,7 @@ import pytest
 from cachestore.errors import Cancelled, RootUnusable
 from cachestore.index.reader import DATABASE
 from cachestore.links import LinkMode
-from cachestore.rows import Totals
+from cachestore.rows import Bundle, BundleFile, RunRow, Totals
 from cachestore.store.counting import counted
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
@@ -337,6 +337,43 @@ def test_a_row_that_names_what_cannot_be_wedges_nothing(store: Store, table: str
     assert "damaged-row" in [done.problem.kind for done in repair(store, Verification(store))]
     assert store.find(Track("s", "b")) == other
     assert put(store, "a", b"a") in list(store.entries())
+    assert verify(store).problems == ()
+    assert store.totals() == counted(store)
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after"),
+    [
+        ("x:", '"media/a.wav"', '"me\\u0000dia/a.wav"'),
+        ("x:", '"media/a.wav"', f'"{HALF}/a.wav"'),
+        ("x:", '"dest":"', f'"dest":"/{HALF}'),
+        ("s:", '"stamps":null', '"stamps":{"me\\u0000dia":[1,2,3]}'),
+        ("s:", '"stamps":null', f'"stamps":{{"{HALF}":[1,2,3]}}'),
+        ("s:", '"turn":0', f'"turn":{"9" * 4300}'),
+        ("r:", '"dest":null', f'"dest":"/{HALF}/b"'),
+    ],
+)
+def test_a_row_with_a_path_that_cannot_be_wedges_nothing(
+    store: Store, tmp_path: Path, table: str, before: str, after: str
+) -> None:
+    entry = put(store, "a", b"a")
+    (tmp_path / "a" / "media").mkdir(parents=True)
+    bundle = Bundle(tmp_path / "a", "a", 0.0, (BundleFile("media/a.wav", entry.digest, LinkMode.HARDLINK),))
+    store.register(bundle)
+    with store._transaction() as ledger:
+        ledger.put_run("a" * 32, RunRow("export", 0.0))
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        changed = connection.execute(
+            "UPDATE Cache SET value = replace(value, ?, ?) WHERE key LIKE ? AND instr(value, ?)",
+            (before, after, f"{table}%", before),
+        )
+        assert changed.rowcount == 1
+    assert "damaged-row" in [problem.kind for problem in verify(store).problems]
+    store.held_change()
+    store.holders_of([entry.digest])
+    sweep(store, time.time(), max_size=0)
+    store.register(bundle)
+    mend(store)
     assert verify(store).problems == ()
     assert store.totals() == counted(store)
 

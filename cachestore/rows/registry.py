@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.links import LinkMode
-from cachestore.rows.checks import amount, checked_digest, moment, place, typed
+from cachestore.rows.checks import amount, checked_digest, moment, paths, place, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +61,10 @@ class Bundle:
     @staticmethod
     def from_row(row: Row) -> Bundle:
         """Return the value of a JSON object."""
+        names = paths(file for file, _, _ in row["files"])
         files = tuple(
-            BundleFile(typed(file, str), checked_digest(digest), LinkMode(mode)) for file, digest, mode in row["files"]
+            BundleFile(file, checked_digest(digest), LinkMode(mode))
+            for file, (_, digest, mode) in zip(names, row["files"], strict=True)
         )
         return Bundle(place(row["dest"]), typed(row["name"], str), moment(row["exported_at"]), files)
 
@@ -97,8 +99,8 @@ class StampsRow:
         stamps = typed(row["stamps"], dict, type(None))
         return StampsRow(
             place(row["dest"]),
-            typed(row["turn"], int),
-            None if stamps is None else {folder: _stamp(*stamp) for folder, stamp in stamps.items()},
+            amount(row["turn"]),
+            None if stamps is None else {folder: _stamp(*stamps[folder]) for folder in paths(stamps)},
             typed(row["looks"], int),
             tuple(checked_digest(digest) for digest in row["former"]),
         )
