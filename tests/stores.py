@@ -109,6 +109,13 @@ def count_blocks_late(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, name, counted_late(getattr(os, name)))
 
 
+def drop_rows(store: Store, *keys: str) -> None:
+    """Drop rows, as somebody does who knows nothing of the others."""
+    with store._transaction() as ledger:
+        for key in keys:
+            ledger.drop(key)
+
+
 def held_staging(store: Store, run_id: str, dest: Path, entry: Entry) -> Path:
     """Return the folder in which a run stages a bundle for `dest`, with one hard link that it holds."""
     staging = dest.with_name(f".{dest.name}{staging_suffix(run_id)}")

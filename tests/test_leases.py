@@ -54,6 +54,17 @@ def test_what_a_run_publishes_is_leased_from_the_first_moment(
     assert other.leases().digests == frozenset()
 
 
+def test_what_could_not_be_published_with_others_is_leased_once_when_it_is_published_alone(store: Store) -> None:
+    with store.run("fetch") as run_id:
+        there, gone = incoming(store, "1", b"1"), incoming(store, "2", b"2")
+        gone.path.unlink()
+        with pytest.raises(FileNotFoundError):
+            store.put([there, gone], run_id)
+        [entry] = store.put([there], run_id)
+        store.unlease(run_id, [entry.digest])
+        assert store.evict([entry.key])[0].kept_because == ""
+
+
 def test_what_was_only_stored_since_a_run_began_may_go(store: Store, other: Store) -> None:
     with store.run("fetch"):
         entry = put(other, "1", b"1")

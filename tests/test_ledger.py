@@ -21,7 +21,7 @@ from cachestore.store.counting import counted, with_uses
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from tests.stores import etag, put
+from tests.stores import drop_rows, etag, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +144,7 @@ class Verbs(RuleBasedStateMachine):
     @rule(content=CONTENTS)
     def lose_a_row(self, content: int) -> None:
         for digest, _ in itertools.islice(self.store.blob_rows(), content, content + 1):
-            self.store.forget([BLOBS.key(digest)])
+            drop_rows(self.store, BLOBS.key(digest))
 
     @rule()
     def bill_what_has_no_row(self) -> None:
@@ -291,7 +291,7 @@ def test_what_is_used_or_removed_between_two_pages_is_not_met_twice_and_nothing_
 
 def test_a_blob_without_a_row_gets_one_that_counts_and_goes_by_its_age_alone(store: Store) -> None:
     entry = put(store, "1", b"1" * 5000)
-    store.forget([BLOBS.key(entry.digest), ENTRIES.key(entry.key)])
+    drop_rows(store, BLOBS.key(entry.digest), ENTRIES.key(entry.key))
     os.utime(store.blobs.path(entry.digest), (1.0, 1.0))
     assert store.totals() == Totals()
     [unindexed] = store.unindexed()
@@ -302,7 +302,7 @@ def test_a_blob_without_a_row_gets_one_that_counts_and_goes_by_its_age_alone(sto
     again = put(store, "1", b"1" * 5000)
     assert store.evict_unindexed([entry.digest])[0].kept_because == "indexed since"
     assert store.find(Track("s", "1")) == again
-    store.forget([ENTRIES.key(entry.key), BLOBS.key(entry.digest)])
+    drop_rows(store, ENTRIES.key(entry.key), BLOBS.key(entry.digest))
     store.bill([entry.digest])
     assert store.evict_unindexed([entry.digest])[0].freed >= 5000
     assert list(store.blobs.iterate()) == []

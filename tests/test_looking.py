@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,7 @@ from cachestore.store import looking, pending, registry
 from cachestore.store.counting import counted
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from tests.stores import put
+from tests.stores import drop_rows, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,6 +233,80 @@ def test_a_look_that_was_overtaken_by_another_export_changes_nothing(
     assert [is_held(store, each) for each in (entry, other)] == [False, True]
 
 
+def test_a_look_that_was_overtaken_by_another_one_changes_nothing(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_hour_later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_later)
+    dest = tmp_path / "a"
+    export(store, dest, entry)
+    (dest / "media" / "strange").touch()  # so that it is looked at
+    look_at = looking.look_at
+
+    def overtaken(bundle: Bundle, device: int) -> looking.Sight:
+        sight = look_at(bundle, device)
+        monkeypatch.setattr(registry, "look_at", look_at)
+        (dest / "media" / "1.wav").unlink()
+        with Store.open(store.root.path) as other:
+            other.look_at_bundles()
+        monkeypatch.setattr(looking.Sight, "is_proof", crash)
+        return sight
+
+    def crash(*_: object) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(registry, "look_at", overtaken)
+    with suppress(ZeroDivisionError):
+        store.look_at_bundles()
+    monkeypatch.undo()
+    assert store.held_change() == looking.HeldChange({}, {})
+    assert not is_held(store, entry)
+
+
+def test_a_look_that_read_the_bundle_before_it_was_registered_anew_changes_nothing(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    an_hour_later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_later)
+    dest = tmp_path / "a"
+    former = export(store, dest, entry)
+    (dest / "media" / "1.wav").rename(dest / "media" / "2.wav")
+    bundle_of, anew = store.bundle, replace(former, files=(replace(former.files[0], file="media/2.wav"),))
+
+    def registered_meanwhile(bundle_id: str) -> Bundle | None:
+        bundle = bundle_of(bundle_id)
+        monkeypatch.setattr(store, "bundle", bundle_of)
+        with Store.open(store.root.path) as other:
+            other.register(anew)
+        return bundle
+
+    monkeypatch.setattr(store, "bundle", registered_meanwhile)
+    store.look_at_bundles()
+    assert is_held(store, entry)
+    assert store.held_change() == looking.HeldChange({}, {})
+
+
+def test_a_bundle_is_held_once_it_is_registered_though_somebody_looks_at_it_meanwhile(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_at = looking.look_at
+
+    def overtaken(bundle: Bundle, device: int) -> looking.Sight:
+        sight = look_at(bundle, device)
+        monkeypatch.setattr(registry, "look_at", stopped)
+        with Store.open(store.root.path) as other, pytest.raises(ZeroDivisionError):
+            other.look_at_bundles()
+        monkeypatch.setattr(registry, "look_at", look_at)
+        return sight
+
+    def stopped(*_: object) -> looking.Sight:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(registry, "look_at", overtaken)
+    export(store, tmp_path / "a", entry)
+    assert is_held(store, entry)
+
+
 def test_another_file_in_the_place_of_a_bundles_or_of_a_blob_is_not_held(
     store: Store, entry: Entry, tmp_path: Path
 ) -> None:
@@ -265,7 +341,7 @@ def test_a_blob_whose_row_was_lost_is_held_again_when_its_bytes_come(
     store: Store, entry: Entry, tmp_path: Path
 ) -> None:
     export(store, tmp_path / "a", entry)
-    store.forget([BLOBS.key(entry.digest)])
+    drop_rows(store, BLOBS.key(entry.digest))
     put(store, "1", b"1" * 5000)
     assert store.held_change().gained.keys() == {entry.digest}
     store.look_at_bundles()
@@ -294,7 +370,7 @@ def test_a_bundle_whose_row_is_damaged_holds_nothing_after_a_repair_or_another_e
     shutil.rmtree(tmp_path / "a")
     export(store, tmp_path / "a")
     assert [is_held(store, each) for each in (one, two)] == [False, True]
-    store.forget([row.key for page in store.pages(0, store.last_row()) for row in page if row.value is None])
+    drop_rows(store, *[row.key for page in store.pages(0, store.last_row()) for row in page if row.value is None])
     store.recount()
     assert not is_held(store, two)
     assert store.totals() == counted(store)

@@ -33,7 +33,7 @@ from cachestore.store.evict import LOCKED
 from cachestore.store.writer import Store
 from cachestore.track import Track
 from tests.invariants import faults
-from tests.stores import count_blocks_late, etag, lock, put
+from tests.stores import count_blocks_late, drop_rows, etag, lock, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -245,7 +245,7 @@ def test_the_next_plan_of_a_process_leaves_out_what_is_locked(store: Store, monk
 
 def test_a_file_of_a_lost_index_that_is_locked_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = put(store, "a", b"a" * 10_000).digest
-    store.forget(["e:s:a@" + etag("1").hex, f"b:{digest}"])
+    drop_rows(store, "e:s:a@" + etag("1").hex, f"b:{digest}")
     prune(store, Limits(max_size=0, min_age=HOUR), NOW)
     lock(monkeypatch, store.blobs.path(digest))
     [eviction] = store.evict_unindexed([digest])

@@ -18,13 +18,13 @@ import pytest
 from cachestore.errors import Cancelled, RootUnusable
 from cachestore.index.reader import DATABASE
 from cachestore.links import LinkMode
-from cachestore.rows import Totals
+from cachestore.rows import Bundle, BundleFile, RunRow, Totals
 from cachestore.store.counting import counted
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track
 from cachestore.verify import Repair, Verification, repair
-from tests.stores import etag, incoming, put, verify
+from tests.stores import drop_rows, etag, incoming, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,9 @@ def test_a_blob_that_no_row_knows_is_kept_whatever_its_times_say(store: Store) -
     old, new = (put(store, name, name.encode()) for name in "ab")
     os.utime(store.blobs.path(old.digest), (0, 0))
     os.utime(store.blobs.path(new.digest), (2**32, 2**32))
-    store.forget([f"{kind}:{name}" for entry in (old, new) for kind, name in (("e", entry.key), ("b", entry.digest))])
+    drop_rows(
+        store, *[f"{kind}:{name}" for entry in (old, new) for kind, name in (("e", entry.key), ("b", entry.digest))]
+    )
     done = {repair.problem.digest: repair.action for repair in mend(store)}
     assert {action.partition(":")[0] for action in done.values()} == {"kept"}
     assert {problem.digest for problem in verify(store).problems} == {old.digest, new.digest} == {*done}
@@ -337,6 +339,43 @@ def test_a_row_that_names_what_cannot_be_wedges_nothing(store: Store, table: str
     assert "damaged-row" in [done.problem.kind for done in repair(store, Verification(store))]
     assert store.find(Track("s", "b")) == other
     assert put(store, "a", b"a") in list(store.entries())
+    assert verify(store).problems == ()
+    assert store.totals() == counted(store)
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after"),
+    [
+        ("x:", '"media/a.wav"', '"me\\u0000dia/a.wav"'),
+        ("x:", '"media/a.wav"', f'"{HALF}/a.wav"'),
+        ("x:", '"dest":"', f'"dest":"/{HALF}'),
+        ("s:", '"stamps":null', '"stamps":{"me\\u0000dia":[1,2,3]}'),
+        ("s:", '"stamps":null', f'"stamps":{{"{HALF}":[1,2,3]}}'),
+        ("s:", '"turn":', f'"turn":{"9" * 4000}'),
+        ("r:", '"dest":null', f'"dest":"/{HALF}/b"'),
+    ],
+)
+def test_a_row_with_a_path_that_cannot_be_wedges_nothing(
+    store: Store, tmp_path: Path, table: str, before: str, after: str
+) -> None:
+    entry = put(store, "a", b"a")
+    (tmp_path / "a" / "media").mkdir(parents=True)
+    bundle = Bundle(tmp_path / "a", "a", 0.0, (BundleFile("media/a.wav", entry.digest, LinkMode.HARDLINK),))
+    store.register(bundle)
+    with store._transaction() as ledger:
+        ledger.put_run("a" * 32, RunRow("export", 0.0))
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        changed = connection.execute(
+            "UPDATE Cache SET value = replace(value, ?, ?) WHERE key LIKE ? AND instr(value, ?)",
+            (before, after, f"{table}%", before),
+        )
+        assert changed.rowcount == 1
+    assert "damaged-row" in [problem.kind for problem in verify(store).problems]
+    store.held_change()
+    store.holders_of([entry.digest])
+    sweep(store, time.time(), max_size=0)
+    store.register(bundle)
+    mend(store)
     assert verify(store).problems == ()
     assert store.totals() == counted(store)
 

@@ -31,14 +31,16 @@ from cachestore.track import Track
 from tests import forks
 from tests.crashes import NEVER, _Points
 from tests.invariants import blobs_of, faults, leftovers, rows_of, totals
-from tests.stores import put
+from tests.stores import incoming, put
 from tests.stranger import manifest, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from threading import Barrier
 
     from cachestore.entry import Entry
+    from cachestore.store.ledger import Ledger
     from tests.conftest import StartNginx
     from tests.stranger import Stranger
 
@@ -288,6 +290,47 @@ def test_who_edits_a_link_of_before_meanwhile_keeps_what_they_did(
     assert (tmp_path / "c").read_bytes() == blob_of(store, entry).read_bytes() == DATA
     assert edited.read_bytes() == b"edited tag"
     assert nothing_is_wrong(store)
+
+
+def edit_when_linked(monkeypatch: pytest.MonkeyPatch, store: Store, dest: Path, happens: Callable[[], object]) -> None:
+    """Let somebody edit `dest`, and put its mtime back, while the lock of the index is waited for."""
+    transact = store._linker._transact
+
+    def late() -> AbstractContextManager[Ledger]:
+        info = dest.stat()
+        dest.chmod(0o644)
+        dest.write_bytes(b"their work")
+        os.utime(dest, ns=(info.st_atime_ns, info.st_mtime_ns))
+        happens()
+        return transact()
+
+    monkeypatch.setattr(store._linker, "_transact", late)
+
+
+def test_who_edits_the_new_link_before_it_is_the_blob_keeps_that_and_nobody_gets_it(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "new"
+    monkeypatch.setitem(vars(store._ticks), "_are_fine", True)
+    with monkeypatch.context() as edited:
+        edit_when_linked(edited, store, dest, lambda: dest.chmod(0o444))
+        store.link(entry, dest, LinkMode.HARDLINK)
+    assert dest.read_bytes() == b"their work"
+    assert store.find(Track("s", "t1")) is None
+    store.put([incoming(store, "t1", DATA)])
+    store.link(entry, tmp_path / "again", LinkMode.HARDLINK)
+    assert ((tmp_path / "again").read_bytes(), dest.read_bytes()) == (DATA, b"their work")
+
+
+def test_who_edits_the_new_link_of_a_blob_that_goes_meanwhile_keeps_that(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "new"
+    with monkeypatch.context() as edited:
+        edit_when_linked(edited, store, dest, blob_of(store, entry).unlink)
+        with pytest.raises(BlobDamaged):
+            store.link(entry, dest, LinkMode.HARDLINK)
+    assert dest.read_bytes() == b"their work"
 
 
 def test_bytes_that_rot_unseen_are_found_by_the_copy_and_not_handed_on(

@@ -32,7 +32,7 @@ from cachestore.usage import usage
 from cachestore.verify import repair
 from cachestore.version import Version, VersionKind
 from tests.library import make_colliding_waves
-from tests.stores import count_hashes, etag, held_staging, incoming, put, verify
+from tests.stores import count_hashes, drop_rows, etag, held_staging, incoming, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -364,7 +364,7 @@ def test_after_a_reboot_a_blob_is_hashed_once_and_then_trusted(tmp_path: Path, m
 
 def test_a_blob_without_a_row_is_a_miss(store: Store) -> None:
     entry = put(store, "t1", b"one")
-    store.forget([f"b:{entry.digest}"])
+    drop_rows(store, f"b:{entry.digest}")
     assert store.find(Track("s", "t1")) is None
 
 

@@ -15,14 +15,17 @@ import pytest
 
 from cachestore.links import LinkMode
 from cachestore.rows import BLOBS, ENTRIES, RUNS, Bundle, RunRow, Totals
+from cachestore.store.counting import counted
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
 from cachestore.sweep import Leftovers, empty_quarantine, foresee, give_up_quarantine, sweep, trim_quarantine
 from cachestore.track import Track
-from tests.stores import put
+from tests.stores import drop_rows, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from cachestore.store.evict import Eviction, MayGo
 
 DEAD = "0" * 32
 DAY = 86400.0
@@ -337,7 +340,7 @@ def test_what_a_sweep_would_do_can_be_asked_where_folders_are_gone(tmp_path: Pat
 
 def test_the_rows_of_lost_blobs_that_a_living_run_has_leased_stay_and_cost_nothing(store: Store) -> None:
     entry, other = put(store, "a", b"a" * 5000), put(store, "b", b"b" * 5000)
-    store.forget([ENTRIES.key(other.key), BLOBS.key(other.digest)])
+    drop_rows(store, ENTRIES.key(other.key), BLOBS.key(other.digest))
     store.bill([other.digest])
     with store.run("export") as run_id:
         store.lease(run_id, [entry.digest, other.digest])
@@ -347,3 +350,21 @@ def test_the_rows_of_lost_blobs_that_a_living_run_has_leased_stay_and_cost_nothi
         totals = store.totals() + left.change
         sweep(store, time.time(), max_size=math.inf)
         assert store.totals() == totals == Totals(entries=1, blobs=2, logical=10_000)
+
+
+def test_a_blob_that_was_gone_and_is_downloaded_while_a_sweep_looks_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(store, "a", b"a" * 5000)
+    store.blobs.remove(entry.digest)
+    evict = store.evict
+
+    def late(keys: Sequence[str], may_go: MayGo) -> list[Eviction]:
+        with Store.open(store.root.path) as other:
+            put(other, "a", b"a" * 5000)
+        return evict(keys, may_go)
+
+    monkeypatch.setattr(store, "evict", late)
+    sweep(store, time.time(), max_size=math.inf)
+    assert store.find(Track("s", "a")) is not None
+    assert store.totals() == counted(store)

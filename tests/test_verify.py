@@ -22,7 +22,7 @@ from cachestore.store.writer import Store
 from cachestore.verify import Position, Problem, ProblemKind, Verification, repair
 from cachestore.verify.cursor import load_position, save_position
 from cachestore.verify.folders import folders
-from tests.stores import Report, put, verify
+from tests.stores import Report, drop_rows, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +164,7 @@ def test_a_quick_pass_looks_only_at_what_the_index_knows(store: Store) -> None:
 
 def test_an_entry_without_a_blob_row_is_missing(store: Store) -> None:
     entry = put(store, "a", b"a")
-    store.forget([f"b:{entry.digest}"])
+    drop_rows(store, f"b:{entry.digest}")
     problems = {(problem.kind.value, problem.label) for problem in verify(store).problems}
     assert problems == {("unindexed", ""), ("missing", "Artist - Title a")}
 

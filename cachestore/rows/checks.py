@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,10 +66,16 @@ def amount(value: object) -> int:
 
 def place(value: object) -> Path:
     """Return a path. Raise TypeError, or ValueError when it can be none."""
-    text: str = typed(value, str)
-    if "\0" in text:
-        raise ValueError("a path has no NUL")
+    [text] = paths([value])
     return Path(text)
+
+
+def paths(values: Iterable[object]) -> tuple[str, ...]:
+    """Return texts that can each be a path. Raise as `place`."""
+    texts: tuple[str, ...] = all_typed(values, str)
+    if b"\0" in os.fsencode("".join(texts)):
+        raise ValueError("a path has no NUL")
+    return texts
 
 
 def checked_digest(value: object) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from cachestore.links import LinkMode
-from cachestore.rows.checks import amount, checked_digest, moment, place, typed
+from cachestore.rows.checks import amount, checked_digest, moment, paths, place, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from cachestore.index.reader import Row
@@ -61,8 +62,10 @@ class Bundle:
     @staticmethod
     def from_row(row: Row) -> Bundle:
         """Return the value of a JSON object."""
+        names = paths(file for file, _, _ in row["files"])
         files = tuple(
-            BundleFile(typed(file, str), checked_digest(digest), LinkMode(mode)) for file, digest, mode in row["files"]
+            BundleFile(file, checked_digest(digest), LinkMode(mode))
+            for file, (_, digest, mode) in zip(names, row["files"], strict=True)
         )
         return Bundle(place(row["dest"]), typed(row["name"], str), moment(row["exported_at"]), files)
 
@@ -72,8 +75,9 @@ class StampsRow:
     """What the last look at the bundle in `dest` saw, kept beside its row since that one can be large.
 
     `stamps` are the inode, mtime and ctime in ns of each of its folders, None when it has to be looked at whatever they
-    are; `looks` is the store's count of looks for which that holds. `turn` counts the registrations; `former` are the
-    digests of earlier ones, which may still name the bundle as their holder.
+    are; `looks` is the store's count of looks for which that holds. `turn` is another number after each registration
+    and each beginning of a look; `former` are the digests of earlier registrations, which may still name the bundle as
+    their holder.
     """
 
     dest: Path
@@ -81,6 +85,11 @@ class StampsRow:
     stamps: Mapping[str, Stamp] | None = None
     looks: int = 0
     former: tuple[str, ...] = ()
+
+    @staticmethod
+    def begun(dest: Path, former: Iterable[str]) -> StampsRow:
+        """Return the row of a bundle that is about to be looked at."""
+        return StampsRow(dest, int.from_bytes(os.urandom(6)), former=tuple(sorted(former)))
 
     @property
     def is_lost(self) -> bool:
@@ -97,8 +106,8 @@ class StampsRow:
         stamps = typed(row["stamps"], dict, type(None))
         return StampsRow(
             place(row["dest"]),
-            typed(row["turn"], int),
-            None if stamps is None else {folder: _stamp(*stamp) for folder, stamp in stamps.items()},
+            amount(row["turn"]),
+            None if stamps is None else {folder: _stamp(*stamps[folder]) for folder in paths(stamps)},
             typed(row["looks"], int),
             tuple(checked_digest(digest) for digest in row["former"]),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cachestore.blobs import is_file, move_away
 from cachestore.boot import boot_id
-from cachestore.rows import BLOBS, BUNDLES, MetaRow
+from cachestore.rows import BLOBS, MetaRow
 from cachestore.store.counting import recount
 from cachestore.store.evict import evict, evict_unindexed, read_entries
 from cachestore.store.moving import move_in
@@ -115,16 +115,6 @@ class Housekeeping(RunKeeping):
     def recount(self) -> None:
         """Put right the totals, and whatever else follows from other rows."""
         recount(self, self.blobs, self._transaction)
-
-    def forget(self, row_keys: Iterable[str]) -> None:
-        """Drop rows that stand for nothing any more: lost bundles, dead runs, damaged rows."""
-        keys = list(row_keys)
-        for key in keys:
-            if key.startswith(BUNDLES.prefix):
-                self._registry.forget(BUNDLES.name(key))
-        with self._transaction() as ledger:
-            for key in keys:
-                ledger.drop(key)
 
     def mend_row(self, number: int) -> str:
         """Drop the row of a number if it cannot be read, write it anew if it is misfiled, and return what was done."""

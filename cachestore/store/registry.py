@@ -1,6 +1,7 @@
 """The bundles that the store knows, and the holders of its blobs: brought up to date in small transactions.
 
-What a look saw is written last. So a crash in the middle is mended by the next look, and two looks at once do no harm.
+What a look saw is written last, so a crash in the middle is mended by the next look. Of two looks at once the one that
+has begun later goes on: the other one may have seen what is no more.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ class Registry:
         """Record an exported folder, replacing what was known of the same destination, and look at it."""
         former = set(self._held_by(bundle.id))
         with self._transact() as ledger:
-            known = ledger.stamps(bundle.id)
-            turn = known.turn + 1 if known else 0
-            before = ledger.bundle(bundle.id)
+            known, before = ledger.stamps(bundle.id), ledger.bundle(bundle.id)
             former.update(digests_of(before, known) if before else ())
             ledger.put_bundle(bundle)
-            ledger.put_stamps(bundle.id, StampsRow(bundle.dest, turn, former=tuple(sorted(former))))
-        self._look(bundle)
+            begun = StampsRow.begun(bundle.dest, former)
+            ledger.put_stamps(bundle.id, begun)
+        if not self._look(bundle, begun):
+            self._look_anew(bundle.id)  # what is leased until then is let go next
 
     def _held_by(self, bundle_id: str) -> Iterator[str]:
         """Yield the digests that name a bundle as their holder, if its row, which lists them, cannot be read."""
@@ -53,28 +54,33 @@ class Registry:
     def look(self) -> None:
         """Look at all bundles whose folders changed, and forget those that are deleted."""
         for bundle_id in changed(self._store):
-            if bundle := self._store.bundle(bundle_id):
-                self._look(bundle)
+            self._look_anew(bundle_id)
             self._forget_deleted(bundle_id)
 
-    def forget(self, bundle_id: str) -> None:
-        """Drop a bundle, whatever lies there: from now on it holds nothing."""
-        bundle = self._store.bundle(bundle_id)
-        if bundle is not None:
-            self._hold(bundle, Sight({}, {}), self._begin(bundle).turn)
+    def _look_anew(self, bundle_id: str) -> None:
+        """Look at a bundle, unless somebody else has begun to since it was read."""
+        known = self._store.stamps(bundle_id)  # before the bundle: who registers it changes both
+        if (bundle := self._store.bundle(bundle_id)) is None:
+            return
+        begun = StampsRow.begun(bundle.dest, known.former if known else ())
         with self._transact() as ledger:
-            ledger.drop_bundle(bundle_id)
+            if is_ours := ledger.stamps(bundle_id) == known:
+                ledger.put_stamps(bundle_id, begun)
+        if is_ours:
+            self._look(bundle, begun)
 
-    def _look(self, bundle: Bundle) -> None:
+    def _look(self, bundle: Bundle, begun: StampsRow) -> bool:
+        """Write what is to be seen of a bundle; False when a later look has begun meanwhile, which sees more."""
         looks = self._store.meta().looks
-        turn = self._begin(bundle).turn
         now = time.time()
         sight = look_at(bundle, self._store.root.device)
-        if self._hold(bundle, sight, turn):
-            stamps = sight.stamps if sight.is_proof(now) else None
-            with self._transact() as ledger:
-                if _is_turn(ledger, bundle.id, turn):
-                    ledger.put_stamps(bundle.id, StampsRow(bundle.dest, turn, stamps, looks))
+        if not self._hold(bundle, sight, begun):
+            return False
+        stamps = sight.stamps if sight.is_proof(now) else None
+        with self._transact() as ledger:
+            if is_turn := _is_turn(ledger, bundle.id, begun):
+                ledger.put_stamps(bundle.id, StampsRow(bundle.dest, begun.turn, stamps, looks))
+        return is_turn
 
     def _forget_deleted(self, bundle_id: str) -> None:
         """Drop a bundle that holds nothing any more, since it was deleted or moved."""
@@ -84,23 +90,13 @@ class Registry:
                 if ledger.stamps(bundle_id) == known:
                     ledger.drop_bundle(bundle_id)
 
-    def _begin(self, bundle: Bundle) -> StampsRow:
-        """Return what is known of a bundle; where there is nothing yet, write that, so that others may change it."""
-        known = self._store.stamps(bundle.id)
-        if known is not None:
-            return known
-        with self._transact() as ledger:
-            known = ledger.stamps(bundle.id) or StampsRow(bundle.dest, 0)
-            ledger.put_stamps(bundle.id, known)
-        return known
-
-    def _hold(self, bundle: Bundle, sight: Sight, turn: int) -> bool:
-        """Name the bundle as holder of just what it was seen to hold; False when it was registered anew meanwhile."""
-        known, bundle_id = self._store.stamps(bundle.id), bundle.id
-        differing = self._differing(bundle_id, sight, digests_of(bundle, known))
+    def _hold(self, bundle: Bundle, sight: Sight, begun: StampsRow) -> bool:
+        """Name the bundle as holder of just what it was seen to hold; False when a later look has begun meanwhile."""
+        bundle_id = bundle.id
+        differing = self._differing(bundle_id, sight, digests_of(bundle, begun))
         for piece in in_pieces(differing, _BLOBS_PER_TRANSACTION):
             with self._transact() as ledger:
-                if not _is_turn(ledger, bundle_id, turn):
+                if not _is_turn(ledger, bundle_id, begun):
                     return False
                 ledger.read_known(BLOBS, dict(piece.items))
                 rows = {digest: row for digest, _ in piece if (row := ledger.blob(digest))}
@@ -116,6 +112,6 @@ class Registry:
                     yield digest, known
 
 
-def _is_turn(ledger: Ledger, bundle_id: str, turn: int) -> bool:
+def _is_turn(ledger: Ledger, bundle_id: str, begun: StampsRow) -> bool:
     known = ledger.stamps(bundle_id)
-    return known is not None and known.turn == turn
+    return known is not None and known.turn == begun.turn

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from cachestore import links
-from cachestore.blobs import hash_file
+from cachestore.blobs import hash_file, witness_of
 from cachestore.errors import BlobDamaged, LinkError
 from cachestore.links import LinkMode, NoMoreNames
 from cachestore.partials.sidecar import track_name
+from cachestore.store.witnesses import differ_by_a_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from cachestore.blobs import Blobs
@@ -85,11 +87,13 @@ class Linker:
     def _rotated(self, digest: str, dest: Path, inode: int) -> LinkMode:
         """Link a fresh file to `dest`, then make it the blob: before it is, nobody else can use up its names."""
         with self._fresh(digest) as fresh:
+            before = fresh.stat()
             links.link(fresh, dest, LinkMode.HARDLINK)
+            linked = fresh.stat()
             try:
-                self._replace(digest, fresh, inode)
+                self._replace(digest, fresh, inode, linked if differ_by_a_name(before, linked) else None)
             except BaseException:
-                dest.unlink(missing_ok=True)
+                _take_back(dest, before)
                 raise
         return LinkMode.HARDLINK
 
@@ -113,17 +117,27 @@ class Linker:
         finally:
             fresh.unlink(missing_ok=True)
 
-    def _replace(self, digest: str, fresh: Path, inode: int) -> None:
+    def _replace(self, digest: str, fresh: Path, inode: int, linked: os.stat_result | None) -> None:
         """Make a fresh file the blob, in the place of the one with `inode`. Raise _ChangedError when that has gone.
 
-        What became of the bytes of before does not matter, those of the fresh one are right: who has edited them has
-        another name for them, and keeps them.
+        What became of the bytes of before does not matter: who has edited them has another name for them, and keeps
+        them. Those of the fresh one are right if its stat is still as it was when it was `linked`.
         """
         place = self._blobs.path(digest)
         with self._transact() as ledger:
             row, before = ledger.blob(digest), self._blobs.stat(digest)
             if row is None or before is None or before.st_ino != inode or before.st_nlink == 1:
                 raise _ChangedError
+            is_whole = linked is not None and witness_of(fresh.stat()) == witness_of(linked)
             fresh.replace(place)
             info = place.stat()
-            ledger.put_blob(digest, row.seen(info, "" if self._ticks.may_hide_after_link(info) else self._boot))
+            is_known = is_whole and not self._ticks.may_hide_after_link(info)
+            ledger.put_blob(digest, row.seen(info, self._boot if is_known else ""))
+
+
+def _take_back(dest: Path, made: os.stat_result) -> None:
+    """Remove a link, unless somebody has written to it, who may have waited for it."""
+    with suppress(FileNotFoundError):
+        info = dest.lstat()
+        if all(getattr(info, name) == getattr(made, name) for name in ("st_ino", "st_mode", "st_size", "st_mtime_ns")):
+            dest.unlink()

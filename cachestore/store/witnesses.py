@@ -84,11 +84,12 @@ class Witnesses:
         after, seen = self._blobs.stat(digest), self._seen.pop(digest, None)
         if after is None or before is None or witness_of(before) != seen:
             return
-        if _differ_by_a_name(before, after) and not self._ticks.may_hide_after_link(after):
+        if differ_by_a_name(before, after) and not self._ticks.may_hide_after_link(after):
             self._saw(digest, witness_of(after))
 
 
-def _differ_by_a_name(before: os.stat_result, after: os.stat_result) -> bool:
+def differ_by_a_name(before: os.stat_result, after: os.stat_result) -> bool:
+    """Return whether a file got one more name between two looks, and nothing else that shows."""
     return _but_for_a_name(before, before.st_nlink + 1) == _but_for_a_name(after, after.st_nlink)
 
 

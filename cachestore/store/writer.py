@@ -94,9 +94,9 @@ class Store(Housekeeping):
                 seen = {digest: self.blobs.stat(digest) for digest in compared}
                 is_same = all(compared[digest] == _witness_in(seen[digest]) for digest in compared)
                 if is_same:
+                    entries = [publish(ledger, self.blobs, boot_of, item, seen) for item in incoming]
                     if book := self._books.get(run_id):
                         book.take(compared)
-                    entries = [publish(ledger, self.blobs, boot_of, item, seen) for item in incoming]
             if is_same:
                 for path in {item.path for item in incoming} - {item.path for item in new}:
                     path.unlink(missing_ok=True)

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator, Sequence
 
+    from cachestore.entry import Entry
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
     from cachestore.sweep.leftovers import Leftovers
 
 T = TypeVar("T")
+
+_PINNED, _HERE = "pinned", "here again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,15 @@ class Misjudged:
                     left.lost += Totals(entries=going, blobs=goes, logical=row.size if goes else 0)
 
     def take(self, store: Store) -> None:
-        """Let them count for what they cost, and evict what is gone, unless it is pinned."""
+        """Let them count for what they cost, and evict what is gone, unless it is pinned or has come again."""
+
+        def may_go(entry: Entry, _: BlobRow | None) -> str:
+            return _PINNED if entry.pinned else _HERE if store.blobs.stat(entry.digest) is not None else ""
+
         for batch in self._rows(store):
             lost = {digest: row for digest, (row, right) in batch.items() if right is None}
             keys = [key for row in lost.values() for key in row.keys]
-            store.evict(keys, lambda entry, _: "pinned" if entry.pinned else "")
+            store.evict(keys, may_go)
             store.evict_unindexed(digest for digest, row in lost.items() if not row.keys)
             store.cost_anew(batch)
 
