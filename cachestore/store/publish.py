@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cachestore.blobs import equal_bytes, hash_file, is_file, witness_of
 from cachestore.entry import Entry
 from cachestore.errors import DigestCollision
-from cachestore.rows import NO_FILE, BlobRow
+from cachestore.rows import BLOBS, ENTRIES, NO_FILE, TRACKS, BlobRow
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -71,6 +71,13 @@ def distinct(incoming: Sequence[Incoming]) -> list[Incoming]:
     return [*firsts.values()]
 
 
+def read_ahead(ledger: Ledger, incoming: Sequence[Incoming]) -> None:
+    """Read the rows that `publish` will look at, all at once."""
+    ledger.read(BLOBS, {item.digest for item in incoming})
+    ledger.read(TRACKS, {item.track.address for item in incoming})
+    ledger.read(ENTRIES, {f"{item.track.address}@{_version(item).hex}" for item in incoming})
+
+
 def publish(
     ledger: Ledger,
     blobs: Blobs,
@@ -91,7 +98,7 @@ def publish(
     track = ledger.track(entry.address)
     ledger.put_track(entry.address, track.with_current(entry.version.hex))
     ledger.put_entry(entry)
-    return replace(entry, pinned=entry.pinned or track.pinned)
+    return replace(entry, pinned=True) if track.pinned else entry
 
 
 def take_back(ledger: Ledger, blobs: Blobs, item: Incoming) -> None:
@@ -112,13 +119,17 @@ def add_blob(ledger: Ledger, digest: str, info: os.stat_result, boot: str, keys:
     ledger.put_blob(digest, replace(row, keys=tuple(dict.fromkeys((*before.keys, *keys)))))
 
 
+def _version(item: Incoming) -> Version:
+    return item.version or Version(VersionKind.DIGEST, item.digest)
+
+
 def _entry(ledger: Ledger, item: Incoming) -> Entry:
     """Return the entry to store: its version gets our digest when the same validator stands for other bytes."""
     now = time.time()
     entry = Entry(
         source=item.track.source,
         id=item.track.id,
-        version=item.version or Version(VersionKind.DIGEST, item.digest),
+        version=_version(item),
         digest=item.digest,
         size=item.size,
         media_type=item.media.media_type,

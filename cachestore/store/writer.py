@@ -19,7 +19,7 @@ from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
 from cachestore.store.ledger import Ledger
-from cachestore.store.publish import compare, distinct, publish, take_back
+from cachestore.store.publish import compare, distinct, publish, read_ahead, take_back
 from cachestore.store.reader import StoreReader
 from cachestore.store.rotate import Linker, unbounded
 from cachestore.store.ticks import Ticks
@@ -96,6 +96,7 @@ class Store(Housekeeping):
                 if is_same:
                     if book := self._books.get(run_id):
                         book.take(compared)
+                    read_ahead(ledger, incoming)
                     entries = [publish(ledger, self.blobs, boot_of, item, seen) for item in incoming]
             if is_same:
                 for path in {item.path for item in incoming} - {item.path for item in new}:
