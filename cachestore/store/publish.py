@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.blobs import equal_bytes, hash_file, is_file, witness_of
 from cachestore.entry import Entry
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A finished body on its way into the store; `path` lies on the store's filesystem and is given up to it.
 
     `place` is a hash of the path and query that delivered them.
