@@ -111,11 +111,12 @@ def take_back(ledger: Ledger, blobs: Blobs, item: Incoming) -> None:
 
 def add_blob(ledger: Ledger, digest: str, info: os.stat_result, boot: str, keys: tuple[str, ...]) -> None:
     """Write the row of a blob as its stat has it, with `keys` besides those it has."""
-    before = ledger.blob(digest) or BlobRow(0, 0, NO_FILE, "", (), info.st_mtime)
+    before = ledger.blob(digest) or BlobRow(0, 0, NO_FILE, "", keys, info.st_mtime)
     row = before.seen(info, boot)
     if info.st_nlink > 1 and info.st_ino != before.witness.inode:
         ledger.look_again()
-    ledger.put_blob(digest, replace(row, keys=tuple(dict.fromkeys((*before.keys, *keys)))))
+    missing = [key for key in keys if key not in row.keys]
+    ledger.put_blob(digest, replace(row, keys=(*row.keys, *missing)) if missing else row)
 
 
 def _version(item: Incoming) -> Version:
