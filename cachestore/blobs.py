@@ -194,7 +194,7 @@ class Blobs:
 
         The caller holds the store's lock and has seen that no blob is there. Raise RootUnusable as `make_room`.
         """
-        place = self.make_room(digest)
+        place = self._made(digest)
         os.chmod(finished, 0o444)  # noqa: PTH101 - thousands of them
         os.rename(finished, place)  # noqa: PTH104
         return os.lstat(place)
@@ -204,13 +204,16 @@ class Blobs:
 
         They are private, whatever the umask.
         """
+        return Path(self._made(digest))
+
+    def _made(self, digest: str) -> str:
         place = self.place(digest)
         try:
             self._make(place)
         except FileNotFoundError:  # somebody has removed what was there
             self._seen.clear()
             self._make(place)
-        return Path(place)
+        return place
 
     def _make(self, place: str) -> None:
         """Make the folders that lead to a place; of those that did, only the last is looked at again."""

@@ -128,7 +128,7 @@ def test_what_the_server_confirmed_is_not_told_as_cancelled(cache: Cache, monkey
     def cancelled_when_all_is_answered(self: FetchRun) -> None:
         workers = self._workers
         assert workers is not None
-        come_true(lambda: workers._reports.qsize() == 2)
+        come_true(lambda: not workers._reports._open)
         raise Cancelled
 
     monkeypatch.setattr(FetchRun, "_pump", cancelled_when_all_is_answered)

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,7 @@ def test_ls_finds_by_name_and_address(answer: Run, pattern: str, count: int) -> 
 
 def test_ls_names_a_track_without_a_title_by_its_address_as_other_commands_do(answer: Run, root: Path) -> None:
     with Store.open(root) as store:
-        store.put([replace(incoming(store, "4", b"4"), track=Track("s", "4"))])
+        store.put([incoming(store, "4", b"4")._replace(track=Track("s", "4"))])
     assert re.split(r"\s{2,}", answer("ls", "s:4").splitlines()[1])[:2] == ["s:4", "s:4"]
 
 

@@ -229,7 +229,7 @@ def test_a_full_disk_is_told_and_given_its_bytes_back(
         path.symlink_to("/dev/full")
         return path
 
-    monkeypatch.setattr(claims, "_new", on_a_full_disk)
+    monkeypatch.setattr(claims, "begun_anew", on_a_full_disk)
     with pytest.raises(NoSpace):
         desk.get(f"{studio.url}/plain/t42")
     assert desk.files() == []

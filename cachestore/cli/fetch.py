@@ -118,6 +118,7 @@ def _fetched(
 ) -> tuple[Sequence[Result], int]:
     """Return the results, and how many of them are in the cache in the end: its bound may not let it keep them all."""
     from cachestore.cache import Cache
+    from cachestore.rows import ENTRIES
 
     with Cache.open(config, cancel=cancel) as cache:
         _refuse_unknown(cache, tracks)
@@ -125,7 +126,7 @@ def _fetched(
         results = list(cache.fetch(tracks, jobs=jobs, refresh=refresh, on_event=tell, cancel=cancel))
         cache.enforce_bound(tell)
         keys = [result.entry.key for result in results if not result.error]
-        there = cache.store.entries_of(keys)
+        there = cache.store.existing(ENTRIES, keys)
         return results, sum(key in there for key in keys)
 
 

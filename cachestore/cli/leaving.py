@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -19,6 +20,7 @@ def leave_soon(exit_code: int) -> None:
     ThreadPoolExecutor, and multiprocessing for its children: a plugin may have started any. Signals come too late from
     here on: the exit code has been told.
     """
+    gc.freeze()  # to look for cycles among all that is left takes longer than to give it back
     ignore_signals()
     threading.Thread(target=_leave, args=(exit_code,), name="leaving", daemon=True).start()
 

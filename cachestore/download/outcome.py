@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +40,7 @@ class Watch(Protocol):
         """Take how far another process is, which downloads the track."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotModified:
+class NotModified(NamedTuple):
     """The server confirmed a known version."""
 
     version: Version
@@ -52,8 +51,7 @@ class BodyNeeded:
     """The server has a version that is not known, and there is no partial to download it into."""
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A whole body of `size` bytes that has passed the gate; the file at `path` is the caller's.
 
     `version` is None if the server has no word for it, `name` is what the server would call the file, if anything,

@@ -165,7 +165,7 @@ class Transfer:
         return self._read(response, partial, part.end + 1)
 
     def _begin(self, response: httpx.Response) -> Body | NotModified | BodyNeeded | None:
-        headers = dict(response.headers)  # for each name, httpx looks at every row
+        headers = dict(response.headers.items())  # for each name, httpx looks at every row
         found = fields.version_of(headers)
         promised = _promises(response, headers, partial=False)
         if found is not None and not promised and self._is_told(found, response):

@@ -139,7 +139,7 @@ def _titled(track: Track, description: Description, file_name: str) -> Track:
     """Return the track with what the service calls it, or else the server its file."""
     if description.title:
         return replace(track, title=description.title, artist=description.artist, album=description.album)
-    return replace(track, title=shown(PurePosixPath(file_name).stem))
+    return replace(track, title=shown(PurePosixPath(file_name).stem)) if file_name else track
 
 
 class _Watch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.errors import BadStatus, NotCached, NotFound, TimedOut, TrackError, Unreachable
 
@@ -25,16 +25,14 @@ class Policy:
     stale_if_error: float
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """The entry is used as it is; `stale` when no server confirmed it recently."""
 
     entry: Entry
     stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """The server is asked, on condition that it has none of the `known` versions, each with its entry's place."""
 
     known: Mapping[Version, str]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from cachestore.version import Version
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """Ask for a track, on condition that the server has none of the `known` versions, each with its entry's place.
 
     `stored` is what the store had of it before: when there is something else by now, the question is settled.
@@ -29,8 +27,7 @@ class Question:
     stored: Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """So many bytes have arrived; `total` is None when the server did not say."""
 
     number: int
@@ -38,16 +35,14 @@ class Progress:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Verifying:
+class Verifying(NamedTuple):
     """The body is here, all `size` bytes of it, and is being examined."""
 
     number: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Another process downloads the track, and has got so far; `total` is None when it does not know."""
 
     number: int
@@ -55,15 +50,13 @@ class Waiting:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(NamedTuple):
     """Another process has just downloaded the track, or given it up: the store tells."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """The body is good and may enter the store; other processes may wait for its `partial` to be released."""
 
     number: int
@@ -71,16 +64,14 @@ class Arrived:
     partial: Partial
 
 
-@dataclass(frozen=True, slots=True)
-class Unchanged:
+class Unchanged(NamedTuple):
     """The server, or its provider, confirms a known version."""
 
     number: int
     version: Version
 
 
-@dataclass(frozen=True, slots=True)
-class RoomWanted:
+class RoomWanted(NamedTuple):
     """The thread that downloads the track waits for `need` bytes of disk, or `least` of them for a beginning.
 
     `answer` is whether it may have some.
@@ -92,8 +83,7 @@ class RoomWanted:
     answer: Future[bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Postponed:
+class Postponed(NamedTuple):
     """There was no room for the track, which needs `need` bytes of disk besides `kept`: it is to be asked for later."""
 
     number: int
@@ -101,8 +91,7 @@ class Postponed:
     kept: int
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """Nothing came of the question."""
 
     number: int

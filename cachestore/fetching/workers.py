@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 import traceback
 from concurrent.futures import Future
-from contextlib import closing, suppress
-from itertools import count
+from contextlib import closing
 from pathlib import Path
-from queue import Empty, PriorityQueue, Queue
-from threading import Semaphore
 from typing import TYPE_CHECKING
 
 from cachestore.aside import awaited, begun
@@ -17,9 +14,10 @@ from cachestore.download import Downloader, Postponed
 from cachestore.errors import CacheStoreError, TrackError
 from cachestore.fetching import reports
 from cachestore.fetching.asking import Asker
+from cachestore.fetching.handover import Questions, Reports
 from cachestore.fetching.lookout import Lookout
 from cachestore.fetching.mishaps import failure_of, is_removed
-from cachestore.fetching.reports import ON_THE_WAY, Failed, Question, Report, RoomWanted
+from cachestore.fetching.reports import Failed, Question, Report, RoomWanted
 from cachestore.sources.crew import Crew
 from cachestore.store.reservations import SIDECAR, cost_of_body
 
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = 10.0  # seconds that a server is kept waiting, which has begun to send
-_AHEAD = 24  # answers that the run has not heard of yet; a body among them keeps a lock open
-_FIRST = -1
 _TICK = 0.05
 
 
@@ -46,12 +42,8 @@ class Workers:
         self._web, self._sources = self._crew.web, self._crew.sources
         self._downloader = Downloader(self._web, root.partials, max_size=config.max_track_size)
         self._root = root
-        self._jobs = jobs
-        self._questions: PriorityQueue[tuple[int, int, Question | None]] = PriorityQueue()
-        self._turns = count()
-        # Not a SimpleQueue: its get() waits for ever when a signal's handler returns after the timeout (CPython 3.12).
-        self._reports: Queue[Report] = Queue()
-        self._ahead = Semaphore(_AHEAD + jobs)
+        self._questions = Questions(rooms.may_begin)
+        self._reports = Reports()
         self._rooms = rooms
         self._patience = min(_PATIENCE, config.stall_timeout / 3)
         for _ in range(jobs):
@@ -68,30 +60,23 @@ class Workers:
                 self._sources.account_of(question.track)
 
         awaited(begun(make_sources), raise_if_cancelled)
-        for question in questions:
-            self._questions.put((question.number, next(self._turns), question))
+        self._reports.expect(len(questions))
+        self._questions.put(questions)
 
     def reports(self, timeout: float) -> Iterator[Report]:
-        """Yield what has been reported; wait up to `timeout` seconds for the first."""
-        with suppress(Empty):
-            while True:
-                report = self._reports.get(timeout=timeout)
-                if not isinstance(report, ON_THE_WAY):
-                    self._ahead.release()
-                yield report
-                timeout = 0.0
+        """Yield what has been reported; wait up to `timeout` seconds for the first, and a moment for others."""
+        return self._reports.taken(timeout)
 
     def stop(self, *, patience: float) -> None:
         """Abort what is in flight and wait up to `patience` seconds until it is put down."""
-        for _ in range(self._jobs):
-            self._questions.put((_FIRST, next(self._turns), None))
-        self._ahead.release(self._jobs)  # nobody waits any more
+        self._questions.end()
+        self._reports.end()
         self._crew.stop(patience=patience)
 
     def _work(self) -> None:
         with closing(Lookout(self._root.path)) as lookout:
             asker = Asker(self._sources, self._downloader, self._room_of, lookout)
-            while (question := self._next()) is not None:
+            for question in self._questions.taken():
                 report = self._answer(asker, question)
                 self._rooms.release(question.number)
                 self._reports.put(report)
@@ -113,16 +98,6 @@ class Workers:
                 self._web.raise_if_cancelled()
             if time.monotonic() > until and wish.answer.cancel():
                 return False
-
-    def _next(self) -> Question | None:
-        """Return the next question that may be asked now, None when it is all over."""
-        self._ahead.acquire()
-        while True:
-            number, turn, question = self._questions.get()
-            if question is None or self._rooms.may_begin(number):
-                return question
-            self._questions.put((number, turn, question))
-            time.sleep(_TICK)
 
     def _answered(self, asker: Asker, question: Question) -> Report:
         """Answer a question, and once more from the first byte if somebody removed what was written."""

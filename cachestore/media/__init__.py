@@ -17,8 +17,7 @@ a bounded number of bytes of it, and says what it cannot see.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachestore.errors import NotAudio, Truncated
 from cachestore.media.asf import check_asf
@@ -88,8 +87,7 @@ class Readable(Protocol):
         """Open it, to be read and closed by the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(NamedTuple):
     """A container: its canonical extension, without a dot, and its media type."""
 
     ext: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ class Broken(Exception):
     """The container says what no container says; the argument is the sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """The bytes of a container: from `start`, behind what stands before it, to `end`, the end of the file.
 
     `check` is called before each read, and by whoever is busy for some milliseconds with what it brought; it raises to

@@ -13,6 +13,7 @@ from cachestore.errors import Cancelled
 from cachestore.partials.partial import Partial
 from cachestore.partials.reclaim import STILL
 from cachestore.partials.sidecar import (
+    begun_anew,
     claimed_anew,
     is_plain,
     read_sidecar,
@@ -79,7 +80,7 @@ def claim(
             others = [*_given_back(left, lock), *(_dead(left) if lock.is_real else [])]
             _remove(other for other in others if other != path)
         else:
-            path = _new(folder, address)
+            path = begun_anew(folder, address)
             if left:
                 _rescue(left, path, lock, cancel, take_room)
     except BaseException:
@@ -89,10 +90,6 @@ def claim(
         if left:
             partial.adopt(cancel)
         yield partial
-
-
-def _new(folder: Path, address: str) -> Path:
-    return claimed_anew(folder / track_name(address))
 
 
 def _kept(left: Iterable[Path], lock: DownloadLock) -> Path | None:

@@ -108,11 +108,18 @@ def track_name(address: str) -> str:
 
 
 def claimed_anew(path: Path) -> Path:
-    """Return a name that no other bytes of the same track have, for who claims those at `path`, or begins them.
+    """Return a path that no other bytes of the same track have, for who claims those at `path`."""
+    return path.with_name(_unique(path.name.partition(".")[0]))
 
-    It tells this boot from others, since bytes that came at once have no sidecar.
-    """
-    return path.with_name(f"{path.name.partition('.')[0]}.{_boot_mark()}{uuid4().hex[_MARK:]}.work")
+
+def begun_anew(folder: Path, address: str) -> Path:
+    """Return a path that no other bytes of a track have, for who begins them."""
+    return folder / _unique(track_name(address))
+
+
+def _unique(track: str) -> str:
+    """Return a name that tells this boot from others, since bytes that came at once have no sidecar."""
+    return f"{track}.{_boot_mark()}{uuid4().hex[_MARK:]}.work"
 
 
 def is_of_this_boot(path: Path, known: Sidecar | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachestore.aside import awaited, begun, is_interrupt
@@ -87,8 +88,8 @@ class Account:
         Texts that say a credential back are left out.
         """
         with self._asking(track):
-            source = self._source
-            if isinstance(source, Describing):
+            source = self._describing
+            if source is not None:
                 said = self._said(track, lambda: checked(source.describe(track), Description))
                 return without_echoes(said, self._hidden)
         return Description()
@@ -106,6 +107,10 @@ class Account:
             rows = self._said(subject, lambda: checked_list(source.playlist(playlist_id), PlaylistTrack))
             check_sources(rows, self._name)
             return rows
+
+    @cached_property
+    def _describing(self) -> Describing | None:
+        return self._source if isinstance(self._source, Describing) else None
 
     def _resolved(self, track: Track) -> Origin:
         origin = self._said(track, lambda: checked(self._source.resolve(track), Origin))

@@ -105,7 +105,8 @@ def _check(value: object, expected: tuple[type, ...], place: str) -> None:
         raise Unfit(f"{_name(value)} as {place}", names)
     if isinstance(value, int | float) and abs(value) > _LARGEST_NUMBER:
         raise Unfit(f"too large a number as {place}", "one of up to 15 digits")
-    _check_fields(value, place)
+    if value is not None and not isinstance(value, str):
+        _check_fields(value, place)
 
 
 def _name(value: object) -> str:

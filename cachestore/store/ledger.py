@@ -232,7 +232,7 @@ class Ledger:
         digests = set()
         for key, after in self._after.items():
             before = self._before[key]
-            if key.startswith(ENTRIES.prefix) and after is not None and after != before:
+            if key.startswith(ENTRIES.prefix) and after is not None and _use_of(after) != _use_of(before):
                 digests.add(after.digest)
             elif key.startswith(BLOBS.prefix) and after is not None and (before is None or before.keys != after.keys):
                 digests.add(key.removeprefix(BLOBS.prefix))
@@ -250,3 +250,8 @@ class Ledger:
     def _rows_of(self, table: Table[T]) -> list[tuple[T | None, T | None]]:
         """Return the rows of a table that were read or written, as they were and as they are."""
         return [(self._before[key], after) for key, after in self._after.items() if key.startswith(table.prefix)]
+
+
+def _use_of(entry: Entry | None) -> tuple[str, float] | None:
+    """Return from what of an entry the latest use of its blob follows."""
+    return None if entry is None else (entry.digest, entry.used_at)

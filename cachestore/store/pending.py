@@ -6,9 +6,9 @@ crash costs a re-hash or a slightly wrong order of eviction, never a wrong byte.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.blobs import witness_of
 from cachestore.rows import BLOBS, ENTRIES
@@ -27,16 +27,14 @@ _COARSE = 3600.0
 _NOTES_PER_BATCH = 200
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What was noticed of one entry: Unix seconds, 0 when it was not."""
 
     used_at: float = 0.0
     validated_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """PendingWrites that are written in one transaction."""
 
     seen: Mapping[str, _Seen]
@@ -70,11 +68,11 @@ class PendingWrites:
     def used(self, entry: Entry, now: float) -> None:
         """Note a use, unless a recent one is known."""
         if not entry.used_at <= now < entry.used_at + _COARSE:
-            self._seen[entry.key] = replace(self._seen.get(entry.key, _Seen()), used_at=now)
+            self._seen[entry.key] = self._seen.get(entry.key, _Seen())._replace(used_at=now)
 
     def validated(self, entry: Entry, now: float) -> None:
         """Note that the server confirmed the entry as the current version of its track."""
-        self._seen[entry.key] = replace(self._seen.get(entry.key, _Seen()), validated_at=now)
+        self._seen[entry.key] = self._seen.get(entry.key, _Seen())._replace(validated_at=now)
 
     def saw(self, digest: str, witness: Witness) -> None:
         """Note the witness of a blob that is known to be whole."""

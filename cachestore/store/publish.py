@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.blobs import equal_bytes, hash_file, is_file, witness_of
 from cachestore.entry import Entry
 from cachestore.errors import DigestCollision
-from cachestore.rows import NO_FILE, BlobRow
+from cachestore.rows import BLOBS, ENTRIES, NO_FILE, TRACKS, BlobRow
 from cachestore.version import Version, VersionKind
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from cachestore.track import Track
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A finished body on its way into the store; `path` lies on the store's filesystem and is given up to it.
 
     `place` is a hash of the path and query that delivered them.
@@ -71,6 +70,13 @@ def distinct(incoming: Sequence[Incoming]) -> list[Incoming]:
     return [*firsts.values()]
 
 
+def read_ahead(ledger: Ledger, incoming: Sequence[Incoming]) -> None:
+    """Read the rows that `publish` will look at, all at once."""
+    ledger.read(BLOBS, {item.digest for item in incoming})
+    ledger.read(TRACKS, {item.track.address for item in incoming})
+    ledger.read(ENTRIES, {f"{item.track.address}@{_version(item).hex}" for item in incoming})
+
+
 def publish(
     ledger: Ledger,
     blobs: Blobs,
@@ -91,7 +97,7 @@ def publish(
     track = ledger.track(entry.address)
     ledger.put_track(entry.address, track.with_current(entry.version.hex))
     ledger.put_entry(entry)
-    return replace(entry, pinned=entry.pinned or track.pinned)
+    return replace(entry, pinned=True) if track.pinned else entry
 
 
 def take_back(ledger: Ledger, blobs: Blobs, item: Incoming) -> None:
@@ -105,11 +111,16 @@ def take_back(ledger: Ledger, blobs: Blobs, item: Incoming) -> None:
 
 def add_blob(ledger: Ledger, digest: str, info: os.stat_result, boot: str, keys: tuple[str, ...]) -> None:
     """Write the row of a blob as its stat has it, with `keys` besides those it has."""
-    before = ledger.blob(digest) or BlobRow(0, 0, NO_FILE, "", (), info.st_mtime)
+    before = ledger.blob(digest) or BlobRow(0, 0, NO_FILE, "", keys, info.st_mtime)
     row = before.seen(info, boot)
     if info.st_nlink > 1 and info.st_ino != before.witness.inode:
         ledger.look_again()
-    ledger.put_blob(digest, replace(row, keys=tuple(dict.fromkeys((*before.keys, *keys)))))
+    missing = [key for key in keys if key not in row.keys]
+    ledger.put_blob(digest, replace(row, keys=(*row.keys, *missing)) if missing else row)
+
+
+def _version(item: Incoming) -> Version:
+    return item.version or Version(VersionKind.DIGEST, item.digest)
 
 
 def _entry(ledger: Ledger, item: Incoming) -> Entry:
@@ -118,7 +129,7 @@ def _entry(ledger: Ledger, item: Incoming) -> Entry:
     entry = Entry(
         source=item.track.source,
         id=item.track.id,
-        version=item.version or Version(VersionKind.DIGEST, item.digest),
+        version=_version(item),
         digest=item.digest,
         size=item.size,
         media_type=item.media.media_type,

@@ -19,7 +19,7 @@ from cachestore.store.adopt import adopt
 from cachestore.store.evict import Retired, read_entries, remove, retire, set_pinned
 from cachestore.store.housekeeping import Housekeeping
 from cachestore.store.ledger import Ledger
-from cachestore.store.publish import compare, distinct, publish, take_back
+from cachestore.store.publish import compare, distinct, publish, read_ahead, take_back
 from cachestore.store.reader import StoreReader
 from cachestore.store.rotate import Linker, unbounded
 from cachestore.store.ticks import Ticks
@@ -94,6 +94,7 @@ class Store(Housekeeping):
                 seen = {digest: self.blobs.stat(digest) for digest in compared}
                 is_same = all(compared[digest] == _witness_in(seen[digest]) for digest in compared)
                 if is_same:
+                    read_ahead(ledger, incoming)
                     entries = [publish(ledger, self.blobs, boot_of, item, seen) for item in incoming]
                     if book := self._books.get(run_id):
                         book.take(compared)

@@ -43,7 +43,7 @@ _NO_PASSWORDS = frozenset({"", "x", "X", "api_token", "x-oauth-basic"})
 
 def sent_secrets(url: str, headers: Mapping[str, str]) -> set[str]:
     """Return what a request hides: the credentials of its URL, and its headers, whole and in parts."""
-    said = [value for name, value in headers.items() if _is_private(name)]
+    said = [headers[name] for name in headers if _is_private(name)]
     return url_secrets(url).union(_proofs(_userinfo(url)), said, *map(_parts, said))
 
 
@@ -52,6 +52,8 @@ def asked_values(url: str, known: str) -> set[str]:
 
     What is in `known`, the id of a track, is shown anyway.
     """
+    if "?" not in url:
+        return set()
     try:
         rows = parse_qsl(urlsplit(url).query)
     except ValueError:
