@@ -326,8 +326,13 @@ def test_who_edits_the_new_link_of_a_blob_that_goes_meanwhile_keeps_that(
     store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dest = tmp_path / "new"
+
+    def goes() -> None:
+        dest.chmod(0o444)
+        blob_of(store, entry).unlink()
+
     with monkeypatch.context() as edited:
-        edit_when_linked(edited, store, dest, blob_of(store, entry).unlink)
+        edit_when_linked(edited, store, dest, goes)
         with pytest.raises(BlobDamaged):
             store.link(entry, dest, LinkMode.HARDLINK)
     assert dest.read_bytes() == b"their work"

@@ -93,7 +93,7 @@ class Linker:
             try:
                 self._replace(digest, fresh, inode, linked if differ_by_a_name(before, linked) else None)
             except BaseException:
-                _take_back(dest, before)
+                _take_back(dest, linked, is_as_linked=fresh.exists())
                 raise
         return LinkMode.HARDLINK
 
@@ -135,9 +135,13 @@ class Linker:
             ledger.put_blob(digest, row.seen(info, self._boot if is_known else ""))
 
 
-def _take_back(dest: Path, made: os.stat_result) -> None:
-    """Remove a link, unless somebody has written to it, who may have waited for it."""
+def _take_back(dest: Path, linked: os.stat_result, *, is_as_linked: bool) -> None:
+    """Remove a link, unless somebody has written to it, who may have waited for it.
+
+    A file that lost or changed its other name since it was `linked` has another ctime for that alone.
+    """
+    names = ("st_ino", "st_mode", "st_size", "st_mtime_ns", *(("st_ctime_ns",) if is_as_linked else ()))
     with suppress(FileNotFoundError):
         info = dest.lstat()
-        if all(getattr(info, name) == getattr(made, name) for name in ("st_ino", "st_mode", "st_size", "st_mtime_ns")):
+        if all(getattr(info, name) == getattr(linked, name) for name in names):
             dest.unlink()
