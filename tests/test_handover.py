@@ -33,24 +33,6 @@ def test_the_lowest_number_is_asked_first() -> None:
     assert [next(asked).number for _ in range(3)] == [1, 2, 3]
 
 
-def test_what_one_thread_answers_at_once_needs_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handover, "_SOON", FOR_EVER)
-    asked = questions(*range(50))
-    busy = asked.taken()
-    next(busy)
-    with ThreadPoolExecutor(1) as others:
-        idle = others.submit(list, asked.taken())
-        assert [next(busy).number for _ in range(49)] == list(range(1, 50))
-        asked.end()
-        assert idle.result() == []
-
-
-def test_while_one_thread_waits_for_its_answer_another_one_goes_on() -> None:
-    asked = questions(1, 2)
-    busy, idle = asked.taken(), asked.taken()
-    assert [next(busy).number, next(idle).number] == [1, 2]
-
-
 def test_a_question_that_may_not_begin_waits_and_ends_with_the_others() -> None:
     may_begin = threading.Event()
     asked = Questions(lambda _number: may_begin.is_set())

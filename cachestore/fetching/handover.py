@@ -1,12 +1,10 @@
-"""Questions on their way to the workers, and their reports on the way back, with as few changes of threads as can be.
+"""Questions on their way to the workers, and their reports on the way back, several at once where that is possible.
 
-Each time one thread wakes another, both want the interpreter, and every call to the system is an occasion to lose it:
-between four threads that take turns at questions which are answered at once, that is half of the time.
+Each time one thread wakes another, both want the interpreter, and every call to the system is an occasion to lose it.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from heapq import heappop, heappush
 from itertools import count
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
     from cachestore.fetching.reports import Question, Report
 
-_SOON = 0.0005  # seconds in which one thread may have answered, so that no other one is needed
 _TICK = 0.05
 _MANY = 16  # reports that are worth to be taken
 _TOGETHER = 0.005  # seconds that the first of them waits for others
@@ -35,8 +32,6 @@ class Questions:
         self._here: list[tuple[int, int, Question]] = []
         self._turns = count()
         self._came = Condition()
-        self._idle = Lock()
-        self._taken = 0.0
         self._is_over = False
 
     def put(self, questions: Sequence[Question]) -> None:
@@ -44,40 +39,26 @@ class Questions:
         with self._came:
             for question in questions:
                 heappush(self._here, (question.number, next(self._turns), question))
-            self._came.notify()
+            self._came.notify_all()
 
     def end(self) -> None:
         """Have no more questions asked."""
         with self._came:
             self._is_over = True
-            self._came.notify()
+            self._came.notify_all()
 
     def taken(self) -> Iterator[Question]:
-        """Yield questions to one thread until the end.
+        """Yield questions to one thread until the end."""
+        while (question := self._next()) is not None:
+            yield question
 
-        Who has answered one takes the next at once; who has waited, when none was taken for a moment.
-        """
-        while (question := self._awaited()) is not None:
-            while question is not None:
-                yield question
-                with self._came:
-                    question = self._popped()
-
-    def _awaited(self) -> Question | None:
-        """Return a question that nobody else takes, None at the end. One thread waits for it, the others for that."""
-        with self._idle, self._came:
+    def _next(self) -> Question | None:
+        with self._came:
             while not self._is_over:
-                early = self._taken + _SOON - time.monotonic()
-                if early <= 0 and (question := self._popped()):
-                    return question
-                self._came.wait((early if early > 0 else _TICK) if self._here else None)
+                if self._here and self._may_begin(self._here[0][0]):
+                    return heappop(self._here)[-1]
+                self._came.wait(_TICK if self._here else None)
         return None
-
-    def _popped(self) -> Question | None:
-        if self._is_over or not self._here or not self._may_begin(self._here[0][0]):
-            return None
-        self._taken = time.monotonic()
-        return heappop(self._here)[-1]
 
 
 class Reports:
