@@ -143,6 +143,23 @@ def test_planted_totals_are_found_and_mended(store: Store, *, quick: bool) -> No
     assert list(Verification(store)) == []
 
 
+@pytest.mark.parametrize("is_planted", [False, True])
+def test_totals_are_judged_rightly_though_somebody_writes_while_rows_are_looked_at(
+    store: Store, *, is_planted: bool
+) -> None:
+    put(store, "a", b"a")
+    blob_of(store, put(store, "b", b"b")).unlink()
+    problems = iter(Verification(store))
+    assert next(problems).kind is ProblemKind.MISSING
+    with Store.open(store.root.path) as other:
+        put(other, "c", b"c")
+        if is_planted:
+            meta = other.meta().to_row()
+            with other._index.transaction() as rows:
+                rows.set_many([("meta", meta | {"totals": meta["totals"] | {"exclusive": 10**15}}, None)])
+    assert [problem.kind for problem in problems] == [ProblemKind.MISCOUNTED] * is_planted
+
+
 def test_every_entry_of_a_damaged_blob_is_named_with_the_bundles_that_share_it(store: Store, tmp_path: Path) -> None:
     entry, _ = put(store, "a", b"same"), put(store, "b", b"same")
     dest = tmp_path / "bundle"

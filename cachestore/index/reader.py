@@ -231,6 +231,11 @@ class IndexReader:
         [(found,)] = self._query("SELECT max(rowid) FROM Cache", [])
         return found or 0
 
+    def state(self) -> int:
+        """Return a number that is another one after another connection has written (SQLite's ``data_version``)."""
+        [(found,)] = self._query("PRAGMA data_version", [])
+        return int(found)
+
     def check(self) -> None:
         """Read every page of the database. Raise IndexDamaged when one does not fit the others."""
         [(found,)] = self._query("PRAGMA quick_check(1)", [])

@@ -39,13 +39,6 @@ def counted(store: RowsReader, check: Callable[[], None] = lambda: None) -> Tota
     return total
 
 
-def is_miscounted(store: RowsReader, check: Callable[[], None]) -> bool:
-    """Return whether the totals are not those of the rows; `check` is called as by `counted`."""
-    with store.snapshot():
-        meta = store.meta()
-        return meta.counts > 0 and meta.totals != counted(store, check)
-
-
 def with_uses(store: RowsReader, blobs: Iterable[tuple[str, BlobRow]]) -> Iterator[tuple[str, BlobRow]]:
     """Yield blob rows with the time of the latest use of any of their entries."""
     for batch in batches(blobs):

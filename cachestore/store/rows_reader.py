@@ -117,6 +117,10 @@ class RowsReader:
         """Return the number of the row that was written last, 0 when there is none."""
         return self._reader.last()
 
+    def state(self) -> int:
+        """Return a number that is another one after anybody else has written to the index."""
+        return self._reader.state()
+
     def pages(self, after: int, last: int) -> Iterator[list[SeenRow]]:
         """Yield the rows behind the number `after`, up to `last`, as they were first written, page by page."""
         for page in self._reader.pages(after, last):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.entry import Entry
 from cachestore.rows import BLOBS, META, BlobRow
-from cachestore.store.counting import is_miscounted
 from cachestore.verify.cursor import Position
 from cachestore.verify.folders import folders
 from cachestore.verify.judge import Judge
 from cachestore.verify.problems import Problem, ProblemKind
+from cachestore.verify.tally import Tally
 
 if TYPE_CHECKING:
     import threading
@@ -70,6 +70,7 @@ class Verification:
         self.total = store.count_blobs(after.row or 0)
         self._are_filed = store.meta().counts > 0
         self._has_damaged_rows = False
+        self._tally = Tally(store)
         self._last_row = store.last_row()  # what is stored from now on was looked at by whoever stores it
         self.found = 0
         self.ok = True
@@ -113,14 +114,17 @@ class Verification:
         self.position = Position(row=0)
 
     def _look_at_rows(self, threads: ThreadPoolExecutor) -> Iterator[Problem]:
+        if self.position.row == 0:
+            self._tally.begin()
         for page in self._store.pages(self.position.row or 0, self._last_row):
+            self._tally.add(page)
             yield from self._look_at_page(page, threads)
             self._tell(self.checked, self.total)
             self._judge.check_cancel()
             if self._is_over():
                 return
         # What a damaged row counts for shows only once that is mended.
-        if not self._has_damaged_rows and is_miscounted(self._store, self._judge.check_cancel):
+        if not self._has_damaged_rows and self._tally.is_miscounted(self._judge.check_cancel):
             yield Problem(ProblemKind.MISCOUNTED, META.prefix)
         self.position, self.complete = _START, True
 
