@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cachestore.entry import Entry
     from cachestore.rows import Table
+    from cachestore.store.drafts import Draft
     from cachestore.store.ledger import Ledger
 
 TRACKS = st.integers(0, 3)
@@ -332,29 +333,73 @@ def test_a_row_with_a_number_that_cannot_be_is_damaged(
     assert table.value(key, row | changes) is None
 
 
-def test_a_row_that_was_read_before_the_lock_counts_only_as_long_as_it_is_as_it_was(store: Store) -> None:
-    same, changed, gone = (put(store, number, number.encode()).digest for number in "123")
-    known = dict(store.known(BLOBS, [same, changed, gone]))
-    with Store.open(store.root.path) as other:
-        with other._transaction() as ledger:
-            ledger.put_blob(changed, known[changed].value.held_by("a bundle", holds=True))
-            ledger.drop_blob(gone)
-        held = other.blob_rows_of([changed])[changed]
-    with store._transaction() as ledger:
-        ledger.read_known(BLOBS, known)
-        assert ledger.blob(same) is known[same].value
-        assert ledger.blob(changed) == held
-        assert ledger.blob(gone) is None
+def drafted(store: Store, *digests: str) -> Draft:
+    """Return a draft that lets a bundle hold blobs, whose rows it has read."""
+    draft = store.draft()
+    for digest in digests:
+        row = draft.blob(digest)
+        assert row is not None
+        draft.put_blob(digest, row.held_by("a bundle", holds=True))
+    return draft.finished()
 
 
-def test_a_row_that_was_changed_in_this_transaction_is_not_read_again(store: Store) -> None:
-    digest = put(store, "1", b"1").digest
-    known = dict(store.known(BLOBS, [digest]))
+def test_a_draft_is_written_with_what_follows_from_it(store: Store) -> None:
+    entries = [put(store, number, number.encode()) for number in "123"]
+    draft, later = store.draft(), time.time() + 3600
+    for entry in entries:
+        row = draft.blob(entry.digest)
+        assert row is not None
+        draft.put_blob(entry.digest, row.held_by("a bundle", holds=True))
+        draft.put_entry(replace(entry, used_at=later))
     with store._transaction() as ledger:
-        held = known[digest].value.held_by("a bundle", holds=True)
-        ledger.put_blob(digest, held)
-        ledger.read_known(BLOBS, known)
-        assert ledger.blob(digest) is held
+        assert ledger.take_over(draft.finished())
+    assert store.meta().totals == counted(store)
+    assert [row.used_at for _, row in store.least_recently_used()] == [later] * 3
+    assert all(row.is_held for _, row in store.blob_rows())
+
+
+@pytest.mark.parametrize("what", ["changed", "gone"])
+def test_nothing_of_a_draft_is_written_when_one_of_its_rows_is_another_by_now(store: Store, what: str) -> None:
+    same, other = (put(store, number, number.encode()).digest for number in "12")
+    draft = drafted(store, same, other)
+    with Store.open(store.root.path) as elsewhere, elsewhere._transaction() as ledger:
+        row = ledger.blob(other)
+        assert row is not None
+        if what == "changed":
+            ledger.put_blob(other, row.held_by("another bundle", holds=True))
+        else:
+            ledger.drop_blob(other)
+    rows, totals = dict(store.blob_rows()), store.meta().totals
+    with store._transaction() as ledger:
+        assert not ledger.take_over(draft)
+    assert dict(store.blob_rows()) == rows
+    assert store.meta().totals == totals == counted(store)
+
+
+def test_nothing_of_a_draft_is_written_when_a_row_that_it_only_read_is_another_by_now(store: Store) -> None:
+    digest, read = put(store, "1", b"1").digest, put(store, "2", b"2")
+    draft = store.draft()
+    draft.entry(read.key)
+    row = draft.blob(digest)
+    assert row is not None
+    draft.put_blob(digest, row.held_by("a bundle", holds=True))
+    with Store.open(store.root.path) as elsewhere, elsewhere._transaction() as ledger:
+        ledger.put_entry(replace(read, label="Another"))
+    with store._transaction() as ledger:
+        assert not ledger.take_over(draft.finished())
+    assert not store.blob_rows_of([digest])[digest].is_held
+
+
+def test_a_draft_that_would_make_a_row_or_drop_one_is_not_written(store: Store) -> None:
+    entry = put(store, "1", b"1")
+    making, dropping = store.draft(), store.draft()
+    making.put_run("0" * 32, RunRow("export", 0.0))
+    dropping.drop_entry(entry.key)
+    with store._transaction() as ledger:
+        assert not ledger.take_over(making.finished())
+        assert not ledger.take_over(dropping.finished())
+    assert store.entries_of([entry.key]) == {entry.key: entry}
+    assert [*store.runs()] == []
 
 
 def test_a_row_that_is_dropped_and_put_again_is_there(store: Store) -> None:

@@ -17,6 +17,7 @@ from cachestore.links import LinkMode
 from cachestore.rows import BLOBS, BUNDLES, Bundle, BundleFile, Totals
 from cachestore.store import looking, pending, registry
 from cachestore.store.counting import counted
+from cachestore.store.drafts import Draft
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
 from tests.stores import drop_rows, put
@@ -305,6 +306,25 @@ def test_a_bundle_is_held_once_it_is_registered_though_somebody_looks_at_it_mean
     monkeypatch.setattr(registry, "look_at", overtaken)
     export(store, tmp_path / "a", entry)
     assert is_held(store, entry)
+
+
+def test_a_look_finds_what_another_process_has_written_of_a_blob_meanwhile(
+    store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = put(store, "2", b"2" * 5000)
+
+    def overtaken(draft: Draft) -> Draft:
+        monkeypatch.setattr(Draft, "finished", finished)
+        with Store.open(store.root.path) as elsewhere:
+            export(elsewhere, tmp_path / "b", entry)
+        return finished(draft)
+
+    finished = Draft.finished
+    monkeypatch.setattr(Draft, "finished", overtaken)
+    export(store, tmp_path / "a", entry, other)
+    rows = store.blob_rows_of([entry.digest, other.digest])
+    assert [len(rows[digest].holders) for digest in (entry.digest, other.digest)] == [2, 1]
+    assert store.totals() == counted(store)
 
 
 def test_another_file_in_the_place_of_a_bundles_or_of_a_blob_is_not_held(

@@ -28,6 +28,7 @@ NUMBERED = f"rowid, tag, {COLUMNS}"
 _ROW = f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1"  # noqa: S608 (constants)
 _KEYS_PER_QUERY = 500
 _from_json = json.JSONDecoder().raw_decode
+text_of = json.JSONEncoder(separators=(",", ":")).encode  # a row as it is written
 
 
 def _is_plain(key: object, raw: object, mode: object, filename: object, value: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from contextlib import ExitStack, contextmanager
@@ -28,12 +27,15 @@ from cachestore.index.reader import (
     numbered,
     plain,
     sound,
+    text_of,
 )
 from cachestore.index.refusals import is_busy, raise_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from cachestore.index.change import Change
 
 T = TypeVar("T")
 
@@ -41,7 +43,6 @@ T = TypeVar("T")
 _LOCK_WAIT = 0.005
 _PATIENCE = 20.0
 _PAGES_IN_MEMORY = 2000  # 8 MB; what else is asked for is in the system's file cache
-_TO_JSON = json.JSONEncoder(separators=(",", ":")).encode
 # Of a row of diskcache, what its `set` writes.
 _WRITE = """
     INSERT INTO Cache (key, raw, store_time, access_time, tag, mode, value) VALUES (?, 1, ?, ?, ?, ?, ?)
@@ -50,6 +51,9 @@ _WRITE = """
         value = excluded.value
     """
 _CHANGE = "UPDATE Cache SET value = ? WHERE key = ? AND raw = 1"  # and no index, as of times and tags, is touched
+_IS_AS_BEFORE = f"key = ? AND raw = 1 AND value = ? AND mode = {MODE_RAW} AND filename IS NULL"
+_CHANGE_SAME = f"UPDATE Cache SET value = ? WHERE {_IS_AS_BEFORE}"  # noqa: S608 (constants)
+_FILE_SAME = f"UPDATE Cache SET value = ?, tag = ? WHERE {_IS_AS_BEFORE}"  # noqa: S608 (constants)
 _SETTINGS = {*diskcache.DEFAULT_SETTINGS, *METADATA}
 
 
@@ -122,12 +126,28 @@ class Transaction:
     def set_many(self, rows: Iterable[tuple[str, Row, Tag]]) -> None:
         """Write rows, each with its key and tag; one that is there keeps its number."""
         now = time.time()
-        fields = ((key, now, now, tag, MODE_RAW, _TO_JSON(row)) for key, row, tag in rows)
+        fields = ((key, now, now, tag, MODE_RAW, text_of(row)) for key, row, tag in rows)
         self._cache._con.executemany(_WRITE, fields)  # noqa: SLF001 - its connection, in its transaction
 
     def change_many(self, rows: Iterable[tuple[str, Row]]) -> None:
         """Write other values into rows that can be read, and whose tags stay: a fifth of the work of `set_many`."""
-        self._cache._con.executemany(_CHANGE, ((_TO_JSON(row), key) for key, row in rows))  # noqa: SLF001 - its connection
+        self._cache._con.executemany(_CHANGE, ((text_of(row), key) for key, row in rows))  # noqa: SLF001 - its connection
+
+    def change_same(self, changes: Sequence[Change], unchanged: Mapping[str, str | None]) -> bool:
+        """Make `changes`, if these rows and the `unchanged` ones have the texts that they had; else none of them."""
+        connection = self._cache._con  # noqa: SLF001 - its connection, in its transaction
+        texts = self.texts(unchanged)
+        if any(texts.get(key) != text for key, text in unchanged.items()):
+            return False
+        connection.execute("SAVEPOINT changes")
+        filed = ((after, key, before) for key, before, after, _, is_filed in changes if is_filed)
+        others = ((after, tag, key, before) for key, before, after, tag, is_filed in changes if not is_filed)
+        done = connection.executemany(_CHANGE_SAME, filed).rowcount, connection.executemany(_FILE_SAME, others).rowcount
+        is_done: bool = sum(max(rows, 0) for rows in done) == len(changes)
+        if not is_done:
+            connection.execute("ROLLBACK TO changes")
+        connection.execute("RELEASE changes")
+        return is_done
 
     def delete(self, key: str) -> None:
         """Delete the row of `key` if there is one."""

@@ -31,6 +31,13 @@ class SupportsGet(Protocol):
         """Return the row of `key`, None if there is none."""
 
 
+class SupportsGetMany(SupportsGet, Protocol):
+    """What rows can be read from together, too."""
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
+        """Return the rows of those of `keys` that have a sound one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table(Generic[T]):
     """One kind of row. A key is the prefix and a name."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cachestore.store.evict import Eviction, MayGo
     from cachestore.store.leases import Leases
     from cachestore.store.ledger import Ledger
+    from cachestore.store.values import Values
 
 
 class Housekeeping(RunKeeping):
@@ -36,7 +37,7 @@ class Housekeeping(RunKeeping):
         super().__init__(root, index)
         self._boot = boot_id()
         self._pending = PendingWrites()
-        self._registry = Registry(self, self._transaction, self._write_noted)
+        self._registry = Registry(self, self._transaction, self._noted)
 
     def count_once(self) -> None:
         """Bring a new index to its first totals, and one of an earlier version to those and to its holders.
@@ -52,8 +53,10 @@ class Housekeeping(RunKeeping):
         self.recount()
         self.look_at_bundles()
 
-    def _write_noted(self, ledger: Ledger, rows: Mapping[str, BlobRow]) -> None:
-        self._pending.take_of(rows).write(ledger, self.blobs, self._boot)
+    def _noted(self, rows: Mapping[str, BlobRow]) -> Callable[[Values], None]:
+        """Return what writes the notes of blobs, which nobody else will write."""
+        notes = self._pending.take_of(rows)
+        return lambda values: notes.write(values, self.blobs, self._boot)
 
     def evict(self, keys: Sequence[str], may_go: MayGo = lambda *_: "") -> list[Eviction]:
         """Remove entries, and the blobs that nobody else needs, and say what became of each.

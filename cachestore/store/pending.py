@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cachestore.blobs import Blobs, Witness
     from cachestore.entry import Entry
     from cachestore.rows import BlobRow
-    from cachestore.store.ledger import Ledger
+    from cachestore.store.values import Values
 
 # A use is written only when it is this much newer than the one known, in seconds: LRU needs no more.
 _COARSE = 3600.0
@@ -42,18 +42,18 @@ class Batch(NamedTuple):
     hits: int
     misses: int
 
-    def write(self, ledger: Ledger, blobs: Blobs, boot: str) -> None:
+    def write(self, values: Values, blobs: Blobs, boot: str) -> None:
         """Write the notes of what is still there, and as it was seen."""
-        ledger.read(ENTRIES, self.seen)
-        ledger.read(BLOBS, self.witnesses)
+        values.read(ENTRIES, self.seen)
+        values.read(BLOBS, self.witnesses)
         for key, seen in self.seen.items():
-            _write_seen(ledger, key, seen)
+            _write_seen(values, key, seen)
         for digest, witness in self.witnesses.items():
             info = blobs.stat(digest)  # of an edit since then the next sweep has told what it costs
-            if ledger.blob(digest) and info is not None and witness_of(info) == witness:
-                add_blob(ledger, digest, info, boot, ())
-        if (self.hits or self.misses) and (meta := ledger.meta()):
-            ledger.put_meta(replace(meta, hits=meta.hits + self.hits, misses=meta.misses + self.misses))
+            if values.blob(digest) and info is not None and witness_of(info) == witness:
+                add_blob(values, digest, info, boot, ())
+        if (self.hits or self.misses) and (meta := values.meta()):
+            values.put_meta(replace(meta, hits=meta.hits + self.hits, misses=meta.misses + self.misses))
 
 
 class PendingWrites:
@@ -103,23 +103,23 @@ class PendingWrites:
             hits = misses = 0
 
 
-def _write_seen(ledger: Ledger, key: str, seen: _Seen) -> None:
-    entry = ledger.entry(key)
+def _write_seen(values: Values, key: str, seen: _Seen) -> None:
+    entry = values.entry(key)
     if entry is None:
         return
     # Not the later of two times: a clock that was once ahead must not rule for ever.
     used_at = seen.used_at or entry.used_at
     validated_at = seen.validated_at or entry.validated_at
-    ledger.put_entry(replace(entry, used_at=used_at, validated_at=validated_at))
+    values.put_entry(replace(entry, used_at=used_at, validated_at=validated_at))
     if seen.validated_at:
-        _make_current(ledger, entry, seen.validated_at)
+        _make_current(values, entry, seen.validated_at)
 
 
-def _make_current(ledger: Ledger, entry: Entry, validated_at: float) -> None:
+def _make_current(values: Values, entry: Entry, validated_at: float) -> None:
     """Make `entry` the current version of its track, unless the server named another one since."""
-    track = ledger.track(entry.address)
+    track = values.track(entry.address)
     if track.kept[:1] == (entry.version.hex,):
         return
-    current = ledger.entry(f"{entry.address}@{track.kept[0]}") if track.kept else None
+    current = values.entry(f"{entry.address}@{track.kept[0]}") if track.kept else None
     if current is None or current.validated_at <= validated_at:
-        ledger.put_track(entry.address, track.with_current(entry.version.hex))
+        values.put_track(entry.address, track.with_current(entry.version.hex))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cachestore.blobs import Blobs, Witness
     from cachestore.media import Media
     from cachestore.store.ledger import Ledger
+    from cachestore.store.values import Values
     from cachestore.track import Track
 
 
@@ -109,14 +110,14 @@ def take_back(ledger: Ledger, blobs: Blobs, item: Incoming) -> None:
             blob.rename(item.path)
 
 
-def add_blob(ledger: Ledger, digest: str, info: os.stat_result, boot: str, keys: tuple[str, ...]) -> None:
+def add_blob(values: Values, digest: str, info: os.stat_result, boot: str, keys: tuple[str, ...]) -> None:
     """Write the row of a blob as its stat has it, with `keys` besides those it has."""
-    before = ledger.blob(digest) or BlobRow(0, 0, NO_FILE, "", keys, info.st_mtime)
+    before = values.blob(digest) or BlobRow(0, 0, NO_FILE, "", keys, info.st_mtime)
     row = before.seen(info, boot)
     if info.st_nlink > 1 and info.st_ino != before.witness.inode:
-        ledger.look_again()
+        values.look_again()
     missing = [key for key in keys if key not in row.keys]
-    ledger.put_blob(digest, replace(row, keys=(*row.keys, *missing)) if missing else row)
+    values.put_blob(digest, replace(row, keys=(*row.keys, *missing)) if missing else row)
 
 
 def _version(item: Incoming) -> Version:

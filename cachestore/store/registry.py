@@ -7,6 +7,7 @@ has begun later goes on: the other one may have seen what is no more.
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cachestore.rows import BLOBS, BUNDLES, StampsRow, batches
@@ -14,25 +15,27 @@ from cachestore.store.looking import Sight, changed, digests_of, is_deleted, loo
 from cachestore.store.pauses import in_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from cachestore.rows import BlobRow, Bundle, Known
+    from cachestore.store.drafts import Draft
     from cachestore.store.ledger import Ledger, Transact
     from cachestore.store.reader import StoreReader
+    from cachestore.store.values import Values
 
-_BLOBS_PER_TRANSACTION = 200
+_BLOBS_PER_TRANSACTION = 400
 
 
 class Registry:
     """The bundles of one store, open for writing."""
 
     def __init__(
-        self, store: StoreReader, transact: Transact, write_noted: Callable[[Ledger, Mapping[str, BlobRow]], None]
+        self, store: StoreReader, transact: Transact, noted: Callable[[Mapping[str, BlobRow]], Callable[[Values], None]]
     ) -> None:
-        """Take who writes what is noted of blobs whose rows are written anyway."""
+        """Take who gives away what is noted of blobs whose rows are written anyway: what writes it."""
         self._store = store
         self._transact = transact
-        self._write_noted = write_noted
+        self._noted = noted
 
     def register(self, bundle: Bundle) -> None:
         """Record an exported folder, replacing what was known of the same destination, and look at it."""
@@ -94,22 +97,47 @@ class Registry:
         """Name the bundle as holder of just what it was seen to hold; False when a later look has begun meanwhile."""
         bundle_id = bundle.id
         differing = self._differing(bundle_id, sight, digests_of(bundle, begun))
-        for piece in in_pieces(differing, _BLOBS_PER_TRANSACTION):
-            with self._transact() as ledger:
-                if not _is_turn(ledger, bundle_id, begun):
-                    return False
-                ledger.read_known(BLOBS, dict(piece.items))
-                rows = {digest: row for digest, _ in piece if (row := ledger.blob(digest))}
-                for digest, row in rows.items():
-                    ledger.put_blob(digest, row.held_by(bundle_id, holds=sight.holds(digest, row)))
-                self._write_noted(ledger, rows)
+        for piece in in_pieces(self._drafts(bundle_id, sight, differing), 1):
+            for draft, digests, write_noted in piece:
+                with self._transact() as ledger:
+                    is_turn = _is_turn(ledger, bundle_id, begun)
+                    if is_turn and ledger.take_over(draft):
+                        continue
+                    if is_turn:
+                        _mark(ledger, bundle_id, sight, digests)
+                    write_noted(ledger)
+                    if not is_turn:
+                        return False
         return True
+
+    def _drafts(
+        self, bundle_id: str, sight: Sight, differing: Iterator[tuple[str, Known[BlobRow]]]
+    ) -> Iterator[tuple[Draft, Iterable[str], Callable[[Values], None]]]:
+        """Yield drafts of what is to be written of some blobs each, these blobs, and who writes what is noted of them.
+
+        They are made within the pauses.
+        """
+        while known := dict(islice(differing, _BLOBS_PER_TRANSACTION)):
+            draft = self._store.draft()
+            draft.know(BLOBS, known)
+            write_noted = self._noted({digest: then.value for digest, then in known.items()})
+            _mark(draft, bundle_id, sight, known)
+            write_noted(draft)
+            yield draft.finished(), known, write_noted
 
     def _differing(self, bundle_id: str, sight: Sight, digests: list[str]) -> Iterator[tuple[str, Known[BlobRow]]]:
         for batch in batches(digests):
             for digest, known in self._store.known(BLOBS, batch):
                 if sight.holds(digest, known.value) != (bundle_id in known.value.holders):
                     yield digest, known
+
+
+def _mark(values: Values, bundle_id: str, sight: Sight, digests: Iterable[str]) -> None:
+    """Name a bundle as holder of those of `digests` that it holds, and of no other of them."""
+    values.read(BLOBS, digests)
+    for digest in digests:
+        if row := values.blob(digest):
+            values.put_blob(digest, row.held_by(bundle_id, holds=sight.holds(digest, row)))
 
 
 def _is_turn(ledger: Ledger, bundle_id: str, begun: StampsRow) -> bool:

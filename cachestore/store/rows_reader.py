@@ -10,6 +10,7 @@ from cachestore.errors import IndexDamaged
 from cachestore.index.reader import parsed
 from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, Home, Known, MetaRow, get_as, seen_row
 from cachestore.runs import is_alive
+from cachestore.store.drafts import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,6 +29,10 @@ class RowsReader:
     def __init__(self, root: Root, index: IndexReader) -> None:
         self.root = root
         self._reader = index
+
+    def draft(self) -> Draft:
+        """Return a draft of changes of rows as they are now."""
+        return Draft(self._reader)
 
     def entries_of(self, keys: Iterable[str]) -> dict[str, Entry]:
         """Return by key the entries of those of `keys` that have one; the pins of tracks are not resolved."""
@@ -107,7 +112,7 @@ class RowsReader:
         return {table.name(key): value for key, row in rows if (value := table.value(key, row)) is not None}
 
     def known(self, table: Table[T], names: Iterable[str]) -> Iterator[tuple[str, Known[T]]]:
-        """Yield the sound ones of the named rows of a table with their text, for `Ledger.read_known`."""
+        """Yield the sound ones of the named rows of a table with their text, for `Draft.know`."""
         for key, text in self._reader.texts(map(table.key, names)):
             with suppress(IndexDamaged):
                 if (value := table.value(key, parsed(key, text))) is not None:
