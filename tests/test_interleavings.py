@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     Verb = Callable[["World", Store], None]
 
-BODIES = [bytes([65 + number]) * (3000 + 5000 * number) for number in range(4)]
+BODIES = [bytes([65 + number]) * (3000 + 5000 * number) for number in range(2)]
 ROOM = 10**9
 _link = links.link
 _ticks = count(10**18)
@@ -266,6 +266,7 @@ VERBS = [
     World.edit,
     World.lose,
     World.look,
+    World.look,
     World.recount,
     World.sweep,
     World.mend,
@@ -294,7 +295,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(max_examples=3000 if IN_FULL else 100, deadline=None, suppress_health_check=[*HealthCheck])
 @given(
     choose=st.randoms(use_true_random=False),
-    steps=st.lists(st.builds(Step, VERB, st.lists(VERB, min_size=1, max_size=2), st.integers(0, 3)), max_size=12),
+    steps=st.lists(st.builds(Step, VERB, st.lists(VERB, min_size=1, max_size=2), st.integers(0, 5)), max_size=12),
 )
 def test_whatever_others_do_between_two_transactions_nothing_is_lost_served_wrong_or_miscounted(
     choose: Random, steps: list[Step]
