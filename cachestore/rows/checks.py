@@ -33,8 +33,8 @@ def part(value: object) -> str:
 
 def parts(values: Iterable[object]) -> tuple[str, ...]:
     """Return texts that can each be part of a key. Raise as `part`."""
-    texts: tuple[str, ...] = all_typed(values, str)
-    "".join(texts).encode()
+    texts: tuple[Any, ...] = tuple(values)
+    "".join(texts).encode()  # no others can be joined
     return texts
 
 
@@ -48,10 +48,10 @@ def all_typed(values: Iterable[Any], kind: type) -> tuple[Any, ...]:
 
 def moment(value: object) -> float:
     """Return a time in Unix seconds. Raise TypeError, or ValueError when no calendar has it."""
-    seconds = typed(value, float, int)
+    seconds = value if type(value) is float else float(typed(value, int))
     if not -_LONGEST_TIME < seconds < _LONGEST_TIME:
         raise ValueError(f"{value!r} is no time")
-    return float(seconds)
+    return seconds
 
 
 def amount(value: object) -> int:
@@ -70,7 +70,7 @@ def place(value: object) -> Path:
 
 def paths(values: Iterable[object]) -> tuple[str, ...]:
     """Return texts that can each be a path. Raise as `place`."""
-    texts: tuple[str, ...] = all_typed(values, str)
+    texts: tuple[Any, ...] = tuple(values)
     if b"\0" in os.fsencode("".join(texts)):
         raise ValueError("a path has no NUL")
     return texts
