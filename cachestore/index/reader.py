@@ -46,17 +46,17 @@ def parsed(text: object) -> Row | None:
 
 
 class NumberedRow(NamedTuple):
-    """A row as it lies in the database: its number, key and tag, and the JSON object, None when it cannot be read."""
+    """A row as it lies in the database, with its number; all but that may be anything."""
 
     number: int
-    key: str
     tag: object
-    row: Row | None
+    key: object
+    text: object
 
-
-def numbered(number: int, tag: object, key: object, text: object) -> NumberedRow:
-    """Return what the database says to NUMBERED."""
-    return NumberedRow(number, str(key), tag, parsed(text) if isinstance(key, str) else None)
+    @property
+    def row(self) -> Row | None:
+        """Return the JSON object, None when it cannot be read."""
+        return parsed(self.text) if isinstance(self.key, str) else None
 
 
 def plain(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
@@ -205,7 +205,7 @@ class IndexReader:
         while page := self._query(
             f"{NUMBERED} WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {_KEYS_PER_QUERY}", [after, last]
         ):
-            yield [numbered(*fields) for fields in page]
+            yield [*map(NumberedRow._make, page)]
             after = page[-1][0]
 
     def last(self) -> int:

@@ -25,7 +25,6 @@ from cachestore.index.reader import (
     Tag,
     as_text,
     key_conditions,
-    numbered,
     parsed,
     plain,
     sound,
@@ -163,7 +162,7 @@ class Transaction:
     def numbered(self, number: int) -> NumberedRow | None:
         """Return the row of a number, None when there is none."""
         fields = self._sql(f"{NUMBERED} WHERE rowid = ?", number).fetchone()
-        return None if fields is None else numbered(*fields)
+        return None if fields is None else NumberedRow(*fields)
 
     def delete_numbered(self, number: int) -> None:
         """Delete a row, also one whose key is none of ours."""

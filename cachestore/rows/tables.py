@@ -116,12 +116,13 @@ class SeenRow(NamedTuple):
 
 def seen_row(found: NumberedRow) -> SeenRow:
     """Return what a row says; one of a kind that we do not know says itself."""
-    table = table_of(found.key)
-    if found.row is None or table is None:
-        return SeenRow(found.number, found.key, found.row, is_misfiled=False)
-    value = table.value(found.key, found.row)
+    key, row = str(found.key), found.row
+    table = table_of(key)
+    if row is None or table is None:
+        return SeenRow(found.number, key, row, is_misfiled=False)
+    value = table.value(key, row)
     is_misfiled = value is not None and found.tag != table.tag(value)
-    return SeenRow(found.number, found.key, value, is_misfiled)
+    return SeenRow(found.number, key, value, is_misfiled)
 
 
 def get_as(rows: SupportsGet, table: Table[T], name: str = "") -> T | None:
