@@ -138,17 +138,17 @@ def entry_from_row(row: Row) -> Entry:
     """Return the entry of a JSON object."""
     kind, value, reused, source, track_id, media_type, ext, label = parts((*row["version"], *_texts(row)))
     return Entry(
-        source=intern(source),  # one text for what thousands of entries say
-        id=track_id,
-        version=Version(_KINDS[kind], value, reused),
-        digest=checked_digest(row["digest"]),
-        size=amount(row["size"]),
-        media_type=intern(media_type),
-        ext=intern(ext),
-        label=label,
-        stored_at=moment(row["stored_at"]),
-        validated_at=moment(row["validated_at"]),
-        used_at=moment(row["used_at"]),
-        pinned=typed(row["pinned"], bool),
-        place=typed(row.get("place", ""), str),
+        intern(source),  # one text for what thousands of entries say
+        track_id,
+        Version(_KINDS[kind], value, reused),
+        checked_digest(row["digest"]),
+        amount(row["size"]),
+        intern(media_type),
+        intern(ext),
+        label,
+        moment(row["stored_at"]),
+        moment(row["validated_at"]),
+        moment(row["used_at"]),
+        typed(row["pinned"], bool),
+        typed(row.get("place", ""), str),
     )
