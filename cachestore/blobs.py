@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from io import FileIO
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ALGORITHM = "xxh3-128"
 _DIGEST = re.compile(rf"{ALGORITHM}:[0-9a-f]{{32}}")
+_NAME = slice(len(f"{ALGORITHM}:"), None)
 _CHUNK = 256 * 1024
 _ROT = ".rot"
 _DIGITS = 19  # of a time in nanoseconds, until the year 2286
@@ -180,13 +181,16 @@ class Blobs:
     def digest_of(self, place: str) -> str | None:
         """Return the digest that a path stands for, None when no blob can lie there."""
         digest = f"{ALGORITHM}:{place.removeprefix(self._prefix).replace(os.sep, '')}"
-        return digest if is_digest(digest) and self.place(digest) == place else None
+        return digest if is_digest(digest) and self._place(digest) == place else None
 
     def place(self, digest: str) -> str:
         """Return `path` as text: a million of them are looked at, and pathlib takes its time. Raise as `path`."""
         if not is_digest(digest):
             raise ValueError(f"{digest!r} is no digest")
-        name = digest.partition(":")[2]
+        return self._place(digest)
+
+    def _place(self, digest: str) -> str:
+        name = digest[_NAME]
         return f"{self._prefix}{name[:2]}{os.sep}{name[2:]}"
 
     def publish(self, finished: Path, digest: str) -> os.stat_result:
@@ -233,10 +237,11 @@ class Blobs:
         Raise RootUnusable when a symlink leads to its place: it is not followed, and what is behind it is not missing.
         """
         place = self.place(digest)
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             self._reach(place)
             return os.lstat(place)
-        return None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def remove(self, digest: str) -> None:
         """Unlink the blob; it may be gone already. Raise RootUnusable as `stat`, PermissionError if it is locked."""
@@ -282,7 +287,7 @@ class Blobs:
 
         It also says whether `is_rot`: then nobody has written to the file.
         """
-        return move_away(self.path(digest), digest.partition(":")[2] + (_ROT if is_rot else ""), folder)
+        return move_away(self.path(digest), digest[_NAME] + (_ROT if is_rot else ""), folder)
 
     def iterate(self) -> Iterator[str]:
         """Yield the path of every file below the folder, also of those that are no blobs."""

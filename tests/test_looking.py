@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cachestore.blobs import witness_of
-from cachestore.errors import IndexDamaged
 from cachestore.links import LinkMode
 from cachestore.rows import BLOBS, BUNDLES, Bundle, BundleFile, Totals
 from cachestore.store import looking, pending, registry
@@ -385,8 +384,7 @@ def test_a_bundle_whose_row_is_damaged_holds_nothing_after_a_repair_or_another_e
         bundle = export(store, tmp_path / name, each)
         with store._index.transaction() as rows:
             rows._cache.set(BUNDLES.key(bundle.id), "{")
-            with pytest.raises(IndexDamaged):
-                rows.get(BUNDLES.key(bundle.id))
+            assert rows.get(BUNDLES.key(bundle.id)) is None
     shutil.rmtree(tmp_path / "a")
     export(store, tmp_path / "a")
     assert [is_held(store, each) for each in (one, two)] == [False, True]

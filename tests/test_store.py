@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import stat
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
@@ -424,7 +423,7 @@ def test_a_damaged_file_that_nobody_else_has_is_kept_and_named_and_what_a_disk_d
         with store._transaction() as ledger:
             row = ledger.blob(entry.digest)
             assert row is not None
-            ledger.put_blob(entry.digest, replace(row, witness=witness_of(blob.stat()), boot="another"))
+            ledger.put_blob(entry.digest, row._replace(witness=witness_of(blob.stat()), boot="another"))
     with pytest.raises(BlobDamaged) as caught:
         store.link(entry, tmp_path / "other", LinkMode.AUTO)
     [kept] = store.root.quarantine.iterdir()

@@ -51,7 +51,7 @@ def _found(store: StoreReader, pattern: str) -> Iterator[tuple[Entry, bool]]:
 
 
 def _matches(pattern: str, *texts: str) -> bool:
-    return pattern.casefold() in "\n".join(texts).casefold()
+    return not pattern or pattern.casefold() in "\n".join(texts).casefold()
 
 
 def _list_people(store: StoreReader, pattern: str, settings: Settings) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ROWS_PER_PAGE = 200
 _PIECES_PER_WRITE = 500
 _encoded = json.JSONEncoder(ensure_ascii=False).encode
+_RFC3339 = "%04d-%02d-%02dT%02d:%02d:%02dZ"  # a third less than by `format`, for three times an entry
 
 
 def print_json(value: object) -> None:
@@ -83,7 +84,7 @@ def rfc3339(seconds: float | None) -> str | None:
     """Return a Unix time as ``2026-01-31T12:00:00Z`` (RFC 3339, UTC), None for None."""
     if seconds is None:
         return None
-    return "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z".format(*time.gmtime(seconds))
+    return _RFC3339 % time.gmtime(seconds)[:6]
 
 
 def ago(seconds: float, now: float | None = None) -> str:

@@ -23,70 +23,52 @@ Tag = float | str | None
 DATABASE = "cache.db"
 MODE_RAW = 1
 PIN = "pin"
-COLUMNS = "key, raw, mode, filename, value"
-NUMBERED = f"rowid, tag, {COLUMNS}"
-_ROW = f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1"  # noqa: S608 (constants)
+# A row may be one of ours as plain text only. When it expires is not asked: diskcache would have it vanish, and none of
+# ours does.
+IS_PLAIN = f"raw = 1 AND mode = {MODE_RAW} AND filename IS NULL"
+VALUE = f"SELECT value FROM Cache WHERE key = ? AND {IS_PLAIN}"  # noqa: S608 (constants)
+PLAIN = f"SELECT key, value FROM Cache WHERE {IS_PLAIN}"  # noqa: S608 (constants)
+NUMBERED = f"SELECT rowid, tag, key, CASE WHEN {IS_PLAIN} THEN value END FROM Cache"  # noqa: S608 (constants)
 _KEYS_PER_QUERY = 500
-_from_json = json.JSONDecoder().raw_decode
+_scanned = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what its methods call
 text_of = json.JSONEncoder(separators=(",", ":")).encode  # a row as it is written
 
 
-def _is_plain(key: object, raw: object, mode: object, filename: object, value: object) -> bool:
-    """Return whether a database row is plain text, and so may be one of ours.
-
-    When it expires is not asked: diskcache would have it vanish, and none of ours does.
-    """
-    return raw == 1 and mode == MODE_RAW and filename is None and isinstance(key, str) and isinstance(value, str)
-
-
-def plain(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
-    """Yield key and text of the rows in the columns COLUMNS that are plain text."""
-    return ((fields[0], fields[-1]) for fields in rows if _is_plain(*fields))
-
-
-def decode(key: object, raw: object, mode: object, filename: object, value: Any) -> Row:  # noqa: ANN401 - whatever is there
-    """Return the JSON object of one database row. Raise IndexDamaged for anything else."""
-    if not _is_plain(key, raw, mode, filename, value):
-        raise IndexDamaged(f"row {key!r}", "it is not plain text")
-    return parsed(key, value)
-
-
-def parsed(key: object, value: str) -> Row:
-    """Return the JSON object in the text of a row. Raise IndexDamaged for anything else."""
+def parsed(text: object) -> Row | None:
+    """Return the JSON object in the text of a row, None for anything else."""
+    if not isinstance(text, str):
+        return None
     try:
-        row, end = _from_json(value)
-    except (ValueError, RecursionError):
-        raise IndexDamaged(f"row {key!r}", "it is not JSON") from None
-    if not isinstance(row, dict) or end != len(value):
-        raise IndexDamaged(f"row {key!r}", "it is not one JSON object")
-    return row
+        row, end = _scanned(text, 0)
+    except (StopIteration, ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and end == len(text) else None
 
 
 class NumberedRow(NamedTuple):
-    """A row as it lies in the database: its number, key and tag, and the JSON object, None when it cannot be read."""
+    """A row as it lies in the database, with its number; all but that may be anything."""
 
     number: int
-    key: str
     tag: object
-    row: Row | None
+    key: object
+    text: object
+
+    @property
+    def row(self) -> Row | None:
+        """Return the JSON object, None when it cannot be read."""
+        return parsed(self.text) if isinstance(self.key, str) else None
 
 
-def sound_row(*columns: object) -> Row | None:
-    """Return the JSON object of a row in the columns COLUMNS, None for anything else."""
-    try:
-        return decode(*columns)
-    except IndexDamaged:
-        return None
+def plain(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, str]]:
+    """Yield those of the keys and values that are texts."""
+    return ((key, text) for key, text in rows if isinstance(key, str) and isinstance(text, str))
 
 
-def numbered(number: int, tag: object, *columns: object) -> NumberedRow:
-    """Return what the database says in the columns NUMBERED."""
-    return NumberedRow(number, str(columns[0]), tag, sound_row(*columns))
-
-
-def sound(rows: Iterable[tuple[Any, ...]]) -> dict[str, Row]:
-    """Return by key the rows that can be read: a damaged one hides only itself."""
-    return {str(fields[0]): row for fields in rows if (row := sound_row(*fields)) is not None}
+def sound(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, Row]]:
+    """Yield key and JSON object of the rows that can be read: a damaged one hides only itself."""
+    for key, text in rows:
+        if (row := parsed(text)) is not None and isinstance(key, str):
+            yield key, row
 
 
 def as_text(data: bytes) -> str | bytes:
@@ -146,8 +128,8 @@ class IndexReader:
 
     def get(self, key: str) -> Row | None:
         """Return the row of `key`, None if there is no sound one."""
-        found = self._query(_ROW, [key])
-        return sound_row(*found[0]) if found else None
+        found = self._query(VALUE, [key])
+        return parsed(found[0][0]) if found else None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
         """Return the rows of those of `keys` that have a sound one."""
@@ -155,40 +137,38 @@ class IndexReader:
 
     def each(self, keys: Iterable[str]) -> Iterator[tuple[str, Row]]:
         """Yield the sound rows of those of `keys` that have one, some hundred held at a time."""
-        for fields in self._select(COLUMNS, keys):
-            if (row := sound_row(*fields)) is not None:
-                yield str(fields[0]), row
+        return sound(self._select(PLAIN, keys))
 
     def texts(self, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield the rows of those of `keys` that have one in plain text, as it is written."""
-        return plain(self._select(COLUMNS, keys))
+        return plain(self._select(PLAIN, keys))
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that have a row, sound or not."""
-        return {str(key) for (key,) in self._select("key", keys)}
+        return {str(key) for (key,) in self._select("SELECT key FROM Cache WHERE TRUE", keys)}
 
-    def _select(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    def _select(self, found: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
         for condition, some in key_conditions(keys):
-            yield from self._query(f"SELECT {columns} FROM Cache WHERE {condition}", some)  # noqa: S608 (constants, marks)
+            yield from self._query(f"{found} AND {condition}", some)
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """Yield the sound rows whose key begins with `prefix`, in key order.
 
         They are read page by page: what is asked between two rows is answered by the index as it is then.
         """
-        for page in self._in_key_order(COLUMNS, prefix):
-            yield from sound(page).items()
+        for page in self._in_key_order(PLAIN, prefix):
+            yield from sound(page)
 
     def names(self, prefix: str) -> Iterator[str]:
         """Yield what follows `prefix` in the keys that begin with it, in key order, their rows sound or not."""
-        for page in self._in_key_order("key", prefix):
+        for page in self._in_key_order("SELECT key FROM Cache WHERE TRUE", prefix):
             yield from (key[len(prefix) :] for (key,) in page if isinstance(key, str))
 
-    def _in_key_order(self, columns: str, prefix: str) -> Iterator[list[tuple[Any, ...]]]:
+    def _in_key_order(self, found: str, prefix: str) -> Iterator[list[tuple[Any, ...]]]:
         first, end = _range(prefix)
         behind = first.encode()
-        found = f"SELECT {columns} FROM Cache WHERE key >= CAST(? AS TEXT) AND key < ?"  # noqa: S608 (constants)
-        while page := self._query(f"{found} ORDER BY key LIMIT {_KEYS_PER_QUERY}", [behind, end]):
+        there = f"{found} AND key >= CAST(? AS TEXT) AND key < ?"
+        while page := self._query(f"{there} ORDER BY key LIMIT {_KEYS_PER_QUERY}", [behind, end]):
             yield page
             behind = _behind(page[-1][0])
 
@@ -198,18 +178,18 @@ class IndexReader:
         A row that is written anew meanwhile is not met twice, and no other is left out.
         """
         query = (
-            f"SELECT {COLUMNS}, tag, rowid FROM Cache"  # noqa: S608 (a constant)
-            f" WHERE (tag, rowid) > (?, ?) AND tag < '' ORDER BY tag, rowid LIMIT {_KEYS_PER_QUERY}"
+            f"SELECT key, value, tag, rowid FROM Cache WHERE {IS_PLAIN}"  # noqa: S608 (a constant)
+            f" AND (tag, rowid) > (?, ?) AND tag < '' ORDER BY tag, rowid LIMIT {_KEYS_PER_QUERY}"
         )
         met = _RowIds()
         place: Sequence[Any] = (-math.inf, 0)
         while page := self._query(query, place):
-            yield from sound(fields[:-2] for fields in page if met.is_new(fields[-1])).items()
+            yield from sound(fields[:-2] for fields in page if met.is_new(fields[-1]))
             place = page[-1][-2:]
 
     def pins(self) -> dict[str, Row]:
         """Return the sound rows that are tagged as pins."""
-        return sound(self._query(f"SELECT {COLUMNS} FROM Cache WHERE tag = ?", [PIN]))  # noqa: S608 (a constant)
+        return dict(sound(self._query(f"{PLAIN} AND tag = ?", [PIN])))
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -222,9 +202,10 @@ class IndexReader:
 
     def pages(self, after: int, last: int) -> Iterator[list[NumberedRow]]:
         """Yield the rows behind the number `after`, up to `last`, as they were first written, page by page."""
-        found = f"SELECT {NUMBERED} FROM Cache WHERE rowid > ? AND rowid <= ?"  # noqa: S608 (constants)
-        while page := self._query(f"{found} ORDER BY rowid LIMIT {_KEYS_PER_QUERY}", [after, last]):
-            yield [numbered(*fields) for fields in page]
+        while page := self._query(
+            f"{NUMBERED} WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {_KEYS_PER_QUERY}", [after, last]
+        ):
+            yield [*map(NumberedRow._make, page)]
             after = page[-1][0]
 
     def last(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import diskcache
 from diskcache.core import METADATA
@@ -13,18 +13,19 @@ from diskcache.core import METADATA
 from cachestore.errors import Busy, Cancelled, IndexDamaged
 from cachestore.index.place import is_there
 from cachestore.index.reader import (
-    COLUMNS,
     DATABASE,
+    IS_PLAIN,
     MODE_RAW,
     NUMBERED,
+    PLAIN,
+    VALUE,
     IndexReader,
     NumberedRow,
     Row,
     Tag,
     as_text,
-    decode,
     key_conditions,
-    numbered,
+    parsed,
     plain,
     sound,
     text_of,
@@ -51,7 +52,7 @@ _WRITE = """
         value = excluded.value
     """
 _CHANGE = "UPDATE Cache SET value = ? WHERE key = ? AND raw = 1"  # and no index, as of times and tags, is touched
-_IS_AS_BEFORE = f"key = ? AND raw = 1 AND value = ? AND mode = {MODE_RAW} AND filename IS NULL"
+_IS_AS_BEFORE = f"key = ? AND value = ? AND {IS_PLAIN}"
 _CHANGE_SAME = f"UPDATE Cache SET value = ? WHERE {_IS_AS_BEFORE}"  # noqa: S608 (constants)
 _FILE_SAME = f"UPDATE Cache SET value = ?, tag = ? WHERE {_IS_AS_BEFORE}"  # noqa: S608 (constants)
 _SETTINGS = {*diskcache.DEFAULT_SETTINGS, *METADATA}
@@ -99,21 +100,21 @@ class Transaction:
         self._cache = cache
 
     def get(self, key: str) -> Row | None:
-        """Return the row of `key` as this transaction sees it, None if there is none. Raise IndexDamaged."""
-        fields = self._sql(f"SELECT {COLUMNS} FROM Cache WHERE key = ? AND raw = 1", key).fetchone()  # noqa: S608 (constants)
-        return None if fields is None else decode(*fields)
+        """Return the row of `key` as this transaction sees it, None if there is no sound one."""
+        found = self._sql(VALUE, key).fetchone()
+        return parsed(found[0]) if found else None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Row]:
         """Return the rows of those of `keys` that have a sound one, as this transaction sees them."""
-        rows: dict[str, Row] = {}
-        for condition, some in key_conditions(keys):
-            rows |= sound(self._sql(f"SELECT {COLUMNS} FROM Cache WHERE {condition}", *some))  # noqa: S608 (constants, marks)
-        return rows
+        return dict(sound(self._select_plain(keys)))
 
     def texts(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the rows of those of `keys` that have one in plain text, as it is written."""
-        found = (self._sql(f"SELECT {COLUMNS} FROM Cache WHERE {at}", *some) for at, some in key_conditions(keys))  # noqa: S608 (constants, marks)
-        return {key: text for cursor in found for key, text in plain(cursor)}
+        return dict(plain(self._select_plain(keys)))
+
+    def _select_plain(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        for condition, some in key_conditions(keys):
+            yield from self._sql(f"{PLAIN} AND {condition}", *some)
 
     def has(self, key: str) -> bool:
         """Return whether there is a row of `key`, sound or not."""
@@ -160,8 +161,8 @@ class Transaction:
 
     def numbered(self, number: int) -> NumberedRow | None:
         """Return the row of a number, None when there is none."""
-        fields = self._sql(f"SELECT {NUMBERED} FROM Cache WHERE rowid = ?", number).fetchone()  # noqa: S608 (constants)
-        return None if fields is None else numbered(*fields)
+        fields = self._sql(f"{NUMBERED} WHERE rowid = ?", number).fetchone()
+        return None if fields is None else NumberedRow(*fields)
 
     def delete_numbered(self, number: int) -> None:
         """Delete a row, also one whose key is none of ours."""

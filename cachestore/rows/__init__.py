@@ -13,7 +13,6 @@ checks    values out of JSON that anybody may have written
 
 from __future__ import annotations
 
-from cachestore.rows.checks import checked_digest, decoded, typed
 from cachestore.rows.content import NO_FILE, BlobRow, TrackRow
 from cachestore.rows.meta import Home, MetaRow, Totals
 from cachestore.rows.registry import Bundle, BundleFile, LeaseRow, RunRow, StampsRow
@@ -63,10 +62,7 @@ __all__ = [
     "Totals",
     "TrackRow",
     "batches",
-    "checked_digest",
-    "decoded",
     "get_as",
     "seen_row",
     "table_of",
-    "typed",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from operator import itemgetter
 from sys import intern
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.blobs import Witness, is_file, witness_of
 from cachestore.entry import Entry
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 NO_FILE = Witness(0, 0, 0, 0)
 
 _ENTRY_FIELDS = tuple(field.name for field in fields(Entry) if field.init)
+_KINDS = {kind.value: kind for kind in VersionKind}
 _texts = itemgetter("source", "id", "media_type", "ext", "label")
 
 
-@dataclass(frozen=True, slots=True)
-class TrackRow:
+class TrackRow(NamedTuple):
     """Which versions of a track are kept: the hex of each, the current one first. A pin follows the current one."""
 
     kept: tuple[str, ...] = ()
@@ -50,8 +50,7 @@ class TrackRow:
         return TrackRow(parts(row["kept"]), typed(row["pinned"], bool))
 
 
-@dataclass(frozen=True, slots=True)
-class BlobRow:
+class BlobRow(NamedTuple):
     """A blob: its size and what it costs the disk in bytes, its witness, the boot it was seen whole in, its keys.
 
     `used_at` is the latest use of any of its entries, in Unix seconds; `holders` are the ids of the registered bundles
@@ -87,18 +86,18 @@ class BlobRow:
         if info.st_ino != self.witness.inode:
             return self.seen(info, "")
         cost = cost_of_file(info)
-        return self if cost == self.cost else replace(self, cost=cost)
+        return self if cost == self.cost else self._replace(cost=cost)
 
     def put_away(self) -> BlobRow:
         """Return the row of the blob without its file."""
-        return replace(self, cost=0, boot="", witness=NO_FILE, holders=())
+        return self._replace(cost=0, boot="", witness=NO_FILE, holders=())
 
     def held_by(self, bundle_id: str, *, holds: bool) -> BlobRow:
         """Return the row with the bundle as a holder, or without it."""
         if holds == (bundle_id in self.holders):
             return self
         others = tuple(holder for holder in self.holders if holder != bundle_id)
-        return replace(self, holders=(*others, bundle_id) if holds else others)
+        return self._replace(holders=(*others, bundle_id) if holds else others)
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -139,17 +138,17 @@ def entry_from_row(row: Row) -> Entry:
     """Return the entry of a JSON object."""
     kind, value, reused, source, track_id, media_type, ext, label = parts((*row["version"], *_texts(row)))
     return Entry(
-        source=intern(source),  # one text for what thousands of entries say
-        id=track_id,
-        version=Version(VersionKind(kind), value, reused),
-        digest=checked_digest(row["digest"]),
-        size=amount(row["size"]),
-        media_type=intern(media_type),
-        ext=intern(ext),
-        label=label,
-        stored_at=moment(row["stored_at"]),
-        validated_at=moment(row["validated_at"]),
-        used_at=moment(row["used_at"]),
-        pinned=typed(row["pinned"], bool),
-        place=typed(row.get("place", ""), str),
+        intern(source),  # one text for what thousands of entries say
+        track_id,
+        Version(_KINDS[kind], value, reused),
+        checked_digest(row["digest"]),
+        amount(row["size"]),
+        intern(media_type),
+        intern(ext),
+        label,
+        moment(row["stored_at"]),
+        moment(row["validated_at"]),
+        moment(row["used_at"]),
+        typed(row["pinned"], bool),
+        typed(row.get("place", ""), str),
     )

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from cachestore.entry import Entry
-from cachestore.errors import IndexDamaged
+from cachestore.blobs import is_digest
 from cachestore.index.reader import PIN
-from cachestore.rows.checks import checked_digest, decoded
+from cachestore.rows.checks import WRONG
 from cachestore.rows.content import BlobRow, TrackRow, entry_from_row, entry_to_row
 from cachestore.rows.meta import MetaRow
 from cachestore.rows.registry import Bundle, LeaseRow, RunRow, StampsRow
@@ -17,6 +16,7 @@ from cachestore.rows.registry import Bundle, LeaseRow, RunRow, StampsRow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from cachestore.entry import Entry
     from cachestore.index.reader import NumberedRow, Row, Tag
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class SupportsGet(Protocol):
     """Whatever rows can be read from: the index, or a transaction."""
 
     def get(self, key: str) -> Row | None:
-        """Return the row of `key`, None if there is none."""
+        """Return the row of `key`, None if there is no sound one."""
 
 
 class SupportsGetMany(SupportsGet, Protocol):
@@ -46,6 +46,7 @@ class Table(Generic[T]):
     from_row: Callable[[Row], T]
     to_row: Callable[[T], Row]
     tag: Callable[[T], Tag] = lambda _: None
+    may_have: Callable[[str, T], bool] = lambda _name, _value: True
 
     def key(self, name: str) -> str:
         """Return the key of the row of `name`."""
@@ -56,15 +57,18 @@ class Table(Generic[T]):
         return key[len(self.prefix) :]
 
     def value(self, key: str, row: Row) -> T | None:
-        """Return the value of a row, None if it is damaged."""
+        """Return the value of a row, None if it is damaged or none that may have this key."""
         try:
-            if self.prefix == BLOBS.prefix:
-                checked_digest(self.name(key))
-            value = decoded(key, row, self.from_row)
-        except (IndexDamaged, ValueError):
+            value = self.from_row(row)
+        except WRONG:
             return None
-        # An entry in the place of another would be the bytes of another track.
-        return None if isinstance(value, Entry) and value.key != self.name(key) else value
+        return value if self.may_have(key[len(self.prefix) :], value) else None
+
+    def values(self, rows: Iterable[tuple[str, Row]]) -> Iterator[tuple[str, T]]:
+        """Yield name and value of the sound ones of `rows`: a damaged one hides only itself."""
+        for key, row in rows:
+            if (value := self.value(key, row)) is not None:
+                yield key[len(self.prefix) :], value
 
 
 class Known(NamedTuple, Generic[T]):
@@ -80,8 +84,9 @@ def _pin(value: Entry | TrackRow) -> Tag:
 
 META = Table("meta", MetaRow.from_row, MetaRow.to_row)
 TRACKS = Table("t:", TrackRow.from_row, TrackRow.to_row, _pin)
-ENTRIES = Table("e:", entry_from_row, entry_to_row, _pin)
-BLOBS = Table("b:", BlobRow.from_row, BlobRow.to_row, lambda blob: blob.used_at)
+# An entry in the place of another would be the bytes of another track.
+ENTRIES = Table("e:", entry_from_row, entry_to_row, _pin, lambda name, entry: entry.key == name)
+BLOBS = Table("b:", BlobRow.from_row, BlobRow.to_row, lambda blob: blob.used_at, lambda name, _: is_digest(name))
 BUNDLES = Table("x:", Bundle.from_row, Bundle.to_row)
 STAMPS = Table("s:", StampsRow.from_row, StampsRow.to_row)
 RUNS = Table("r:", RunRow.from_row, RunRow.to_row)
@@ -111,21 +116,20 @@ class SeenRow(NamedTuple):
 
 def seen_row(found: NumberedRow) -> SeenRow:
     """Return what a row says; one of a kind that we do not know says itself."""
-    table = table_of(found.key)
-    if found.row is None or table is None:
-        return SeenRow(found.number, found.key, found.row, is_misfiled=False)
-    value = table.value(found.key, found.row)
+    key, row = str(found.key), found.row
+    table = table_of(key)
+    if row is None or table is None:
+        return SeenRow(found.number, key, row, is_misfiled=False)
+    value = table.value(key, row)
     is_misfiled = value is not None and found.tag != table.tag(value)
-    return SeenRow(found.number, found.key, value, is_misfiled)
+    return SeenRow(found.number, key, value, is_misfiled)
 
 
 def get_as(rows: SupportsGet, table: Table[T], name: str = "") -> T | None:
-    """Return the value of a row, None if there is none or it is damaged: it is about to be written anew."""
-    try:
-        row = rows.get(table.key(name))
-    except IndexDamaged:
-        return None
-    return None if row is None else table.value(table.key(name), row)
+    """Return the value of a row, None if there is none or it is damaged."""
+    key = table.key(name)
+    row = rows.get(key)
+    return None if row is None else table.value(key, row)
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:

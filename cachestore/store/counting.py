@@ -48,7 +48,7 @@ def with_uses(store: RowsReader, blobs: Iterable[tuple[str, BlobRow]]) -> Iterat
 
 def _with_use(row: BlobRow, entry: Callable[[str], Entry | None]) -> BlobRow:
     uses = [found.used_at for key in row.keys if (found := entry(key))]
-    return replace(row, used_at=max(uses) if uses else row.used_at or row.witness.mtime_ns / 1e9)
+    return row._replace(used_at=max(uses) if uses else row.used_at or row.witness.mtime_ns / 1e9)
 
 
 def recount(store: RowsReader, blobs: Blobs, transact: Transact) -> None:
@@ -86,7 +86,7 @@ def _mend_entry(ledger: Ledger, key: str) -> None:
     if (entry := ledger.entry(key)) is None:
         return
     if (row := ledger.blob(entry.digest)) and key not in row.keys:
-        ledger.put_blob(entry.digest, replace(row, keys=(*row.keys, key)))
+        ledger.put_blob(entry.digest, row._replace(keys=(*row.keys, key)))
     ledger.keep(entry)
 
 
@@ -102,7 +102,7 @@ def _wrong_tracks(store: RowsReader) -> Iterator[str]:
 def _mend_track(ledger: Ledger, address: str) -> None:
     row = ledger.track(address)
     kept = tuple(version for version in row.kept if ledger.has(ENTRIES.key(f"{address}@{version}")))
-    ledger.put_track(address, replace(row, kept=kept))
+    ledger.put_track(address, row._replace(kept=kept))
 
 
 def _wrong_blobs(store: RowsReader, blobs: Blobs) -> Iterator[str]:
@@ -126,7 +126,7 @@ def _mend_blob(store: RowsReader, blobs: Blobs, ledger: Ledger, digest: str) -> 
         row = found.costed(_stat(blobs, digest))
         keys = tuple(key for key in row.keys if ledger.has(ENTRIES.key(key)))
         holders = tuple(one for one in row.holders if ledger.has(BUNDLES.key(one)) or _is_living_run(store, one))
-        ledger.put_blob(digest, replace(_with_use(row, ledger.entry), keys=keys, holders=holders))
+        ledger.put_blob(digest, _with_use(row, ledger.entry)._replace(keys=keys, holders=holders))
 
 
 def _stat(blobs: Blobs, digest: str) -> os.stat_result | None:

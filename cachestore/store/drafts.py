@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from cachestore.errors import IndexDamaged
 from cachestore.index.change import Change
 from cachestore.index.reader import parsed, text_of
 from cachestore.rows import META, Totals, table_of
@@ -76,6 +74,6 @@ class _Texts:
         rows: dict[str, Row] = {}
         for key, text in self._index.texts(keys):
             self.read[key] = text
-            with suppress(IndexDamaged):
-                rows[key] = parsed(key, text)
+            if (row := parsed(text)) is not None:
+                rows[key] = row
         return rows

@@ -82,7 +82,7 @@ def _release(ledger: Ledger, blobs: Blobs, quarantine: Path, entry: Entry) -> in
         return 0
     keys = tuple(key for key in row.keys if key != entry.key)
     if keys:
-        ledger.put_blob(entry.digest, replace(row, keys=keys))
+        ledger.put_blob(entry.digest, row._replace(keys=keys))
         return 0
     return _remove(ledger, blobs, quarantine, entry.digest)
 
@@ -150,7 +150,7 @@ def _is_rot(row: BlobRow | None, info: os.stat_result) -> bool:
 def set_pinned(ledger: Ledger, track: Track, entries: list[Entry], *, pinned: bool) -> None:
     """Pin or unpin a track, which follows its newest version, or the one version that `track` names."""
     if track.version is None:
-        ledger.put_track(track.address, replace(ledger.track(track.address), pinned=pinned))
+        ledger.put_track(track.address, ledger.track(track.address)._replace(pinned=pinned))
     for entry in entries if track.version is not None or not pinned else ():
         if stored := ledger.entry(entry.key):
             ledger.put_entry(replace(stored, pinned=pinned))

@@ -117,7 +117,7 @@ def add_blob(values: Values, digest: str, info: os.stat_result, boot: str, keys:
     if info.st_nlink > 1 and info.st_ino != before.witness.inode:
         values.look_again()
     missing = [key for key in keys if key not in row.keys]
-    values.put_blob(digest, replace(row, keys=(*row.keys, *missing)) if missing else row)
+    values.put_blob(digest, row._replace(keys=(*row.keys, *missing)) if missing else row)
 
 
 def _version(item: Incoming) -> Version:

@@ -82,9 +82,7 @@ class StoreReader(RowsReader):
         if not self.meta().counts:
             yield from self.scan(table)
             return
-        for key, row in self._reader.pins().items():
-            if key.startswith(table.prefix) and (value := table.value(key, row)) is not None:
-                yield table.name(key), value
+        yield from table.values(pin for pin in self._reader.pins().items() if pin[0].startswith(table.prefix))
 
     def kept(self, tracks: Iterable[Track]) -> dict[str, list[Entry]]:
         """Return by address the entries kept of `tracks`, the current version first."""
@@ -125,9 +123,7 @@ class StoreReader(RowsReader):
         if not self.meta().counts:
             yield from sorted(with_uses(self, self.blob_rows()), key=lambda blob: blob[1].used_at)
             return
-        for key, row in self._reader.in_order():
-            if (blob := BLOBS.value(key, row)) is not None:
-                yield BLOBS.name(key), blob
+        yield from BLOBS.values(self._reader.in_order())
 
     def totals(self) -> Totals:
         """Return the counts and bytes of all entries and blobs, as of the last looks at bundles."""

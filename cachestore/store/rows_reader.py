@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.boot import boot_id
-from cachestore.errors import IndexDamaged
 from cachestore.index.reader import parsed
 from cachestore.rows import BLOBS, BUNDLES, ENTRIES, META, STAMPS, Home, Known, MetaRow, get_as, seen_row
 from cachestore.runs import is_alive
@@ -90,9 +89,7 @@ class RowsReader:
 
     def scan(self, table: Table[T]) -> Iterator[tuple[str, T]]:
         """Yield name and value of the sound rows of a table: a damaged row hides only itself."""
-        for key, row in self._reader.scan(table.prefix):
-            if (value := table.value(key, row)) is not None:
-                yield table.name(key), value
+        return table.values(self._reader.scan(table.prefix))
 
     def names(self, table: Table[T]) -> Iterator[str]:
         """Yield the names of all rows of a table, sound or not."""
@@ -108,15 +105,14 @@ class RowsReader:
 
     def get_many(self, table: Table[T], names: Iterable[str]) -> dict[str, T]:
         """Return by name the sound ones of the named rows of a table."""
-        rows = self._reader.each(map(table.key, names))
-        return {table.name(key): value for key, row in rows if (value := table.value(key, row)) is not None}
+        return dict(table.values(self._reader.each(map(table.key, names))))
 
     def known(self, table: Table[T], names: Iterable[str]) -> Iterator[tuple[str, Known[T]]]:
         """Yield the sound ones of the named rows of a table with their text, for `Draft.know`."""
         for key, text in self._reader.texts(map(table.key, names)):
-            with suppress(IndexDamaged):
-                if (value := table.value(key, parsed(key, text))) is not None:
-                    yield table.name(key), Known(text, value)
+            row = parsed(text)
+            if row is not None and (value := table.value(key, row)) is not None:
+                yield table.name(key), Known(text, value)
 
     def last_row(self) -> int:
         """Return the number of the row that was written last, 0 when there is none."""

@@ -68,7 +68,7 @@ class Values:
         if current is None or current.validated_at < entry.validated_at:
             self.put_track(entry.address, track.with_current(version))
         else:
-            self.put_track(entry.address, replace(track, kept=(*track.kept, version)))
+            self.put_track(entry.address, track._replace(kept=(*track.kept, version)))
 
     def blob(self, digest: str) -> BlobRow | None:
         """Return the row of a blob."""
@@ -154,7 +154,7 @@ class Values:
             row = self.blob(digest)
             uses = [entry.used_at for key in row.keys if (entry := self.entry(key))] if row else []
             if row and uses and row.used_at != max(uses):
-                self.put_blob(digest, replace(row, used_at=max(uses)))
+                self.put_blob(digest, row._replace(used_at=max(uses)))
 
     def _digests_of_changed_entries(self) -> set[str]:
         digests = set()
