@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pytest
 
     from cachestore.entry import Entry
+    from cachestore.index.reader import Row
+    from cachestore.index.writer import Transaction
     from cachestore.store.reader import StoreReader
     from cachestore.store.writer import Store
     from cachestore.verify import Problem
@@ -67,6 +69,11 @@ def incoming(
 def put(store: Store, track_id: str, data: bytes, *, source: str = "s", version: Version | None = FIRST) -> Entry:
     [entry] = store.put([incoming(store, track_id, data, source=source, version=version)])
     return entry
+
+
+def plant_row(rows: Transaction, key: str, row: Row) -> None:
+    """Write a row of the index as it is, past whatever keeps it true."""
+    rows.set_many([(key, row, None)])
 
 
 def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:

@@ -17,6 +17,7 @@ from cachestore.errors import Busy, Cancelled, IndexDamaged, RootUnusable
 from cachestore.index import writer
 from cachestore.index.reader import DATABASE, IndexReader
 from cachestore.index.writer import Index
+from tests.stores import plant_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ def index(folder: Path) -> Iterator[Index]:
 
 def test_what_was_written_is_read(index: Index) -> None:
     with index.transaction() as rows:
-        rows.set("a:1", {"name": "ünï", "list": [1, None]})
+        plant_row(rows, "a:1", {"name": "ünï", "list": [1, None]})
     assert index.get("a:1") == {"name": "ünï", "list": [1, None]}
     assert index.get("a:2") is None
 
@@ -69,14 +70,14 @@ def test_an_index_is_not_mapped_into_the_memory_of_who_writes_it(folder: Path) -
 
 def test_a_transaction_that_raises_leaves_nothing(index: Index) -> None:
     with suppress(ZeroDivisionError), index.transaction() as rows:
-        rows.set("a:1", {})
+        plant_row(rows, "a:1", {})
         raise ZeroDivisionError
     assert index.get("a:1") is None
 
 
 def test_a_transaction_sees_its_own_writes_and_nobody_else_does(index: Index) -> None:
     with index.transaction() as rows:
-        rows.set("a:1", {"x": 1})
+        plant_row(rows, "a:1", {"x": 1})
         assert rows.get("a:1") == {"x": 1}
         assert index.get("a:1") is None
         rows.delete("a:1")
@@ -95,14 +96,14 @@ def test_a_row_whose_value_changes_keeps_its_tag_and_one_that_is_not_there_is_no
 def test_a_scan_yields_one_prefix_in_order(index: Index) -> None:
     with index.transaction() as rows:
         for key in ("b:2", "a:1", "b:10", "c:1", "b:"):
-            rows.set(key, {})
+            plant_row(rows, key, {})
     assert [key for key, _ in index.scan("b:")] == ["b:", "b:10", "b:2"]
 
 
 def test_thousands_of_keys_are_read_at_once(index: Index) -> None:
     with index.transaction() as rows:
         for number in range(1500):
-            rows.set(f"a:{number}", {"n": number})
+            plant_row(rows, f"a:{number}", {"n": number})
     found = index.get_many(f"a:{number}" for number in range(0, 3000, 2))
     assert len(found) == 750
     assert found["a:1498"] == {"n": 1498}
@@ -111,7 +112,7 @@ def test_thousands_of_keys_are_read_at_once(index: Index) -> None:
 def test_a_scan_of_many_pages_shows_every_row_and_pins_no_old_state(index: Index) -> None:
     with index.transaction() as rows:
         for number in range(1200):
-            rows.set(f"a:{number:04}", {"n": number})
+            plant_row(rows, f"a:{number:04}", {"n": number})
     seen = []
     for key, _ in index.scan("a:"):
         seen.append(key)
@@ -126,7 +127,7 @@ def test_keys_with_awkward_characters_are_kept_apart(index: Index) -> None:
     keys = ["a:", "a:\x00", "a:ü", "a:%", "a:_", "a:'"]
     with index.transaction() as rows:
         for key in keys:
-            rows.set(key, {"key": key})
+            plant_row(rows, key, {"key": key})
     assert {key: row["key"] for key, row in index.scan("a:")} == dict(zip(keys, keys, strict=True))
 
 
@@ -166,7 +167,7 @@ def test_a_planted_row_is_refused_unread_and_hides_only_itself(
 ) -> None:
     index = Index(folder)
     with index.transaction() as rows:
-        rows.set("a:1", {})
+        plant_row(rows, "a:1", {})
     index.close()
     plant(folder, "a:bad", columns, values)
     index = Index(folder)
@@ -185,7 +186,7 @@ def test_a_planted_row_is_refused_unread_and_hides_only_itself(
 def test_a_key_that_is_no_text_hides_only_itself(folder: Path, index: Index) -> None:
     with index.transaction() as rows:
         for number in range(1500):
-            rows.set(f"a:{number:04}", {})
+            plant_row(rows, f"a:{number:04}", {})
     for number in range(0, 1500, 250):
         plant(folder, Text(b"a:%04d\xff" % number), "raw, mode, value", (1, 1, "{}"))
     keys = [f"a:{number:04}" for number in range(1500)]
@@ -200,7 +201,7 @@ def test_a_row_that_is_to_expire_stays(folder: Path, index: Index) -> None:
     with index.transaction() as rows:
         assert rows.has("a:1")
         assert rows.get("a:1") == {"a": 1} == index.get("a:1")
-        rows.set("a:2", {})
+        plant_row(rows, "a:2", {})
     assert [key for key, _ in index.scan("a:")] == ["a:1", "a:2"]
     with index.transaction() as rows:
         rows.delete("a:1")
@@ -230,7 +231,7 @@ def test_settings_that_somebody_planted_delete_nothing(folder: Path, setting: tu
         return
     with closing(index):
         with index.transaction() as rows:
-            rows.set("a:2", {})
+            plant_row(rows, "a:2", {})
         assert [key for key, _ in index.scan("a:")] == ["a:1", "a:2"]
 
 
@@ -259,7 +260,7 @@ def test_what_is_no_regular_file_is_never_opened(folder: Path, suffix: str, plan
 def _hold_lock(folder: Path, held: Event, release: Event) -> None:
     index = Index(folder)
     with index.transaction() as rows:
-        rows.set("a:theirs", {})
+        plant_row(rows, "a:theirs", {})
         held.set()
         release.wait(20)
     index.close()
@@ -293,7 +294,7 @@ def test_a_reader_leaves_out_no_log_with_something_in_it(
 
     monkeypatch.setattr(IndexReader, "_connect_in", connect_where_nothing_can_be_made)
     with index.transaction() as rows:
-        rows.set("a:1", {"name": "one"})
+        plant_row(rows, "a:1", {"name": "one"})
     with pytest.raises(RootUnusable, match="mount it writable"):
         IndexReader(folder)
     index.close()  # now the log is in the database

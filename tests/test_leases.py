@@ -13,7 +13,7 @@ from cachestore.rows import LEASES
 from cachestore.store import leases, runkeeping
 from cachestore.store.writer import Store
 from cachestore.sweep import sweep
-from tests.stores import incoming, put
+from tests.stores import incoming, plant_row, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,9 +120,9 @@ def test_no_row_of_leases_grows(store: Store) -> None:
 def test_what_a_dead_run_leased_may_go_and_its_rows_are_swept(store: Store) -> None:
     entry, dead = put(store, "1", b"1"), "0" * 32
     with store._index.transaction() as written:
-        written.set(f"l:{dead}:0", {"digests": entry.digest})
+        plant_row(written, f"l:{dead}:0", {"digests": entry.digest})
         written._cache.set(f"l:{dead}:1", json.dumps({"digests": 1}))
-        written.set(f"r:{dead}", {"command": "fetch", "started_at": 0.0, "dest": None})
+        plant_row(written, f"r:{dead}", {"command": "fetch", "started_at": 0.0, "dest": None})
     assert store.leases().digests == frozenset()
     sweep(store, time.time(), max_size=math.inf)
     assert list(store.names(LEASES)) == []
@@ -133,7 +133,7 @@ def test_leases_of_a_run_that_nobody_knows_are_dropped_by_a_recount(store: Store
     with store.run("fetch") as run_id:
         store.lease(run_id, digests(2))
         with store._index.transaction() as written:
-            written.set(f"l:{'0' * 32}:0", {"digests": digests(1)[0]})
+            plant_row(written, f"l:{'0' * 32}:0", {"digests": digests(1)[0]})
         store.recount()
         assert [name.partition(":")[0] for name in store.names(LEASES)] == [run_id]
 

@@ -21,7 +21,7 @@ from cachestore.store.counting import counted, with_uses
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
 from cachestore.track import Track
-from tests.stores import drop_rows, etag, put
+from tests.stores import drop_rows, etag, plant_row, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,9 +208,9 @@ def test_what_has_no_totals_is_counted_by_a_reader_and_put_right_by_the_next_wri
             for digest, row in list(store.blob_rows()):
                 fields = row.to_row()
                 del fields["used_at"], fields["holders"]
-                rows.set(BLOBS.key(digest), fields)
-            rows.set("t:s:1", rows.get("t:s:1") or {})
-            rows.set(META.key(""), {"created_at": 5.0, "hits": 3, "misses": 4})
+                plant_row(rows, BLOBS.key(digest), fields)
+            plant_row(rows, "t:s:1", rows.get("t:s:1") or {})
+            plant_row(rows, META.key(""), {"created_at": 5.0, "hits": 3, "misses": 4})
     with StoreReader.open_readonly(tmp_path) as reader:
         assert reader.totals() == totals
         assert [row.used_at for _, row in reader.least_recently_used()] == [old.used_at, new.used_at]
@@ -247,7 +247,7 @@ def test_a_recount_mends_totals_that_somebody_changed_and_what_is_written_meanwh
         right = store.totals()
         with store._index.transaction() as rows:
             meta = store.meta().to_row()
-            rows.set("meta", meta | {"totals": meta["totals"] | {"entries": 77, "exclusive": 5}})
+            plant_row(rows, "meta", meta | {"totals": meta["totals"] | {"entries": 77, "exclusive": 5}})
         transact = store._transaction
         calls: list[Entry] = []
 

@@ -19,7 +19,7 @@ from cachestore.store.counting import counted
 from cachestore.store.drafts import Draft
 from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
-from tests.stores import drop_rows, put
+from tests.stores import drop_rows, plant_row, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -402,8 +402,8 @@ def test_bundles_of_a_store_without_holders_are_looked_at_when_it_is_opened(stor
         rows.delete(f"s:{bundle.id}")
         fields = store.blob_rows_of([entry.digest])[entry.digest].to_row()
         del fields["used_at"], fields["holders"]
-        rows.set(BLOBS.key(entry.digest), fields)
-        rows.set("meta", {"created_at": 5.0, "hits": 0, "misses": 0})
+        plant_row(rows, BLOBS.key(entry.digest), fields)
+        plant_row(rows, "meta", {"created_at": 5.0, "hits": 0, "misses": 0})
     with StoreReader.open_readonly(store.root.path) as reader:
         assert reader.totals() + reader.held_change().totals == right
     with Store.open(store.root.path) as again:

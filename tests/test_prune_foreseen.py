@@ -24,7 +24,7 @@ from cachestore.runs import staging_suffix
 from cachestore.store.writer import Store
 from cachestore.sweep import foresee
 from cachestore.track import Track
-from tests.stores import put
+from tests.stores import plant_row, put
 
 if TYPE_CHECKING:
     from cachestore.entry import Entry
@@ -124,7 +124,7 @@ def fill(
     staging.mkdir()
     (store.root.runs / DEAD).touch()
     with store._index.transaction() as rows:
-        rows.set(RUNS.key(DEAD), RunRow("export", 0.0, str(home / "export")).to_row())
+        plant_row(rows, RUNS.key(DEAD), RunRow("export", 0.0, str(home / "export")).to_row())
     lost: set[str] = set()
     for number, body in enumerate(bodies):
         used_at = now - body.age * 3600.0

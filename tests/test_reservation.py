@@ -40,7 +40,7 @@ from tests.invariants import faults, leftovers
 from tests.library import make_wave
 from tests.neighbours import Street, is_downloading, ranged, requested
 from tests.raw_servers import Gate
-from tests.stores import count_blocks_late, lock, put
+from tests.stores import count_blocks_late, lock, plant_row, put
 from tests.stranger import row
 from tests.test_stress import spoil
 from tests.unfinished import age, killed
@@ -166,7 +166,7 @@ def test_the_disk_bounds_a_reservation_too(store: Store) -> None:
 def test_a_run_without_a_reservation_is_read_as_before(store: Store) -> None:
     lock = RunLock(store.root.runs)
     with store._transaction() as ledger:
-        ledger._rows.set(RUNS.key(lock.id), {"command": "fetch", "started_at": 1.0, "dest": None})
+        plant_row(ledger._rows, RUNS.key(lock.id), {"command": "fetch", "started_at": 1.0, "dest": None})
     assert dict(store.runs())[lock.id].reserved == 0
     lock.release()
 

@@ -20,7 +20,7 @@ from cachestore.store.reader import StoreReader
 from cachestore.store.writer import Store
 from cachestore.sweep import Leftovers, empty_quarantine, foresee, give_up_quarantine, sweep, trim_quarantine
 from cachestore.track import Track
-from tests.stores import drop_rows, put
+from tests.stores import drop_rows, plant_row, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def die(store: Store, dest: Path, staging: Path) -> None:
     store.link(entry, staging / "01.wav", LinkMode.HARDLINK)
     (store.root.runs / DEAD).touch()
     with store._index.transaction() as rows:
-        rows.set(RUNS.key(DEAD), RunRow("export", 0.0, str(dest)).to_row())
+        plant_row(rows, RUNS.key(DEAD), RunRow("export", 0.0, str(dest)).to_row())
 
 
 @pytest.mark.parametrize("place", [".", "bundle"])
@@ -63,7 +63,7 @@ def test_what_a_dead_run_staged_on_another_disk_gives_this_one_nothing(store: St
     staging.mkdir()
     (staging / "copy.wav").write_bytes(b"?" * 65_000)
     with store._index.transaction() as rows:
-        rows.set(RUNS.key(DEAD), RunRow("export", 0.0, str(another_disk / "bundle")).to_row())
+        plant_row(rows, RUNS.key(DEAD), RunRow("export", 0.0, str(another_disk / "bundle")).to_row())
     assert foresee(store, time.time(), max_size=math.inf).disk == 0
     sweep(store, time.time(), max_size=math.inf)
     assert not staging.exists()
@@ -80,7 +80,7 @@ def test_a_row_that_is_of_no_run_removes_nothing(store: Store, tmp_path: Path) -
     (tmp_path / "Music").mkdir()
     for key in ("r:", "r:Music", f"r:{DEAD}x"):
         with store._index.transaction() as rows:
-            rows.set(key, RunRow("export", 0.0, str(tmp_path / "Music")).to_row())
+            plant_row(rows, key, RunRow("export", 0.0, str(tmp_path / "Music")).to_row())
     sweep(store, time.time(), max_size=math.inf)
     assert (tmp_path / "Music").is_dir()
 

@@ -22,7 +22,7 @@ from cachestore.store.writer import Store
 from cachestore.verify import Position, Problem, ProblemKind, Verification, repair
 from cachestore.verify.cursor import load_position, save_position
 from cachestore.verify.folders import folders
-from tests.stores import Report, drop_rows, put, verify
+from tests.stores import Report, drop_rows, plant_row, put, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +133,7 @@ def test_planted_totals_are_found_and_mended(store: Store, *, quick: bool) -> No
     right = store.totals()
     with store._index.transaction() as rows:
         meta = store.meta().to_row()
-        rows.set("meta", meta | {"totals": meta["totals"] | {"exclusive": 10**15}})
+        plant_row(rows, "meta", meta | {"totals": meta["totals"] | {"exclusive": 10**15}})
     check = Verification(store, quick=quick)
     assert [(problem.kind, problem.key) for problem in check] == [(ProblemKind.MISCOUNTED, "meta")]
     assert (check.ok, check.complete) == (False, True)
@@ -156,7 +156,7 @@ def test_totals_are_judged_rightly_though_somebody_writes_while_rows_are_looked_
         if is_planted:
             meta = other.meta().to_row()
             with other._index.transaction() as rows:
-                rows.set_many([("meta", meta | {"totals": meta["totals"] | {"exclusive": 10**15}}, None)])
+                plant_row(rows, "meta", meta | {"totals": meta["totals"] | {"exclusive": 10**15}})
     assert [problem.kind for problem in problems] == [ProblemKind.MISCOUNTED] * is_planted
 
 

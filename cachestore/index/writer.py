@@ -120,10 +120,6 @@ class Transaction:
         """Return whether there is a row of `key`, sound or not."""
         return self._sql("SELECT 1 FROM Cache WHERE key = ?", key).fetchone() is not None
 
-    def set(self, key: str, row: Row, tag: Tag = None) -> None:
-        """Write the row of `key`."""
-        self.set_many([(key, row, tag)])
-
     def set_many(self, rows: Iterable[tuple[str, Row, Tag]]) -> None:
         """Write rows, each with its key and tag; one that is there keeps its number."""
         now = time.time()
