@@ -153,10 +153,13 @@ PLANTED = [
     pytest.param("raw, mode, value", (1, 4, "{}"), id="a value that claims to be a pickle"),
     pytest.param("raw, mode, value", (0, 1, "{}"), id="a key that claims to be a pickle"),
     pytest.param("raw, mode, filename", (1, 2, "../../secret"), id="a value in a file"),
+    pytest.param("raw, mode, filename, value", (1, 1, "../../secret", "{}"), id="a value that is in a file, too"),
     pytest.param("raw, mode, value", (1, 1, b"{}"), id="bytes"),
+    pytest.param("raw, mode, value", (1, 1, 5), id="a number"),
     pytest.param("raw, mode, value", (1, 1, Text(b'{"a":"\xff"}')), id="text that is no UTF-8"),
     pytest.param("raw, mode, value", (1, 1, "{"), id="text that is no JSON"),
     pytest.param("raw, mode, value", (1, 1, "[]"), id="JSON that is no object"),
+    pytest.param("raw, mode, value", (1, 1, "{}{}"), id="two objects"),
     pytest.param("raw, mode, value", (1, 1, "[" * 200_000), id="JSON that has no end"),
 ]
 
