@@ -162,17 +162,13 @@ def _named(path: Path) -> Iterator[None]:
 
 
 class Blobs:
-    """The folder of blobs: ``<algorithm>/ab/<rest>``. What a symlink would lead to is not among them.
-
-    `locked` are the digests of those that could not be removed.
-    """
+    """The folder of blobs: ``<algorithm>/ab/<rest>``. What a symlink would lead to is not among them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._prefix = f"{folder / ALGORITHM}{os.sep}"
         self._inner = slice(len(self._prefix), len(self._prefix) + len("ab"))
         self._seen: set[str] = set()
-        self.locked: set[str] = set()
 
     def path(self, digest: str) -> Path:
         """Return where the blob of `digest` lies. Raise ValueError when it is no digest."""
@@ -251,9 +247,6 @@ class Blobs:
             os.unlink(place)  # noqa: PTH108 - a million of them
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except PermissionError:
-            self.locked.add(digest)
-            raise
 
     def _reach(self, place: str) -> None:
         """See that folders lead to a place, and no symlink; those that did are not looked at again.

@@ -18,8 +18,9 @@ from cachestore.fetching.run import FetchRun
 from cachestore.fetching.telling import Teller
 from cachestore.fetching.wanted import Result
 from cachestore.links import LinkMode
-from cachestore.prune import Limits, apply, holds, plan_for, plan_without_partials
+from cachestore.prune import Limits, apply_further, holds, plan_for, plan_without_partials
 from cachestore.runs import PruneLock
+from cachestore.store.evict import LOCKED
 from cachestore.store.reservations import Bounds, cost_of_body
 from cachestore.store.staged import Staged
 from cachestore.store.writer import Store
@@ -140,7 +141,6 @@ class Cache:
         if lock is None:
             return
         try:
-            self.store.blobs.locked.clear()  # they may have been unlocked since
             self._evict(on_event)
         except Cancelled:
             self._downloaded.clear()  # or closing would begin again
@@ -179,12 +179,16 @@ class Cache:
         self.store.look_at_bundles()
         trim_quarantine(self.store, time.time(), self.config.max_size)
 
-    def _carry_out(self, plan: Plan) -> None:
-        """Evict, and note what of it was downloaded just now."""
-        for outcome in apply(self.store, plan):
+    def _carry_out(self, plan: Plan) -> set[str]:
+        """Evict, note what of it was downloaded just now, and return the digests of what cannot be removed."""
+        locked: set[str] = set()
+        for outcome in apply_further(self.store, plan):
             self._reasons.add(outcome.victim.reason)
             gone = {entry.key for entry in outcome.victim.blob.entries}.difference(outcome.stayed)
             self._lost |= gone & self._downloaded
+            if LOCKED in outcome.stayed.values():
+                locked.add(outcome.victim.blob.digest)
+        return locked
 
     @contextmanager
     def _has_room(self, size: int) -> Iterator[bool]:

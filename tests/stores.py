@@ -88,12 +88,12 @@ def count_hashes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return hashed
 
 
-def lock(monkeypatch: pytest.MonkeyPatch, locked: Path) -> None:
-    """Let the system refuse to remove a file, as it does when it was locked in Finder, or by chattr +i."""
-    unlink = os.unlink
+def lock(monkeypatch: pytest.MonkeyPatch, *locked: Path) -> None:
+    """Let the system refuse to remove files, as it does when they were locked in Finder, or by chattr +i."""
+    unlink, places = os.unlink, {str(path) for path in locked}
 
     def unlink_unless_locked(path: str | Path, **options: int) -> None:
-        if os.fspath(path) == str(locked):
+        if os.fspath(path) in places:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
         unlink(path, **options)
 

@@ -21,6 +21,7 @@ from cachestore.prune import (
     Outcome,
     Plan,
     apply,
+    apply_further,
     holds,
     plan_for,
     prune,
@@ -29,6 +30,7 @@ from cachestore.prune.applying import HELD, PINNED
 from cachestore.prune.plan import LINKED, YOUNG
 from cachestore.root import BALLAST, drop_ballast
 from cachestore.rows import Bundle, BundleFile
+from cachestore.store.costs import cost_of
 from cachestore.store.evict import LOCKED
 from cachestore.store.writer import Store
 from cachestore.track import Track
@@ -235,12 +237,34 @@ def test_what_is_locked_stays_whole_and_keeps_nothing_else(store: Store, monkeyp
     assert faults(store.root.path, {f"s:{name}": [name.encode() * 10_000] for name in "abc"}) == []
 
 
-def test_the_next_plan_of_a_process_leaves_out_what_is_locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_leaves_out_what_is_known_to_be_locked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = [put(store, name, name.encode() * 10_000) for name in "ab"]
     lock(monkeypatch, store.blobs.path(first.digest))
     limits = Limits(max_size=15_000)
     assert gone(apply(store, plan_for(store, limits, later(store)))) == []
-    assert gone(apply(store, plan_for(store, limits, later(store)))) == ["b"]
+    plan = plan_for(store, limits, later(store), locked={first.digest})
+    assert gone(apply(store, plan)) == ["b"]
+    assert plan.stayed == {LOCKED: cost_of(store.blobs.path(first.digest))}
+
+
+def test_where_room_is_needed_what_comes_next_goes_in_the_place_of_what_is_locked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [put(store, name, name.encode() * 10_000) for name in "abcde"]
+    lock(monkeypatch, *(store.blobs.path(entry.digest) for entry in entries[:3:2]))
+    plan = plan_for(store, Limits(max_size=4 * 12_288), later(store))
+    assert gone(apply_further(store, plan)) == ["b", "d"]
+    assert plan.missing == 0
+
+
+def test_a_plan_whose_victims_all_stay_is_gone_on_with_to_its_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [put(store, name, name.encode() * 10_000) for name in "abc"]
+    lock(monkeypatch, *(store.blobs.path(entry.digest) for entry in entries))
+    plan = plan_for(store, Limits(max_size=30_000, max_age=10**6), later(store))
+    assert [list(outcome.stayed.values()) for outcome in apply_further(store, plan)] == [[LOCKED]] * 3
+    assert plan.missing > 0
 
 
 def test_a_file_of_a_lost_index_that_is_locked_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

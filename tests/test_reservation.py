@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import threading
 import time
+from collections import Counter, namedtuple
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cachestore import runs
+from cachestore.blobs import Blobs
 from cachestore.cache import Cache
 from cachestore.config import Config, SourceConfig
 from cachestore.errors import Cancelled, FetchFailed, NoRoom, NoRoomYet, TooLarge, Truncated
@@ -24,6 +26,7 @@ from cachestore.links import LinkMode
 from cachestore.partials import DownloadLock, Partial, claim
 from cachestore.prune import Limits, apply, plan_for, prune
 from cachestore.quantities import format_size
+from cachestore.root import BALLAST
 from cachestore.rows import LEASES, RUNS, LeaseRow, Totals
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.store import costs
@@ -281,6 +284,29 @@ def test_what_is_locked_keeps_nothing_else_from_making_room(
     lock(monkeypatch, cache.store.blobs.path(kept.digest))
     assert errors(list(cache.fetch([three]))) == []
     assert [cache.find(track) is not None for track in (one, two, three)] == [True, False, True]
+
+
+def test_many_that_are_locked_are_looked_at_a_few_times_each(
+    open_cache: Callable[..., Cache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = open_cache(min_free=10**9)
+    store = cache.store
+    locked = [put(store, f"locked-{number}", number.to_bytes(2, "big")) for number in range(600)]
+    put(store, "big", bytes(2 * COST))
+    lock(monkeypatch, *(store.blobs.path(entry.digest) for entry in locked))
+    disk = 10**9 + cost_of(store.root.path / "blobs-v1") + BALLAST
+    free_of = namedtuple("free_of", ["free"])
+    monkeypatch.setattr("shutil.disk_usage", lambda path: free_of(disk - cost_of(path / "blobs-v1")))
+    looks: Counter[str] = Counter()
+    stat = Blobs.stat
+
+    def counted(blobs: Blobs, digest: str) -> os.stat_result | None:
+        looks[digest] += 1
+        return stat(blobs, digest)
+
+    monkeypatch.setattr(Blobs, "stat", counted)
+    assert errors(list(cache.fetch(tracks(1)))) == []
+    assert max(looks[entry.digest] for entry in locked) <= 4
 
 
 def test_what_was_unlocked_goes_at_the_end_of_the_next_export(

@@ -21,7 +21,7 @@ from cachestore.sweep import a_fetch_lives, give_up_quarantine, take_leftovers
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
     from cachestore.prune import Limits, Plan
     from cachestore.store.reservations import Room
@@ -37,13 +37,13 @@ _BETWEEN_NOTES = 0.5  # seconds
 class Means:
     """How room is made: `look` brings up to date what is held, `evict` carries a plan out, `limits` say how far.
 
-    It is waited for up to `longest_wait` seconds.
+    `evict` returns the digests of what cannot be removed. It is waited for up to `longest_wait` seconds.
     """
 
     limits: Limits
     longest_wait: float
     look: Callable[[], None]
-    evict: Callable[[Plan], None]
+    evict: Callable[[Plan], Set[str]]
 
 
 class Clearing:
@@ -63,6 +63,7 @@ class Clearing:
         self._row = 0
         self._noted_at = time.monotonic()
         self._has_swept = False
+        self._locked: set[str] = set()
 
     def reserves(self, number: int, need: int, least: int, track: Track) -> bool:
         """Reserve room for a body, or a step of it, if there is any or can be made. Raise NoRoom when it never will."""
@@ -129,12 +130,12 @@ class Clearing:
                 pass
             missing = plan.missing
             if not missing:
-                known = len(self._store.blobs.locked)
-                self._means.evict(self._plan(room, least))
+                known = len(self._locked)
+                self._locked |= self._means.evict(self._plan(room, least))
                 if self._fits(number, need, Announced(least, known=theirs.announced)):
                     return True
                 # The next plan leaves out what is locked; the totals may be wrong, too.
-                if len(self._store.blobs.locked) == known and (self._has_swept or not self._makes_last_room(need)):
+                if len(self._locked) == known and (self._has_swept or not self._makes_last_room(need)):
                     return False
             elif missing > self._waited_for(number, plan, room, track):
                 if self._moment() != before:
@@ -172,4 +173,5 @@ class Clearing:
 
     def _plan(self, room: Room, need: int) -> Plan:
         wanted = need + room.reserved
-        return plan_for(self._store, self._means.limits, time.time(), need=wanted, cancel=self._cancel)
+        limits, now = self._means.limits, time.time()
+        return plan_for(self._store, limits, now, need=wanted, locked=self._locked, cancel=self._cancel)

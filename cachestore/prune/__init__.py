@@ -9,7 +9,7 @@ applying     plans for a store, and what is made of them
 
 from __future__ import annotations
 
-from cachestore.prune.applying import apply, foreseen, holds, plan_for, plan_without_partials, prune
+from cachestore.prune.applying import apply, apply_further, foreseen, holds, plan_for, plan_without_partials, prune
 from cachestore.prune.plan import Candidate, Limits, Outcome, Plan, Victim
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Plan",
     "Victim",
     "apply",
+    "apply_further",
     "foreseen",
     "holds",
     "plan_for",

@@ -17,7 +17,7 @@ from cachestore.store.evict import LOCKED, Eviction
 from cachestore.sweep import Leftovers, foresee_partials, give_up_partials, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Sequence, Set
 
     from cachestore.entry import Entry
     from cachestore.prune.plan import Limits, Victim
@@ -37,19 +37,21 @@ def plan_for(
     need: int = 0,
     known_at: float | None = None,
     left: Leftovers | None = None,
+    locked: Set[str] = frozenset(),
     cancel: threading.Event | None = None,
 ) -> Plan:
     """Return the plan for a store as it is, or as it will be when what is `left` is swept; nothing is locked.
 
     What is too old was so at `known_at` already, else at the last sweep or the end of an export a day before, if
-    there was one: no single clock that is ahead takes anything. Walking the plan raises Cancelled when `cancel` is set.
+    there was one: no single clock that is ahead takes anything. `locked` are the digests of blobs that are known to
+    stay, since they cannot be removed. Walking the plan raises Cancelled when `cancel` is set.
     """
     left = left or Leftovers()
     free = free_bytes(store.root) + left.disk
     change = store.held_change()
     exclusive = (store.totals() + change.totals).exclusive
     bounded = exclusive + unfinished_bytes(store.root) + left.unindexed_cost - left.bounded
-    candidates = _candidates(store, change, left, cancel or threading.Event())
+    candidates = _candidates(store, change, left, locked, cancel or threading.Event())
     known_at = store.meta().known_to_sweep(now) if known_at is None else known_at
     return Plan(candidates, bounded=bounded, free=free, limits=limits, now=now, known_at=known_at, need=need)
 
@@ -99,8 +101,18 @@ def apply(store: Store, plan: Plan) -> Iterator[Outcome]:
             yield outcome
 
 
+def apply_further(store: Store, plan: Plan) -> Iterator[Outcome]:
+    """Apply a plan, and in the place of what stayed what comes next: room is made, or nothing is left that may go."""
+    has_stayed = True
+    while has_stayed:
+        has_stayed = False
+        for outcome in apply(store, plan):
+            has_stayed = has_stayed or bool(outcome.stayed)
+            yield outcome
+
+
 def _candidates(
-    store: StoreReader, change: HeldChange, left: Leftovers, cancel: threading.Event
+    store: StoreReader, change: HeldChange, left: Leftovers, locked: Set[str], cancel: threading.Event
 ) -> Iterator[Candidate]:
     pinned, leases = store.pinned(), store.leases()
     for batch in batches(merge(store.least_recently_used(), left.unindexed, key=lambda blob: blob[1].used_at)):
@@ -115,7 +127,7 @@ def _candidates(
             own = tuple(entries[key] for key in row.keys if key in entries)
             why = HELD if change.is_held(digest, right) else PINNED if pinned.intersection(row.keys) else ""
             why = why or leases.on_blob(digest) or (UNREADABLE if row.keys and not own else "")
-            why = why or (LOCKED if digest in store.blobs.locked else "")
+            why = why or (LOCKED if digest in locked else "")
             is_alone = is_file(info) and info.st_nlink - left.links[info.st_ino] == 1
             frees = right.cost if is_alone and not why else 0  # the disk gets nothing while somebody has another link
             yield Candidate(digest, own, row.used_at, row.size, right.cost, frees, why, row.is_held)

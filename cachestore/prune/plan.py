@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Plan:
     on top. What is too old was so at `known_at` (Unix seconds, 0 if nothing was noted then) already: ages count
     `aged_until` then. The victims come while the plan is walked; its figures are complete when it has been walked to
     its end, and `stayed` says by reason how many bytes stay though a bound wants them gone, `cost` and `frees` what its
-    victims do.
+    victims do. A further walk goes on behind them, for what was noted to have stayed.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Plan:
         known_at: float = 0.0,
         need: int = 0,
     ) -> None:
-        self._candidates = candidates
+        self._candidates: Iterator[Candidate] = iter(candidates)
         self._limits = limits
         self._now = now
         self.aged_until = min(now, known_at or now)
@@ -119,10 +120,11 @@ class Plan:
         return max(self.over_max_size, self.under_min_free)
 
     def __iter__(self) -> Iterator[Victim]:
-        excess, short = self._excess, self._short
+        excess, short = self._excess - self.cost, self._short - self.frees
         for blob in self._candidates:
             reason = self._reason(blob, excess, short)
             if not reason:
+                self._candidates = chain([blob], self._candidates)  # of a further walk it may be the first victim
                 return
             if why := self._protection(blob, reason):
                 self.stayed[why] += blob.cost
