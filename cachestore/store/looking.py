@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cachestore.rows import BUNDLES, STAMPS, Totals, batches
 from cachestore.rows.registry import LOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Set
     from pathlib import Path
 
     from cachestore.blobs import Blobs
@@ -43,10 +44,13 @@ class HeldChange:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a look at a bundle saw: its folders' stamps before they were listed, the inodes of its files by digest."""
+    """What a look at a bundle saw: its folders' stamps before they were listed, and the inode of each of its `files`.
+
+    A file is known here by the digest that it was linked with.
+    """
 
     stamps: Mapping[str, Stamp]
-    inodes: Mapping[str, set[int]]
+    files: Set[tuple[str, int]]
 
     def is_proof(self, now: float) -> bool:
         """Return whether folders that will have the same stamps are the same, the stamps being taken after `now`."""
@@ -54,7 +58,7 @@ class Sight:
 
     def holds(self, digest: str, row: BlobRow) -> bool:
         """Return whether the bundle has a hard link to the blob: a file counts when its inode is the blob's."""
-        return row.witness.inode in self.inodes.get(digest, ())
+        return (digest, row.witness.inode) in self.files
 
 
 def look_at(bundle: Bundle, device: int) -> Sight:
@@ -65,12 +69,9 @@ def look_at(bundle: Bundle, device: int) -> Sight:
     infos = {folder: _stat(bundle.dest / folder) for folder in bundle.folders}
     stamps = {folder: _stamp(info) for folder, info in infos.items()}
     near = [folder for folder, info in infos.items() if info is not None and info.st_dev == device]
-    found = {file: inode for folder in near for file, inode in _inodes(bundle.dest, folder)}
-    inodes: dict[str, set[int]] = {}
-    for file, digest in bundle.linked.items():
-        if file in found:
-            inodes.setdefault(digest, set()).add(found[file])
-    return Sight(stamps, inodes)
+    linked = bundle.linked
+    found = (pair for folder in near for pair in _inodes(bundle.dest, folder))
+    return Sight(stamps, {(linked[file], inode) for file, inode in found if file in linked})
 
 
 def is_deleted(dest: Path) -> bool:
@@ -106,10 +107,13 @@ def held_change(store: RowsReader, blobs: Blobs, dead: Mapping[str, Iterable[str
     known: dict[str, BlobRow] = {}
     rows: dict[str, BlobRow] = {}
     holders: dict[str, set[str]] = {}
-    for holder, sight, digests in (*_looks(store), *((run_id, Sight({}, {}), dead[run_id]) for run_id in dead)):
-        for digest, found in store.blob_rows_of(digests).items():
-            known[digest] = found
-            row = rows[digest] = found.costed(blobs.stat(digest)) if is_moved else found
+    of_dead = ((run_id, Sight({}, frozenset()), digests) for run_id, digests in dead.items())
+    for holder, sight, digests in chain(_looks(store), of_dead):
+        for digest, found in _blob_rows(store, digests):
+            row = found.costed(blobs.stat(digest)) if is_moved else found
+            if digest not in known and row is found and sight.holds(digest, row) == (holder in row.holders):
+                continue  # as for most: a bundle can be large
+            known[digest], rows[digest] = found, row
             of_digest = holders.setdefault(digest, set(row.holders))
             (of_digest.add if sight.holds(digest, row) else of_digest.discard)(holder)
     return HeldChange(
@@ -120,6 +124,11 @@ def held_change(store: RowsReader, blobs: Blobs, dead: Mapping[str, Iterable[str
             if row.is_held and not (holders[digest] and rows[digest].is_held)
         },
     )
+
+
+def _blob_rows(store: RowsReader, digests: Iterable[str]) -> Iterator[tuple[str, BlobRow]]:
+    for batch in batches(digests):
+        yield from store.blob_rows_of(batch).items()
 
 
 def _looks(store: RowsReader) -> Iterator[tuple[str, Sight, Iterable[str]]]:
@@ -152,8 +161,6 @@ def _stamp(info: os.stat_result | None) -> Stamp:
 
 
 def _inodes(dest: Path, folder: str) -> Iterator[tuple[str, int]]:
-    try:
-        with os.scandir(dest / folder) as files:
-            yield from [(file.name if folder == "." else f"{folder}/{file.name}", file.inode()) for file in files]
-    except OSError:
-        return
+    with suppress(OSError), os.scandir(dest / folder) as files:
+        for file in files:
+            yield file.name if folder == "." else f"{folder}/{file.name}", file.inode()
