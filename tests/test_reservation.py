@@ -26,7 +26,6 @@ from cachestore.links import LinkMode
 from cachestore.partials import DownloadLock, Partial, claim
 from cachestore.prune import Limits, apply, plan_for, prune
 from cachestore.quantities import format_size
-from cachestore.root import BALLAST
 from cachestore.rows import LEASES, RUNS, LeaseRow, Totals
 from cachestore.runs import RunLock, staging_suffix
 from cachestore.store import costs
@@ -163,7 +162,7 @@ def test_the_disk_bounds_a_reservation_too(store: Store) -> None:
     room = room_of(store)
     assert Bounds(10**15, room.free - 500).left(Room(0, room.free, 100)) == 400
     with store.run("fetch") as run_id:
-        assert store.reserve(run_id, 10**6, spare=0, unwritten=0, bounds=Bounds(10**15, room.free)) == 0
+        assert store.reserve(run_id, 10**12, spare=0, unwritten=0, bounds=Bounds(10**15, room.free)) == 0
 
 
 def test_a_run_without_a_reservation_is_read_as_before(store: Store) -> None:
@@ -294,7 +293,7 @@ def test_many_that_are_locked_are_looked_at_a_few_times_each(
     locked = [put(store, f"locked-{number}", number.to_bytes(2, "big")) for number in range(600)]
     put(store, "big", bytes(2 * COST))
     lock(monkeypatch, *(store.blobs.path(entry.digest) for entry in locked))
-    disk = 10**9 + cost_of(store.root.path / "blobs-v1") + BALLAST
+    disk = 10**9 + cost_of(store.root.path / "blobs-v1")  # the ballast has been made
     free_of = namedtuple("free_of", ["free"])
     monkeypatch.setattr("shutil.disk_usage", lambda path: free_of(disk - cost_of(path / "blobs-v1")))
     looks: Counter[str] = Counter()
@@ -306,7 +305,7 @@ def test_many_that_are_locked_are_looked_at_a_few_times_each(
 
     monkeypatch.setattr(Blobs, "stat", counted)
     assert errors(list(cache.fetch(tracks(1)))) == []
-    assert max(looks[entry.digest] for entry in locked) <= 4
+    assert {looks[entry.digest] for entry in locked} <= {1, 2, 3, 4}
 
 
 def test_what_was_unlocked_goes_at_the_end_of_the_next_export(

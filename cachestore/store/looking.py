@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.rows import BUNDLES, STAMPS, Totals, batches
 from cachestore.rows.registry import LOST
@@ -104,26 +104,30 @@ def held_change(store: RowsReader, blobs: Blobs, dead: Mapping[str, Iterable[str
     In a store that was moved the files of blobs are looked at, too: what their rows say of holders is of other files.
     """
     is_moved = store.is_moved()
-    known: dict[str, BlobRow] = {}
-    rows: dict[str, BlobRow] = {}
-    holders: dict[str, set[str]] = {}
+    judged: dict[str, _Judged] = {}
     of_dead = ((run_id, Sight({}, frozenset()), digests) for run_id, digests in dead.items())
     for holder, sight, digests in chain(_looks(store), of_dead):
         for digest, found in _blob_rows(store, digests):
             row = found.costed(blobs.stat(digest)) if is_moved else found
-            if digest not in known and row is found and sight.holds(digest, row) == (holder in row.holders):
+            holds = sight.holds(digest, row)
+            if digest not in judged and row is found and holds == (holder in row.holders):
                 continue  # as for most: a bundle can be large
-            known[digest], rows[digest] = found, row
-            of_digest = holders.setdefault(digest, set(row.holders))
-            (of_digest.add if sight.holds(digest, row) else of_digest.discard)(holder)
+            before = judged.get(digest) or _Judged(found.cost, found.is_held, row.is_held, row.holders)
+            others = tuple(one for one in before.holders if one != holder)
+            judged[digest] = before._replace(holders=(*others, holder) if holds else others)
     return HeldChange(
-        gained={digest: known[digest].cost for digest, ids in holders.items() if ids and not rows[digest].is_held},
-        lost={
-            digest: row.cost
-            for digest, row in known.items()
-            if row.is_held and not (holders[digest] and rows[digest].is_held)
-        },
+        gained={digest: one.cost for digest, one in judged.items() if one.holders and not one.is_held},
+        lost={digest: one.cost for digest, one in judged.items() if one.was_held and not (one.holders and one.is_held)},
     )
+
+
+class _Judged(NamedTuple):
+    """What a blob costs, whether its row has holders, and would for the file of now, and who they are by now."""
+
+    cost: int
+    was_held: bool
+    is_held: bool
+    holders: tuple[str, ...]
 
 
 def _blob_rows(store: RowsReader, digests: Iterable[str]) -> Iterator[tuple[str, BlobRow]]:
