@@ -50,9 +50,7 @@ class Track:
     @property
     def label(self) -> str:
         """Return "Artist - Title", or as much of it as is known, else the address."""
-        if self.artist and self.title:
-            return f"{self.artist} - {self.title}"
-        return self.artist or self.title or self.address
+        return " - ".join(part for part in (self.artist, self.title) if part) or self.address
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from cachestore.errors import DestinationError
 from cachestore.links import LinkMode
@@ -50,7 +50,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-class OwnedFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OwnedFile:
     """A file of a bundle that we wrote, and how it was then: `size` in bytes, times as the filesystem says.
 
     `ctime_ns` is told of what was a hard link once: no look at a blob shows any more who edits it and puts mtime back.
@@ -83,11 +84,11 @@ class OwnedFile(NamedTuple):
     def timed(self, info: os.stat_result) -> OwnedFile:
         """Return the record with the times that the file has now."""
         ctime_ns = None if self.ctime_ns is None else info.st_ctime_ns
-        return self._replace(mtime_ns=info.st_mtime_ns, ctime_ns=ctime_ns)
+        return replace(self, mtime_ns=info.st_mtime_ns, ctime_ns=ctime_ns)
 
     def unlinked(self, info: os.stat_result) -> OwnedFile:
         """Return the record of a file that is no link to a blob any more, and so as good as a copy."""
-        return self._replace(link_mode=LinkMode.COPY, ctime_ns=info.st_ctime_ns)
+        return replace(self, link_mode=LinkMode.COPY, ctime_ns=info.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Manifest:
 
 
 _JSON = json.JSONEncoder().encode
-_FILE_FIELDS = OwnedFile._fields
+_FILE_FIELDS = tuple(field.name for field in fields(OwnedFile))
 _TRACK_FIELDS = tuple(field.name for field in fields(TrackRecord))
 
 

@@ -213,7 +213,7 @@ def _is_closed(folder: Path) -> bool:
 
 def _edited(own: OwnedFile) -> OwnedFile:
     """Return the record of a file that was found to be edited, which is seen in no time nor size for sure."""
-    return own._replace(content=None)
+    return replace(own, content=None)
 
 
 def _refuse_missing(destination: Destination, manifest: Manifest, staged: Sequence[str]) -> None:

@@ -179,7 +179,7 @@ class Staging:
         kept = self._kept(file, self._layout.is_right(own.identity, own.content))
         if kept:
             self._folder.drop(file)
-        return kept or own._replace(file=file)
+        return kept or replace(own, file=file)
 
     def write_playlists(self, view: BundleView, formats: Collection[str] = ()) -> list[OwnedFile]:
         """Write the bundle in the `formats`, or each that applies, and return our files; only what is new is staged.
@@ -200,7 +200,7 @@ class Staging:
         fate, owned = self._layout.fate(file, is_right)
         if fate is Fate.EDITED:
             self._tell(edited_warning(self._destination.path / file))
-            return owned._replace(content=None) if owned else None
+            return replace(owned, content=None) if owned else None
         return owned if fate in {Fate.KEEP, Fate.EDITED} else None
 
     def _made(self, row: Row, file: str, content: str, size: int, make: Make) -> OwnedFile:

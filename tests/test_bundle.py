@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -864,6 +865,6 @@ def test_a_manifest_with_a_field_of_another_type_is_damaged(tmp_path: Path, fiel
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     owned = OwnedFile("media/Ünï.wav", 3, 2**62, DIGEST, "s:1@x", DIGEST, LinkMode.HARDLINK)
-    manifest = Manifest("Ünï", 1_700_000_000.0, (owned, owned._replace(file="x.m3u8")), (ROW,), finished=False)
+    manifest = Manifest("Ünï", 1_700_000_000.0, (owned, replace(owned, file="x.m3u8")), (ROW,), finished=False)
     write_manifest(tmp_path / "bundle.json", manifest)
     assert read_manifest(tmp_path / "bundle.json") == manifest

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from exporter_plugin.facts.flac import FIRST_BLOCK, of_first_block
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -37,23 +35,11 @@ def facts_of(path: Path, ext: str = "") -> Facts:
     """Return the facts of the file at `path`; `ext`, else its own one, is the canonical extension of its container."""
     ext = ext or path.suffix.removeprefix(".")
     try:
-        descriptor = os.open(path, _READING)  # a pipe in the place of an edited file would be waited for
-        try:
-            return _read(descriptor, ext) if stat.S_ISREG(os.fstat(descriptor).st_mode) else Facts()
-        finally:
-            os.close(descriptor)
+        # A pipe in the place of an edited file would be waited for.
+        with os.fdopen(os.open(path, _READING), "rb", buffering=_BUFFER) as file:
+            return _plausible(*_reader(ext)(file, ext)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else Facts()
     except Exception:  # noqa: BLE001 - a header may hold anything, and an unknown duration fails no export
         return Facts()
-
-
-def _read(descriptor: int, ext: str) -> Facts:
-    if ext == "flac":  # most files, and a file object would take longer than all else
-        said = of_first_block(os.read(descriptor, FIRST_BLOCK))
-        if said is not None:
-            return _plausible(*said)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    with os.fdopen(descriptor, "rb", buffering=_BUFFER, closefd=False) as file:
-        return _plausible(*_reader(ext)(file, ext))
 
 
 def _plausible(duration: float | None, sample_rate: float | None, channels: int | None) -> Facts:
@@ -66,12 +52,13 @@ def _plausible(duration: float | None, sample_rate: float | None, channels: int 
 
 @cache
 def _reader(ext: str) -> Callable[[BinaryIO, str], tuple[float | None, float | None, int | None]]:
-    from exporter_plugin.facts import boxes, chunks, frames, ogg, tags
+    from exporter_plugin.facts import boxes, chunks, flac, frames, ogg, tags
 
     readers = {
         "aac": frames.of_adts,
         "au": chunks.of_au,
         "caf": chunks.of_caf,
+        "flac": flac.of_flac,
         "m4a": boxes.of_mp4,
         "mp3": frames.of_mp3,
         "oga": ogg.of_ogg,

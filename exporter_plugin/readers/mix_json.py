@@ -88,26 +88,26 @@ def _row(document: Document, place: str, value: object) -> Row:
 def _found(fields: _Fields) -> tuple[Track, Path | None]:
     """Return the track of a row with its titles, and where the file of a local one is."""
     said = Said(fields.shown("title"), fields.shown("artist"), fields.shown("album"))
-    path, track = fields.exact("path"), _track(fields, said)
+    path, track = fields.exact("path"), _track(fields)
     if path is not None and looks_like_url(path):
         raise fields.error(f'"path" {redacted(path)!r} is a URL; expected a path, or "url" for one of http(s)')
     if path is not None and track is None:
         place = fields.document.local_path([path])
         return said.track_of_file(path, place), place
     if path is None and track is not None:
-        return track, None
+        return said.titled(track), None
     found = "both a path and a cloud track" if track else "neither source and id nor url nor path"
     raise fields.error(f"it has {found}; expected {_KINDS}")
 
 
-def _track(fields: _Fields, said: Said) -> Track | None:
-    """Return the cloud track of a row with what is `said` of it, None if it names none."""
+def _track(fields: _Fields) -> Track | None:
+    """Return the cloud track of a row, None if it names none."""
     source, url = fields.exact("source"), fields.exact("url")
     track_id, version = fields.exact("id"), fields.exact("version")
     if source is not None and url is not None:
         raise fields.error(f"it has both source and url; expected {_KINDS}")
     if url is not None:
-        return said.titled(replace(fields.document.url_track(fields.place, url, track_id), version=version))
+        return replace(fields.document.url_track(fields.place, url, track_id), version=version)
     if source is None:
         return None
     if not is_source_name(source):
@@ -117,7 +117,7 @@ def _track(fields: _Fields, said: Said) -> Track | None:
         )
     if track_id is None:
         raise fields.error('it has a source without an id; expected "id" with the service\'s id of the track')
-    return Track(source, track_id, version, said.title, said.artist, said.album)
+    return Track(source, track_id, version)
 
 
 @dataclass(frozen=True, slots=True)
