@@ -29,6 +29,7 @@ IS_PLAIN = f"raw = 1 AND mode = {MODE_RAW} AND filename IS NULL"
 VALUE = f"SELECT value FROM Cache WHERE key = ? AND {IS_PLAIN}"  # noqa: S608 (constants)
 PLAIN = f"SELECT key, value FROM Cache WHERE {IS_PLAIN}"  # noqa: S608 (constants)
 NUMBERED = f"SELECT rowid, tag, key, CASE WHEN {IS_PLAIN} THEN value END FROM Cache"  # noqa: S608 (constants)
+_KEYS = "SELECT key FROM Cache WHERE TRUE"  # sound or not
 _KEYS_PER_QUERY = 500
 _scanned = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what its methods call
 text_of = json.JSONEncoder(separators=(",", ":")).encode  # a row as it is written
@@ -145,7 +146,7 @@ class IndexReader:
 
     def existing(self, keys: Iterable[str]) -> set[str]:
         """Return those of `keys` that have a row, sound or not."""
-        return {str(key) for (key,) in self._select("SELECT key FROM Cache WHERE TRUE", keys)}
+        return {str(key) for (key,) in self._select(_KEYS, keys)}
 
     def _select(self, found: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
         for condition, some in key_conditions(keys):
@@ -161,7 +162,7 @@ class IndexReader:
 
     def names(self, prefix: str) -> Iterator[str]:
         """Yield what follows `prefix` in the keys that begin with it, in key order, their rows sound or not."""
-        for page in self._in_key_order("SELECT key FROM Cache WHERE TRUE", prefix):
+        for page in self._in_key_order(_KEYS, prefix):
             yield from (key[len(prefix) :] for (key,) in page if isinstance(key, str))
 
     def _in_key_order(self, found: str, prefix: str) -> Iterator[list[tuple[Any, ...]]]:

@@ -96,8 +96,7 @@ class BlobRow(NamedTuple):
         """Return the row with the bundle as a holder, or without it."""
         if holds == (bundle_id in self.holders):
             return self
-        others = tuple(holder for holder in self.holders if holder != bundle_id)
-        return self._replace(holders=(*others, bundle_id) if holds else others)
+        return self._replace(holders=holders_with(self.holders, bundle_id, holds=holds))
 
     def to_row(self) -> Row:
         """Return the JSON object."""
@@ -126,6 +125,12 @@ class BlobRow(NamedTuple):
             moment(row.get("used_at", 0.0)),
             parts(row.get("holders", ())),
         )
+
+
+def holders_with(holders: tuple[str, ...], bundle_id: str, *, holds: bool) -> tuple[str, ...]:
+    """Return `holders` with the bundle as the last of them, or without it."""
+    others = tuple(holder for holder in holders if holder != bundle_id)
+    return (*others, bundle_id) if holds else others
 
 
 def entry_to_row(entry: Entry) -> Row:

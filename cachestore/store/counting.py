@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cachestore.rows import BLOBS, BUNDLES, ENTRIES, LEASES, RUNS, TRACKS, Totals, batches
 from cachestore.runs import is_run_id
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     from cachestore.blobs import Blobs
     from cachestore.entry import Entry
-    from cachestore.rows import BlobRow
+    from cachestore.rows import BlobRow, Table
     from cachestore.store.ledger import Transact
     from cachestore.store.rows_reader import RowsReader
+
+T = TypeVar("T")
 
 _ROWS_PER_TRANSACTION = 100
 
 
 def counted(store: RowsReader, check: Callable[[], None] = lambda: None) -> Totals:
     """Return the totals of all rows; `check` is called for each, and may raise to end that."""
-    entries = 0
-    for _ in store.scan(ENTRIES):
-        check()
-        entries += 1
-    total = Totals(entries=entries)
-    for _, row in store.scan(BLOBS):
-        check()
-        total += Totals.of([row])
-    return total
+
+    def rows(table: Table[T]) -> Iterator[T]:
+        for _, row in store.scan(table):
+            check()
+            yield row
+
+    return Totals(entries=sum(1 for _ in rows(ENTRIES))) + Totals.of(rows(BLOBS))
 
 
 def with_uses(store: RowsReader, blobs: Iterable[tuple[str, BlobRow]]) -> Iterator[tuple[str, BlobRow]]:

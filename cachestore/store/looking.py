@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachestore.rows import BUNDLES, STAMPS, Totals, batches
+from cachestore.rows.content import holders_with
 from cachestore.rows.registry import LOST
 
 if TYPE_CHECKING:
@@ -113,8 +114,7 @@ def held_change(store: RowsReader, blobs: Blobs, dead: Mapping[str, Iterable[str
             if digest not in judged and row is found and holds == (holder in row.holders):
                 continue  # as for most: a bundle can be large
             before = judged.get(digest) or _Judged(found.cost, found.is_held, row.is_held, row.holders)
-            others = tuple(one for one in before.holders if one != holder)
-            judged[digest] = before._replace(holders=(*others, holder) if holds else others)
+            judged[digest] = before._replace(holders=holders_with(before.holders, holder, holds=holds))
     return HeldChange(
         gained={digest: one.cost for digest, one in judged.items() if one.holders and not one.is_held},
         lost={digest: one.cost for digest, one in judged.items() if one.was_held and not (one.holders and one.is_held)},

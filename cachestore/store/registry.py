@@ -101,13 +101,13 @@ class Registry:
             for draft, digests, write_noted in piece:
                 with self._transact() as ledger:
                     is_turn = _is_turn(ledger, bundle_id, begun)
-                    if is_turn and ledger.take_over(draft):
-                        continue
-                    if is_turn:
-                        _mark(ledger, bundle_id, sight, digests)
-                    write_noted(ledger)
                     if not is_turn:
-                        return False
+                        write_noted(ledger)
+                    elif not ledger.take_over(draft):
+                        _mark(ledger, bundle_id, sight, digests)
+                        write_noted(ledger)
+                if not is_turn:
+                    return False
         return True
 
     def _drafts(
