@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from cachestore.cache import Cache
 from cachestore.config import Config
@@ -24,9 +30,9 @@ from exporter_plugin.naming import fold
 from exporter_plugin.options import Options
 from exporter_plugin.outcome import ExportFailed
 from exporter_plugin.plan import Plan, plan_export
-from tests.crashes import IN_FULL
 from tests.downloads import wave
 from tests.stores import put
+from tests.tries import tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,12 +300,4 @@ def change(before: object, after: object) -> str:
 
 @pytest.mark.long
 def test_a_bundle_loses_nothing_of_its_user_and_becomes_what_its_plan_says() -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
-    examples = settings(
-        max_examples=300 if IN_FULL else 40,
-        stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=[*HealthCheck],
-    )
-    run_state_machine_as_test(BundleMachine, settings=examples)
+    run_state_machine_as_test(BundleMachine, settings=tries(40, 300, steps=30))

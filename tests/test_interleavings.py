@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cachestore import links
@@ -29,9 +29,9 @@ from cachestore.store.writer import Store
 from cachestore.sweep import sweep
 from cachestore.track import Track
 from cachestore.verify import Verification, repair
-from tests.crashes import IN_FULL
 from tests.invariants import blobs_of, digest_of, faults, rows_of
 from tests.stores import etag, incoming
+from tests.tries import tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -292,7 +292,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=3000 if IN_FULL else 100, deadline=None, suppress_health_check=[*HealthCheck])
+@tries(100, 3000)
 @given(
     choose=st.randoms(use_true_random=False),
     steps=st.lists(st.builds(Step, VERB, st.lists(VERB, min_size=1, max_size=2), st.integers(0, 5)), max_size=12),

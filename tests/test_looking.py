@@ -7,7 +7,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -22,7 +22,7 @@ from cachestore.store.writer import Store
 from tests.stores import drop_rows, plant_row, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cachestore.entry import Entry
@@ -72,6 +72,23 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> list[Bundle]:
     monkeypatch.setattr(looking, "look_at", noting)
     monkeypatch.setattr(registry, "look_at", noting)
     return seen
+
+
+def overtake(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
+    """Let something happen right after the next look has seen a bundle, before it writes anything of that."""
+    look_at = looking.look_at
+
+    def overtaken(bundle: Bundle, device: int) -> looking.Sight:
+        sight = look_at(bundle, device)
+        monkeypatch.setattr(registry, "look_at", look_at)
+        do()
+        return sight
+
+    monkeypatch.setattr(registry, "look_at", overtaken)
+
+
+def crash(*_: object) -> NoReturn:
+    raise ZeroDivisionError
 
 
 def test_a_bundle_holds_what_it_was_registered_with(store: Store, entry: Entry, tmp_path: Path) -> None:
@@ -194,10 +211,6 @@ def test_a_crash_between_registering_and_looking_is_mended_by_the_next_look(
     other = put(store, "2", b"2" * 5000)
     export(store, tmp_path / "a", entry)
     shutil.rmtree(tmp_path / "a")
-
-    def crash(*_: object) -> looking.Sight:
-        raise ZeroDivisionError
-
     with monkeypatch.context() as crashing:
         crashing.setattr(registry, "look_at", crash)
         with pytest.raises(ZeroDivisionError):
@@ -219,16 +232,12 @@ def test_a_look_that_was_overtaken_by_another_export_changes_nothing(
     (dest / "media" / "1.wav").rename(dest / "media" / "moved")
     store.look_at_bundles()
     (dest / "media" / "moved").rename(dest / "media" / "1.wav")
-    look_at = looking.look_at
 
-    def overtaken(bundle: Bundle, device: int) -> looking.Sight:
-        sight = look_at(bundle, device)
-        monkeypatch.setattr(registry, "look_at", look_at)
+    def export_anew() -> None:
         shutil.rmtree(dest)
         export(store, dest, other, age=200)
-        return sight
 
-    monkeypatch.setattr(registry, "look_at", overtaken)
+    overtake(monkeypatch, export_anew)
     store.look_at_bundles()
     assert [is_held(store, each) for each in (entry, other)] == [False, True]
 
@@ -241,21 +250,14 @@ def test_a_look_that_was_overtaken_by_another_one_changes_nothing(
     dest = tmp_path / "a"
     export(store, dest, entry)
     (dest / "media" / "strange").touch()  # so that it is looked at
-    look_at = looking.look_at
 
-    def overtaken(bundle: Bundle, device: int) -> looking.Sight:
-        sight = look_at(bundle, device)
-        monkeypatch.setattr(registry, "look_at", look_at)
+    def look_elsewhere() -> None:
         (dest / "media" / "1.wav").unlink()
         with Store.open(store.root.path) as other:
             other.look_at_bundles()
         monkeypatch.setattr(looking.Sight, "is_proof", crash)
-        return sight
 
-    def crash(*_: object) -> bool:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(registry, "look_at", overtaken)
+    overtake(monkeypatch, look_elsewhere)
     with suppress(ZeroDivisionError):
         store.look_at_bundles()
     monkeypatch.undo()
@@ -289,20 +291,13 @@ def test_a_look_that_read_the_bundle_before_it_was_registered_anew_changes_nothi
 def test_a_bundle_is_held_once_it_is_registered_though_somebody_looks_at_it_meanwhile(
     store: Store, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look_at = looking.look_at
+    def begin_to_look() -> None:
+        with monkeypatch.context() as stopping, Store.open(store.root.path) as other:
+            stopping.setattr(registry, "look_at", crash)
+            with pytest.raises(ZeroDivisionError):
+                other.look_at_bundles()
 
-    def overtaken(bundle: Bundle, device: int) -> looking.Sight:
-        sight = look_at(bundle, device)
-        monkeypatch.setattr(registry, "look_at", stopped)
-        with Store.open(store.root.path) as other, pytest.raises(ZeroDivisionError):
-            other.look_at_bundles()
-        monkeypatch.setattr(registry, "look_at", look_at)
-        return sight
-
-    def stopped(*_: object) -> looking.Sight:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(registry, "look_at", overtaken)
+    overtake(monkeypatch, begin_to_look)
     export(store, tmp_path / "a", entry)
     assert is_held(store, entry)
 

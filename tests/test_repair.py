@@ -307,6 +307,13 @@ def test_a_blob_that_one_track_brought_again_belongs_to_all_its_tracks_once_repa
     assert store.find(Track("s", "b")) is not None
 
 
+def replace_in_row(store: Store, before: str, after: str, where: str, *parameters: str) -> None:
+    """Put another text into the one row that a condition of SQL finds."""
+    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
+        update = f"UPDATE Cache SET value = replace(value, ?, ?) WHERE {where}"
+        assert connection.execute(update, (before, after, *parameters)).rowcount == 1
+
+
 HALF = "\\ud800"  # of a surrogate pair: JSON can say it, and no key can be made of it
 
 
@@ -325,13 +332,8 @@ HALF = "\\ud800"  # of a surrogate pair: JSON can say it, and no key can be made
 def test_a_row_that_names_what_cannot_be_wedges_nothing(store: Store, table: str, before: str, after: str) -> None:
     put(store, "a", b"a")
     other = put(store, "b", b"b")
-    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
-        changed = connection.execute(
-            "UPDATE Cache SET value = replace(value, ?, ?) WHERE rowid ="
-            " (SELECT min(rowid) FROM Cache WHERE key LIKE ? AND instr(value, ?))",
-            (before, after, f"{table}%", before),
-        )
-        assert changed.rowcount == 1
+    first = "rowid = (SELECT min(rowid) FROM Cache WHERE key LIKE ? AND instr(value, ?))"
+    replace_in_row(store, before, after, first, f"{table}%", before)
     found = store.find(Track("s", "a"))
     assert found is None or found.id == "a"
     sweep(store, time.time(), max_size=0)
@@ -364,12 +366,7 @@ def test_a_row_with_a_path_that_cannot_be_wedges_nothing(
     store.register(bundle)
     with store._transaction() as ledger:
         ledger.put_run("a" * 32, RunRow("export", 0.0))
-    with closing(sqlite3.connect(store.root.index / DATABASE)) as connection, connection:
-        changed = connection.execute(
-            "UPDATE Cache SET value = replace(value, ?, ?) WHERE key LIKE ? AND instr(value, ?)",
-            (before, after, f"{table}%", before),
-        )
-        assert changed.rowcount == 1
+    replace_in_row(store, before, after, "key LIKE ? AND instr(value, ?)", f"{table}%", before)
     assert "damaged-row" in [problem.kind for problem in verify(store).problems]
     store.held_change()
     store.holders_of([entry.digest])

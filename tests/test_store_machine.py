@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle as Drawn
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from cachestore.errors import BlobDamaged
 from cachestore.links import LinkMode
@@ -23,9 +22,9 @@ from cachestore.rows import Bundle, BundleFile
 from cachestore.store.writer import Store
 from cachestore.track import Track
 from cachestore.verify import repair
-from tests.crashes import IN_FULL
 from tests.invariants import blobs_of, digest_of, faults, rows_of, totals
 from tests.stores import etag, put, verify
+from tests.tries import tries
 
 if TYPE_CHECKING:
     from cachestore.entry import Entry
@@ -186,12 +185,4 @@ class StoreMachine(RuleBasedStateMachine):
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # that is what a crash is
 def test_the_store_is_what_its_model_says() -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
-    examples = settings(
-        max_examples=300 if IN_FULL else 10,
-        stateful_step_count=40,
-        deadline=None,
-        suppress_health_check=[*HealthCheck],
-    )
-    run_state_machine_as_test(StoreMachine, settings=examples)
+    run_state_machine_as_test(StoreMachine, settings=tries(10, 300, steps=40))
