@@ -91,7 +91,8 @@ def url_secrets(url: str) -> set[str]:
         return set()  # it is never sent
     logins = [parts.netloc.rpartition("@")[0], *(login for _, login in _INNER.findall(parts.path))]
     hidden = {login.partition(":")[2] or login.partition(":")[0] for login in logins}
-    for parameters in (_PARTS.split(parts.query), *_segments(parts.path)):
+    queries = {parts.query, parts.query.replace("?", "&")}  # a link that went through other programs may have two
+    for parameters in (*map(_PARTS.split, queries), *_segments(parts.path)):
         rows = [(_name(parameter), _EQUALS.split(parameter, maxsplit=1)[-1]) for parameter in parameters]
         credentials = {name for name in credentials_among(name for name, _ in rows) if name.lower() != "u"}
         hidden |= {value for name, value in rows if name in credentials}
