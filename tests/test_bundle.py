@@ -801,6 +801,8 @@ def edit_some(house: House, edits: dict[Path, str], text: str, which: int, new: 
     media = sorted(house.dest / file for file in house.files())
     if media:
         place = media[0].with_name(f"{which}.wav") if new else media[which % len(media)]
+        if place not in media and place.stem in {path.stem for path in media}:
+            return  # a published name may need it, and that is refused: a test of its own is above
         edit(place, text)
         edits[place] = text
 
